@@ -1,0 +1,99 @@
+"""Sightline: attention masks as algebra, run exactly on every backend, and proved.
+
+``import sightline as sl`` costs next to nothing: each public name is loaded from its room when it
+is first used. Masks need numpy and the standard library only; ``attend`` and the torch
+destinations of ``lower`` load torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sightline.engines.attend import attend as attend
+    from sightline.engines.attend import attention_weights as attention_weights
+    from sightline.engines.attend import explain_choice as explain_choice
+    from sightline.errors import CannotExpress as CannotExpress
+    from sightline.errors import DataError as DataError
+    from sightline.errors import InvalidMask as InvalidMask
+    from sightline.errors import MissingExtra as MissingExtra
+    from sightline.errors import NoTruthValue as NoTruthValue
+    from sightline.errors import ParseError as ParseError
+    from sightline.errors import ShapeMismatch as ShapeMismatch
+    from sightline.errors import SightlineError as SightlineError
+    from sightline.errors import UnknownBackend as UnknownBackend
+    from sightline.lower.lower import backends as backends
+    from sightline.lower.lower import lower as lower
+    from sightline.masks.data import documents as documents
+    from sightline.masks.data import padding as padding
+    from sightline.masks.data import prefix_lm as prefix_lm
+    from sightline.masks.data import seq2seq as seq2seq
+    from sightline.masks.data import spans as spans
+    from sightline.masks.explicit import dense as dense
+    from sightline.masks.explicit import intervals as intervals
+    from sightline.masks.explicit import per_batch as per_batch
+    from sightline.masks.explicit import per_head as per_head
+    from sightline.masks.explicit import predicate as predicate
+    from sightline.masks.grid import axial as axial
+    from sightline.masks.grid import neighborhood as neighborhood
+    from sightline.masks.grid import shifted_window as shifted_window
+    from sightline.masks.mask import Mask as Mask
+    from sightline.masks.orders import permutation as permutation
+    from sightline.masks.orders import tree as tree
+    from sightline.masks.positional import block_causal as block_causal
+    from sightline.masks.positional import causal as causal
+    from sightline.masks.positional import chunks as chunks
+    from sightline.masks.positional import dilated as dilated
+    from sightline.masks.positional import everything as everything
+    from sightline.masks.positional import keys as keys
+    from sightline.masks.positional import nothing as nothing
+    from sightline.masks.positional import prefix as prefix
+    from sightline.masks.positional import queries as queries
+    from sightline.masks.positional import sinks as sinks
+    from sightline.masks.positional import window as window
+    from sightline.masks.sparse import block_diffusion as block_diffusion
+    from sightline.masks.sparse import fixed as fixed
+    from sightline.masks.sparse import log_sparse as log_sparse
+    from sightline.masks.sparse import log_sparse_row_mask as log_sparse_row_mask
+    from sightline.masks.sparse import random_blocks as random_blocks
+    from sightline.masks.sparse import strided as strided
+    from sightline.masks.text import parse as parse
+
+__version__ = "0.1.0"
+
+# The rooms that hold the public names. Adding a name: a word here, a line above.
+_ROOMS = {
+    "engines.attend": "attend attention_weights explain_choice",
+    "errors": (
+        "CannotExpress DataError InvalidMask MissingExtra NoTruthValue ParseError ShapeMismatch "
+        "SightlineError UnknownBackend"
+    ),
+    "lower.lower": "backends lower",
+    "masks.data": "documents padding prefix_lm seq2seq spans",
+    "masks.explicit": "dense intervals per_batch per_head predicate",
+    "masks.grid": "axial neighborhood shifted_window",
+    "masks.mask": "Mask",
+    "masks.orders": "permutation tree",
+    "masks.positional": (
+        "block_causal causal chunks dilated everything keys nothing prefix queries sinks window"
+    ),
+    "masks.sparse": ("block_diffusion fixed log_sparse log_sparse_row_mask random_blocks strided"),
+    "masks.text": "parse",
+}
+_HOME = {name: f"sightline.{room}" for room, names in _ROOMS.items() for name in names.split()}
+
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its room when it is first asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'sightline' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,371 @@
+"""Masks that carry data about each batch row: padding, documents, spans, prefixes.
+
+Data are kept in the smallest canonical form (lengths rather than bits, runs rather than ids), so
+that two ways of saying the same are equal. Positions beyond the data are nobody's: they see
+nothing and nobody sees them. Orders and trees are in orders.py, masks
+given cell by cell in explicit.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+
+from sightline.errors import InvalidMask
+from sightline.masks.arguments import (
+    as_bools,
+    as_column,
+    as_int,
+    as_integers,
+    as_rows,
+    describe,
+)
+from sightline.masks.arrays import Array, Cells, Data
+from sightline.masks.mask import Extent, Mask, Spec
+from sightline.masks.nodes import Atom, Nothing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Padding(Atom):
+    """The key is real: ``start[b] <= k < stop[b]``; rows without a real token are ``[0, 0)``."""
+
+    start: Data
+    stop: Data
+
+    @property
+    def batch(self) -> int:
+        return len(self.start.array)
+
+    def allowed(self, cells: Cells) -> Array:
+        start, stop = cells.per_row(self.start.array), cells.per_row(self.stop.array)
+        return (cells.key >= start) & (cells.key < stop)
+
+    def spec(self) -> Spec:
+        start, stop = self.start.array, self.stop.array
+        lengths = (stop - start).tolist()
+        if not start.any():
+            return "padding", {"lengths": lengths}
+        total = int(stop.max())
+        if (stop[stop > start] == total).all():
+            arguments: dict[str, Any] = {"lengths": lengths, "side": "left"}
+            if max(lengths) < total:
+                arguments["total"] = total
+            return "padding", arguments
+        position = np.arange(total)
+        valid = (position >= start[:, None]) & (position < stop[:, None])
+        return "padding", {"valid": valid.astype(np.int64).tolist()}
+
+    def extent(self) -> Extent:
+        return None, int(self.stop.array.max())
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ValidKeys(Atom):
+    """The key is real, where the real ones of a row are not one run: ``valid[b, k]``."""
+
+    valid: Data
+
+    @property
+    def batch(self) -> int:
+        return len(self.valid.array)
+
+    def allowed(self, cells: Cells) -> Array:
+        value, inside = cells.lookup(self.valid.array, cells.key)
+        return value & inside
+
+    def spec(self) -> Spec:
+        return "padding", {"valid": self.valid.array.astype(np.int64).tolist()}
+
+    def extent(self) -> Extent:
+        return None, self.valid.array.shape[1]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Segments(Atom):
+    """Query and key carry the same segment id: documents packed into a row, or spans.
+
+    ``ids`` and ``lengths`` are ``[B, R]``: the runs of equal ids of each row, numbered in the
+    order in which they first appear; -1 is a gap, and a run of length 0 fills up a short row.
+    """
+
+    ids: Data
+    lengths: Data
+    expanded: list[Any] = field(default_factory=list[Any], compare=False)
+
+    @property
+    def batch(self) -> int:
+        return len(self.ids.array)
+
+    def id_of_position(self) -> NDArray[np.int32]:
+        """Return the segment id of every position, ``[B, N]``; -1 where there is none. Kept."""
+        if not self.expanded:
+            table = np.full((self.batch, self.size()), -1, dtype=np.int32)
+            for row, ids, lengths in zip(table, self.ids.array, self.lengths.array, strict=True):
+                run = np.repeat(ids.astype(np.int32), lengths)
+                row[: len(run)] = run
+            self.expanded.append(table)
+        return self.expanded[0]
+
+    def size(self) -> int:
+        """Return the number of positions that the data cover, in the longest row."""
+        return int(self.lengths.array.sum(axis=1).max())
+
+    def allowed(self, cells: Cells) -> Array:
+        table = self.id_of_position()
+        query, query_inside = cells.lookup(table, cells.query)
+        key, key_inside = cells.lookup(table, cells.key)
+        return (query == key) & (query >= 0) & query_inside & key_inside
+
+    def spec(self) -> Spec:
+        rows: list[list[int]] = []
+        for ids, lengths in zip(self.ids.array, self.lengths.array, strict=True):
+            real = lengths > 0
+            if not np.array_equal(ids[real], np.arange(np.count_nonzero(real))):
+                return "spans", {"ids": flat_if_one(self.id_of_position().tolist())}
+            rows.append(lengths[real].tolist())
+        return "documents", {"lengths": flat_if_one(rows)}
+
+    def transposed(self) -> Mask:
+        return self
+
+    def extent(self) -> Extent:
+        return self.size(), self.size()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PrefixLM(Atom):
+    """The key is in the prefix of its row, or not after the query."""
+
+    lengths: Data
+
+    @property
+    def batch(self) -> int:
+        return len(self.lengths.array)
+
+    def allowed(self, cells: Cells) -> Array:
+        return (cells.key < cells.per_row(self.lengths.array)) | (cells.key <= cells.query)
+
+    def spec(self) -> Spec:
+        return "prefix_lm", {"lengths": self.lengths.array.tolist()}
+
+    def extent(self) -> Extent:
+        return None, int(self.lengths.array.max())
+
+
+def flat_if_one(rows: list[Any]) -> list[Any]:
+    return rows[0] if len(rows) == 1 else rows
+
+
+# -- what users call --------------------------------------------------------------------------
+
+
+def padding(
+    lengths: object = None,
+    valid: object = None,
+    side: Literal["right", "left"] = "right",
+    total: int | None = None,
+) -> Mask:
+    """The key is a real token, not padding. ``.T`` masks padded queries.
+
+    Args:
+        lengths: how many real tokens each batch row has, ``[B]``. With ``side="right"`` (padding
+            at the end) k < length; with ``side="left"`` total - length <= k < total.
+        valid: instead of lengths, ``[B, K]`` bools or 0/1, True for a real token; nothing beyond
+            K is real. (Hugging Face's 2-D ``attention_mask`` is this; a
+            ``key_padding_mask`` of torch is its opposite.)
+        side: where the padding is; only with ``lengths``.
+        total: the padded length; None takes the longest length.
+
+    >>> import sightline as sl
+    >>> sl.padding(lengths=[3, 1]).dense(1, 4)[:, 0].astype(int)
+    array([[[1, 1, 1, 0]],
+    <BLANKLINE>
+           [[1, 0, 0, 0]]])
+    >>> sl.padding(valid=[[0, 1, 1], [0, 0, 1]]) == sl.padding(lengths=[2, 1], side="left", total=3)
+    True
+    """
+    if (lengths is None) == (valid is None):
+        raise InvalidMask("padding wants either lengths= or valid=, exactly one of them.")
+    if side not in ("right", "left"):
+        raise InvalidMask(f"padding(side=) must be 'right' or 'left', got {describe(side)}.")
+    if valid is not None:
+        if side == "left" or total is not None:
+            raise InvalidMask("padding(valid=) already says where; drop side= and total=.")
+        return _padding_from_bools(valid)
+    real = as_column(lengths, "padding(lengths=)")
+    longest = int(real.max())
+    end = longest if total is None else as_int(total, "padding(total=)", least=0)
+    if longest > end:
+        raise InvalidMask(
+            f"padding(lengths=) reach {longest}, beyond total={end}; "
+            "raise total or cut the sequences."
+        )
+    return (
+        _padding(end - real, np.full_like(real, end))
+        if side == "left"
+        else _padding(0 * real, real)
+    )
+
+
+def _padding(start: Ints, stop: Ints) -> Mask:
+    some = start < stop
+    return Padding(Data(start * some), Data(stop * some))
+
+
+def _padding_from_bools(valid: object) -> Mask:
+    bits = as_bools(valid, "padding(valid=)", ranks=(1, 2))
+    bits = bits.reshape(1, -1) if bits.ndim == 1 else bits
+    start, count = np.argmax(bits, axis=1), np.count_nonzero(bits, axis=1)
+    stop = bits.shape[1] - np.argmax(bits[:, ::-1], axis=1)
+    if (stop - start == count)[count > 0].all():
+        return _padding(start, np.where(count > 0, stop, 0))
+    return ValidKeys(Data(bits[:, : int(stop[count > 0].max())]))
+
+
+def documents(lengths: object = None, ids: object = None, cu_seqlens: object = None) -> Mask:
+    """Query and key belong to the same document of those packed into one row.
+
+    Args:
+        lengths: the documents' lengths in order, ``[n]``, or one list for each batch row (of any
+            number of documents).
+        ids: or the document of each position, ``[N]`` or ``[B, N]``, non-negative; equal numbers
+            are the same document, side by side or not.
+        cu_seqlens: or the offsets 0, l1, l1 + l2, ..., N as variable-length kernels take them,
+            ``[n + 1]`` or ``[B, n + 1]``.
+
+    A position beyond the last document belongs to none and sees nothing. Combine with
+    ``causal()`` for a packed language-model batch.
+
+    >>> import sightline as sl
+    >>> sl.documents(lengths=[2, 1]).dense(4)[0, 0].astype(int)
+    array([[1, 1, 0, 0],
+           [1, 1, 0, 0],
+           [0, 0, 1, 0],
+           [0, 0, 0, 0]])
+    >>> sl.documents(ids=[7, 7, 9]) == sl.documents(cu_seqlens=[0, 2, 3])
+    True
+    """
+    given = [x for x in (lengths, ids, cu_seqlens) if x is not None]
+    if len(given) != 1:
+        raise InvalidMask(
+            f"documents wants exactly one of lengths=, ids= and cu_seqlens=, got {len(given)}."
+        )
+    if lengths is not None:
+        return _segments([(np.arange(len(row)), row) for row in _length_rows(lengths)])
+    if ids is not None:
+        try:
+            return _segments_from_ids(as_rows(ids, "documents(ids=)"))
+        except InvalidMask as error:
+            hint = " Positions of no document (-1) are what spans(ids) and padding are for."
+            raise InvalidMask(f"{error}{hint}") from None
+    offsets = as_integers(cu_seqlens, "documents(cu_seqlens=)", ranks=(1, 2))
+    offsets = offsets.reshape(1, -1) if offsets.ndim == 1 else offsets
+    steps = np.diff(offsets, axis=1)
+    if not offsets.size or offsets[:, 0].any() or (steps < 0).any():
+        raise InvalidMask(
+            "documents(cu_seqlens=) must start at 0 and never fall, such as [0, 3, 7]; "
+            f"got {describe(offsets.tolist())}. Lengths go in as lengths=."
+        )
+    return _segments([(np.arange(len(row)), row) for row in steps])
+
+
+def _length_rows(lengths: object) -> list[Ints]:
+    """Return the document lengths of each batch row; rows may hold different numbers of them."""
+    if isinstance(lengths, (list, tuple)):
+        rows = cast("Sequence[Any]", lengths)
+        if any(np.ndim(row) == 1 for row in rows):
+            what = "documents(lengths=)"
+            return [as_integers(r, f"{what}[{i}]", ranks=(1,)) for i, r in enumerate(rows)]
+    array = as_integers(cast(Any, lengths), "documents(lengths=)", ranks=(1, 2))
+    return [array] if array.ndim == 1 else list(array)
+
+
+def _segments(rows: Sequence[tuple[Ints, Ints]]) -> Mask:
+    """Return the mask of the (ids, lengths) runs of each row, with the runs made canonical."""
+    longest = max(int(lengths.sum()) for _, lengths in rows)
+    as_int(longest, "the length of a row of documents", most=2**31 - 1)
+    clean = [_canonical_runs(ids, lengths) for ids, lengths in rows]
+    width = max(len(ids) for ids, _ in clean)
+    if not width:
+        return Nothing()
+    all_ids = np.full((len(clean), width), -1, dtype=np.int64)
+    all_lengths = np.zeros((len(clean), width), dtype=np.int64)
+    for row, (ids, lengths) in enumerate(clean):
+        all_ids[row, : len(ids)] = ids
+        all_lengths[row, : len(ids)] = lengths
+    return Segments(Data(all_ids), Data(all_lengths))
+
+
+def _canonical_runs(ids: Ints, lengths: Ints) -> tuple[Ints, Ints]:
+    """Drop empty runs and the gap at the end; number the ids as they appear, gaps -1."""
+    ids, lengths = ids[lengths > 0], lengths[lengths > 0]
+    real = np.flatnonzero(ids >= 0)
+    last = int(real[-1]) + 1 if len(real) else 0
+    ids, lengths = ids[:last], lengths[:last]
+    _, first, inverse = np.unique(ids[ids >= 0], return_index=True, return_inverse=True)
+    numbered = np.full_like(ids, -1)
+    numbered[ids >= 0] = np.argsort(np.argsort(first))[inverse]
+    return numbered, lengths
+
+
+def _segments_from_ids(ids: Ints) -> Mask:
+    rows: list[tuple[Ints, Ints]] = []
+    for row in np.maximum(ids, -1):
+        starts = np.concatenate([[0], np.flatnonzero(np.diff(row)) + 1])
+        rows.append((row[starts], np.diff(np.concatenate([starts, [len(row)]]))))
+    return _segments(rows)
+
+
+def spans(ids: object) -> Mask:
+    """Query and key carry the same non-negative id; -1 (any negative id) is in no span.
+
+    For stretches that see each other in both directions inside a causal text, such as the tokens
+    of one image: ``causal() | spans(ids)``. ``ids`` is ``[N]`` or ``[B, N]``.
+
+    >>> import sightline as sl
+    >>> (sl.causal() | sl.spans([-1, 0, 0, -1])).dense(4)[0, 0].astype(int)
+    array([[1, 0, 0, 0],
+           [1, 1, 1, 0],
+           [1, 1, 1, 0],
+           [1, 1, 1, 1]])
+    """
+    return _segments_from_ids(as_rows(ids, "spans(ids=)", least=None))
+
+
+def prefix_lm(lengths: object) -> Mask:
+    """The key is in its row's prefix, or not after the query: k < length_b or k <= q.
+
+    ``lengths`` is an int, or one for each batch row, ``[B]``.
+
+    >>> import sightline as sl
+    >>> sl.prefix_lm(2).dense(3)[0, 0].astype(int)
+    array([[1, 1, 0],
+           [1, 1, 0],
+           [1, 1, 1]])
+    """
+    return PrefixLM(Data(as_column(lengths, "prefix_lm(lengths=)")))
+
+
+def seq2seq(source_lengths: object) -> Mask:
+    """UniLM's sequence-to-sequence mask: all see the source, the target is causal.
+
+    Source and target are one row of tokens; ``source_lengths`` counts the source tokens with
+    their special tokens. It is ``prefix_lm(source_lengths)`` (Dong et al. 2019, "Unified Language
+    Model Pre-training"). Combine with ``padding``.
+
+    >>> import sightline as sl
+    >>> sl.seq2seq([2, 3]) == sl.prefix_lm([2, 3])
+    True
+    """
+    return PrefixLM(Data(as_column(source_lengths, "seq2seq(source_lengths=)")))
+
+
+__all__ = ["documents", "padding", "prefix_lm", "seq2seq", "spans"]

@@ -1,0 +1,230 @@
+"""What a mask is: an immutable value that says, for absolute positions, who may see whom.
+
+Here is the base class with its operators and questions. The nodes of an expression live in
+nodes.py, the atoms in positional.py, sparse.py, grid.py, data.py and explicit.py, the laws that
+bring an expression to canonical form in rewrite.py, the text form in text.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from sightline.errors import InvalidMask, NoTruthValue
+from sightline.masks.arguments import as_int, describe
+from sightline.masks.arrays import Array, Cells
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# The plain-tuple form of an expression: (name, {keyword: value}) for an atom,
+# ("and", *parts), ("or", *parts), ("not", part), ("transpose", part),
+# ("shift", part, {"query": rows, "key": columns}) for the rest.
+Spec = tuple[Any, ...]
+# How far the data of a mask reach, on the query and on the key axis; None is without end.
+Extent = tuple[int | None, int | None]
+
+
+class Mask:
+    """Who may see whom: ``allowed(batch, head, query, key)`` over absolute positions.
+
+    True means "may attend", always. A mask has no shape of its own except the number of batch
+    rows and heads that its data name (1 where it is the same for all of them). Combine masks
+    with ``& | ~ - ^``, swap queries and keys with ``.T``, move the picture with ``.shift``; ask
+    with ``dense``, ``rows``, ``count``, ``density`` and ``empty_rows``. ``==`` and ``hash``
+    compare canonical forms, so that ``window(left=None, right=0) == causal()``.
+
+    >>> import sightline as sl
+    >>> mask = sl.causal() & sl.padding(lengths=[3, 2])
+    >>> mask
+    causal() & padding(lengths=[3, 2])
+    >>> mask.dense(3)[1, 0].astype(int)
+    array([[1, 0, 0],
+           [1, 1, 0],
+           [1, 1, 0]])
+    """
+
+    __slots__ = ()
+
+    # Makes `array & mask` come to us instead of becoming an array of objects.
+    __array_ufunc__ = None
+
+    # -- what each kind of mask must say ------------------------------------------------------
+
+    @property
+    def batch(self) -> int:
+        """The number of batch rows that the mask tells apart; 1 if it is the same for all."""
+        return 1
+
+    @property
+    def heads(self) -> int:
+        """The number of heads that the mask tells apart; 1 if it is the same for all."""
+        return 1
+
+    def allowed(self, cells: Cells) -> Array:
+        """Return bools for ``cells``, of a shape that broadcasts to theirs."""
+        raise NotImplementedError
+
+    def spec(self) -> Spec:
+        """Return the expression as nested plain tuples, with the public constructors' names."""
+        raise NotImplementedError
+
+    def transposed(self) -> Mask:
+        """Return the mask with the roles of query and key swapped (``.T``)."""
+        raise NotImplementedError
+
+    def moved(self, rows: int, columns: int) -> Mask:
+        """Return the mask moved by ``rows`` and ``columns`` (``.shift``)."""
+        raise NotImplementedError
+
+    def complement(self) -> Mask:
+        """Return the mask that allows exactly what this one forbids (``~``)."""
+        raise NotImplementedError
+
+    def extent(self) -> Extent:
+        """Return how far the mask's data reach: (queries, keys), None where without end."""
+        return None, None
+
+    def check_reach(self, q_stop: int, k_stop: int) -> None:
+        """Raise ShapeMismatch if the mask is bound to fewer than these queries and keys."""
+
+    def order_key(self) -> tuple[Any, ...]:
+        """Return the key by which the parts of a connective are sorted: cheap and total."""
+        raise NotImplementedError
+
+    # -- the algebra --------------------------------------------------------------------------
+
+    def __and__(self, other: Mask) -> Mask:
+        """Allowed where both masks allow."""
+        from sightline.masks.rewrite import conjunction  # the laws know the nodes, not vice versa
+
+        return conjunction([self, _operand(other, "&")])
+
+    def __or__(self, other: Mask) -> Mask:
+        """Allowed where at least one of the masks allows."""
+        from sightline.masks.rewrite import disjunction
+
+        return disjunction([self, _operand(other, "|")])
+
+    def __invert__(self) -> Mask:
+        """Allowed exactly where this mask forbids."""
+        return self.complement()
+
+    def __sub__(self, other: Mask) -> Mask:
+        """Allowed where this mask allows and the other does not."""
+        return self & ~_operand(other, "-")
+
+    def __xor__(self, other: Mask) -> Mask:
+        """Allowed where exactly one of the masks allows."""
+        other = _operand(other, "^")
+        return (self & ~other) | (~self & other)
+
+    def __rand__(self, other: object) -> NoReturn:
+        _operand(other, "&")
+        raise AssertionError("unreachable: two masks never come here")
+
+    __ror__ = __rsub__ = __rxor__ = __rand__
+
+    @property
+    def T(self) -> Mask:
+        """The mask with the roles of query and key swapped: ``padding(...).T`` masks queries."""
+        return self.transposed()
+
+    def shift(self, query: int = 0, key: int = 0) -> Mask:
+        """Move the picture ``query`` rows down and ``key`` columns to the right.
+
+        What the move uncovers is forbidden: the new mask allows (q, k) iff q >= query, k >= key
+        and the old one allows (q - query, k - key). Negative numbers move up and to the left.
+
+        >>> import sightline as sl
+        >>> sl.causal().shift(key=-1) == sl.causal(strict=True)
+        True
+        >>> sl.chunks(2).shift(query=1, key=1).dense(4)[0, 0].astype(int)
+        array([[0, 0, 0, 0],
+               [0, 1, 1, 0],
+               [0, 1, 1, 0],
+               [0, 0, 0, 1]])
+        """
+        rows, columns = as_int(query, "shift(query=)"), as_int(key, "shift(key=)")
+        return self.moved(rows, columns) if rows or columns else self
+
+    def __bool__(self) -> NoReturn:
+        raise NoTruthValue(
+            "a mask has no truth value; combine masks with & | ~ instead of and/or/not, "
+            "compare them with ==, and ask count(...) or empty_rows(...) for facts"
+        )
+
+    # -- questions ----------------------------------------------------------------------------
+
+    def dense(
+        self, q_len: int, kv_len: int | None = None, q_offset: int = 0, kv_offset: int = 0
+    ) -> NDArray[np.bool_]:
+        """Return the mask as bools ``[batch, heads, q_len, kv_len]``; True may attend.
+
+        Row i is the query at absolute position ``q_offset + i``, column j the key at
+        ``kv_offset + j``. ``kv_len`` None means ``q_len``. The batch and head axes have size 1
+        where the mask is the same for all. This is the one question that materialises.
+
+        Raises:
+            ShapeMismatch: if a length is negative, or beyond the array of a ``dense`` mask.
+        """
+        from sightline.masks import evaluate
+
+        return evaluate.dense(self, evaluate.Frame.of(q_len, kv_len, q_offset, kv_offset))
+
+    def rows(
+        self, q_start: int, q_stop: int, kv_len: int | None = None, kv_offset: int = 0
+    ) -> NDArray[np.bool_]:
+        """Return the rows of the queries from ``q_start`` up to but not including ``q_stop``.
+
+        Bools ``[batch, heads, q_stop - q_start, kv_len]``; ``kv_len`` None means ``q_stop``.
+        """
+        kv_len = q_stop if kv_len is None else kv_len
+        return self.dense(q_stop - q_start, kv_len, q_start, kv_offset)
+
+    def count(
+        self, q_len: int, kv_len: int | None = None, q_offset: int = 0, kv_offset: int = 0
+    ) -> int:
+        """Return the number of allowed pairs, over the mask's own batch rows and heads."""
+        from sightline.masks import evaluate
+
+        return evaluate.count(self, evaluate.Frame.of(q_len, kv_len, q_offset, kv_offset))
+
+    def density(
+        self, q_len: int, kv_len: int | None = None, q_offset: int = 0, kv_offset: int = 0
+    ) -> float:
+        """Return allowed pairs ÷ all pairs, between 0 and 1; 0 if there is no pair at all."""
+        from sightline.masks import evaluate
+
+        return evaluate.density(self, evaluate.Frame.of(q_len, kv_len, q_offset, kv_offset))
+
+    def empty_rows(
+        self, q_len: int, kv_len: int | None = None, q_offset: int = 0, kv_offset: int = 0
+    ) -> NDArray[np.bool_]:
+        """Return bools ``[batch, heads, q_len]``: True where a query may see no key at all."""
+        from sightline.masks import evaluate
+
+        return evaluate.empty_rows(self, evaluate.Frame.of(q_len, kv_len, q_offset, kv_offset))
+
+    # -- text ---------------------------------------------------------------------------------
+
+    def text(self) -> str:
+        """Return the whole expression as text: ``sl.parse(mask.text()) == mask``."""
+        from sightline.masks.text import write
+
+        return write(self.spec())
+
+    def __repr__(self) -> str:
+        from sightline.masks.text import write
+
+        return write(self.spec(), most_values=512)
+
+
+def _operand(other: object, operator: str) -> Mask:
+    if isinstance(other, Mask):
+        return other
+    hint = "wrap an array as sl.dense(array, means=...)"
+    if other is None:
+        hint = "a mask is never None; sl.everything() allows all, sl.nothing() forbids all"
+    raise InvalidMask(f"{operator} wants two masks, got {describe(other)}; {hint}.")

@@ -1,0 +1,43 @@
+"""The table of masks: every public constructor under its name. The parser and the docs read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sightline.masks import data, explicit, grid, orders, positional, sparse
+from sightline.masks.mask import Mask
+
+NAMES: dict[str, Callable[..., Mask]] = {
+    "everything": positional.everything,
+    "nothing": positional.nothing,
+    "causal": positional.causal,
+    "window": positional.window,
+    "prefix": positional.prefix,
+    "sinks": positional.sinks,
+    "keys": positional.keys,
+    "queries": positional.queries,
+    "chunks": positional.chunks,
+    "block_causal": positional.block_causal,
+    "dilated": positional.dilated,
+    "strided": sparse.strided,
+    "fixed": sparse.fixed,
+    "log_sparse": sparse.log_sparse,
+    "log_sparse_row_mask": sparse.log_sparse_row_mask,
+    "random_blocks": sparse.random_blocks,
+    "block_diffusion": sparse.block_diffusion,
+    "shifted_window": grid.shifted_window,
+    "neighborhood": grid.neighborhood,
+    "axial": grid.axial,
+    "padding": data.padding,
+    "documents": data.documents,
+    "spans": data.spans,
+    "prefix_lm": data.prefix_lm,
+    "seq2seq": data.seq2seq,
+    "permutation": orders.permutation,
+    "tree": orders.tree,
+    "per_batch": explicit.per_batch,
+    "per_head": explicit.per_head,
+    "dense": explicit.dense,
+    "intervals": explicit.intervals,
+    "predicate": explicit.predicate,
+}

@@ -1,0 +1,159 @@
+"""Masks that follow an order of the tokens other than their positions: XLNet's orders and trees.
+
+Positions beyond the data are nobody's: they see nothing and nobody sees them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from sightline.errors import InvalidMask
+from sightline.masks.arguments import as_rows, describe
+from sightline.masks.arrays import Array, Cells, Data
+from sightline.masks.data import flat_if_one
+from sightline.masks.mask import Extent, Mask, Spec
+from sightline.masks.nodes import Atom
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Permutation(Atom):
+    """The key comes before the query in a factorization order, or (content) is the query."""
+
+    ranks: Data
+    stream: Literal["content", "query"]
+
+    @property
+    def batch(self) -> int:
+        return len(self.ranks.array)
+
+    def allowed(self, cells: Cells) -> Array:
+        query, query_inside = cells.lookup(self.ranks.array, cells.query)
+        key, key_inside = cells.lookup(self.ranks.array, cells.key)
+        earlier = key <= query if self.stream == "content" else key < query
+        return earlier & query_inside & key_inside
+
+    def spec(self) -> Spec:
+        order = np.argsort(self.ranks.array, axis=1).tolist()
+        return "permutation", {"order": flat_if_one(order), "stream": self.stream}
+
+    def extent(self) -> Extent:
+        size = self.ranks.array.shape[1]
+        return size, size
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Tree(Atom):
+    """The key is the query or one of its ancestors.
+
+    ``enter`` and ``leave`` number the nodes in depth-first order: k is an ancestor of q, or q
+    itself, iff enter[k] <= enter[q] < leave[k].
+    """
+
+    parents: Data
+    enter: Data = field(compare=False)
+    leave: Data = field(compare=False)
+
+    @property
+    def batch(self) -> int:
+        return len(self.parents.array)
+
+    def allowed(self, cells: Cells) -> Array:
+        query, query_inside = cells.lookup(self.enter.array, cells.query)
+        first, key_inside = cells.lookup(self.enter.array, cells.key)
+        last, _ = cells.lookup(self.leave.array, cells.key)
+        return (first <= query) & (query < last) & query_inside & key_inside
+
+    def spec(self) -> Spec:
+        return "tree", {"parents": flat_if_one(self.parents.array.tolist())}
+
+    def extent(self) -> Extent:
+        size = self.parents.array.shape[1]
+        return size, size
+
+
+# -- what users call --------------------------------------------------------------------------
+
+
+def permutation(order: object, stream: Literal["content", "query"] = "content") -> Mask:
+    """XLNet's masks for a factorization order: the key's turn comes before the query's.
+
+    ``order[t]`` is the position that is predicted at step t, ``[N]`` or ``[B, N]``; rank is its
+    inverse. ``stream="content"``: rank(k) <= rank(q); ``"query"``: rank(k) < rank(q), so that a
+    position does not see itself (Yang et al. 2019, "XLNet", section 2.3).
+
+    >>> import sightline as sl
+    >>> sl.permutation([2, 0, 1], stream="query").dense(3)[0, 0].astype(int)
+    array([[0, 0, 1],
+           [1, 0, 1],
+           [0, 0, 0]])
+    """
+    if stream not in ("content", "query"):
+        raise InvalidMask(
+            f"permutation(stream=) must be 'content' or 'query', got {describe(stream)}."
+        )
+    orders = as_rows(order, "permutation(order=)")
+    wanted = list(range(orders.shape[1]))
+    for row in orders:
+        if sorted(row.tolist()) != wanted:
+            raise InvalidMask(
+                f"permutation(order=) must hold every position from 0 to {len(wanted) - 1} once, "
+                f"got {describe(row.tolist())}."
+            )
+    return Permutation(Data(np.argsort(orders, axis=1)), stream)
+
+
+def tree(parents: object) -> Mask:
+    """The key is the query or one of its ancestors in a tree (or forest) of tokens.
+
+    ``parents[i]`` is the parent of position i, -1 for a root, ``[N]`` or ``[B, N]``. For
+    speculative decoding over several drafts at once (Miao et al. 2023, "SpecInfer").
+
+    >>> import sightline as sl
+    >>> sl.tree([-1, 0, 0, 2]).dense(4)[0, 0].astype(int)
+    array([[1, 0, 0, 0],
+           [1, 1, 0, 0],
+           [1, 0, 1, 0],
+           [1, 0, 1, 1]])
+    """
+    rows = as_rows(parents, "tree(parents=)", least=-1)
+    numbered = [_depth_first(row.tolist()) for row in rows]
+    enter = np.array([e for e, _ in numbered], dtype=np.int64)
+    leave = np.array([x for _, x in numbered], dtype=np.int64)
+    return Tree(Data(rows), Data(enter), Data(leave))
+
+
+def _depth_first(parents: list[int]) -> tuple[list[int], list[int]]:
+    """Return each node's number in depth-first order, and one past that of its last descendant."""
+    children: list[list[int]] = [[] for _ in parents]
+    roots: list[int] = []
+    for node, parent in enumerate(parents):
+        if parent >= len(parents):
+            raise InvalidMask(
+                f"tree(parents=)[{node}] is {parent}, but there are {len(parents)} positions."
+            )
+        (roots if parent < 0 else children[parent]).append(node)
+    enter, leave = [-1] * len(parents), [-1] * len(parents)
+    count = 0
+    waiting = [(node, False) for node in reversed(roots)]
+    while waiting:
+        node, done = waiting.pop()
+        if done:
+            leave[node] = count
+            continue
+        enter[node] = count
+        count += 1
+        waiting.append((node, True))
+        waiting.extend((child, False) for child in reversed(children[node]))
+    if count < len(parents):
+        stuck = enter.index(-1)
+        raise InvalidMask(
+            f"tree(parents=) goes in a circle at position {stuck}; following parents must end "
+            "at a root, whose parent is -1."
+        )
+    return enter, leave
+
+
+__all__ = ["permutation", "tree"]
