@@ -261,11 +261,13 @@ def documents(lengths: object = None, ids: object = None, cu_seqlens: object = N
     if lengths is not None:
         return _segments([(np.arange(len(row)), row) for row in _length_rows(lengths)])
     if ids is not None:
-        try:
-            return _segments_from_ids(as_rows(ids, "documents(ids=)"))
-        except InvalidMask as error:
-            hint = " Positions of no document (-1) are what spans(ids) and padding are for."
-            raise InvalidMask(f"{error}{hint}") from None
+        rows = as_rows(ids, "documents(ids=)", least=None)
+        if rows.min() < 0:
+            raise InvalidMask(
+                f"documents(ids=) must not be negative, got {rows.min()}; for positions of no "
+                "document use spans(ids), where -1 is in none."
+            )
+        return _segments_from_ids(rows)
     offsets = as_integers(cu_seqlens, "documents(cu_seqlens=)", ranks=(1, 2))
     offsets = offsets.reshape(1, -1) if offsets.ndim == 1 else offsets
     steps = np.diff(offsets, axis=1)

@@ -7,7 +7,6 @@ attention literature are in sparse.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -76,12 +75,6 @@ class Band(Atom):
             return band(None, self.low - 1)
         return Atom.complement(self)
 
-    def meet(self, other: Band) -> Mask:
-        """``band(a, b) & band(c, d) == band(max(a, c), min(b, d))``."""
-        low = max((n for n in (self.low, other.low) if n is not None), default=None)
-        high = min((n for n in (self.high, other.high) if n is not None), default=None)
-        return band(low, high)
-
     def join(self, other: Band) -> Mask | None:
         """``band(a, b) | band(c, d) == band(min(a, c), max(b, d))`` if they touch or overlap."""
         for first, second in ((self, other), (other, self)):
@@ -119,8 +112,10 @@ class Positions(Atom):
     def spec(self) -> Spec:
         name = "keys" if self.axis == "key" else "queries"
         intervals = [(int(a), int(b)) for a, b in self.bounds.array]
-        if intervals == [(0, intervals[0][1])] and self.axis == "key":
+        if self.axis == "key" and intervals == [(0, intervals[0][1])]:
             return "prefix", {"n": intervals[0][1]}
+        if self.axis == "key" and intervals == [(intervals[0][0], ENDLESS)]:
+            return "not", ("prefix", {"n": intervals[0][0]})
         short = [i for i in intervals if i[1] - i[0] <= 2]
         parts: list[Spec] = []
         if len(short) > 1 or (short and short[0][1] - short[0][0] == 1):
@@ -144,14 +139,6 @@ class Positions(Atom):
     def complement(self) -> Mask:
         ends = self.bounds.array.reshape(-1)
         return positions(self.axis, np.concatenate([[0], ends, [ENDLESS]]).reshape(-1, 2))
-
-    def meet(self, other: Positions) -> Mask:
-        """``keys(A) & keys(B) == keys(A ∩ B)``, by ``~(~A ∪ ~B)``."""
-        return all_not(self.axis, [self.complement(), other.complement()])
-
-    def join(self, other: Positions) -> Mask:
-        """``keys(A) | keys(B) == keys(A ∪ B)``."""
-        return positions(self.axis, np.concatenate([self.bounds.array, other.bounds.array]))
 
     def extent(self) -> Extent:
         last = int(self.bounds.array[-1, 1])
@@ -179,15 +166,15 @@ def positions(axis: Axis, intervals: NDArray[np.int64]) -> Mask:
     return Positions(axis, Data(merged))
 
 
-def all_not(axis: Axis, masks: Iterable[Mask]) -> Mask:
-    """Return ``~a & ~b & ...`` for position masks of one axis, as ``~(a | b | ...)``."""
-    bounds = [np.zeros((0, 2), dtype=np.int64)]
-    for mask in masks:
-        if isinstance(mask, Everything):
-            return Nothing()
-        if isinstance(mask, Positions):
-            bounds.append(mask.bounds.array)
-    return positions(axis, np.concatenate(bounds)).complement()
+def join_of(axis: Axis, masks: list[Positions]) -> Mask:
+    """Return the mask of the union of the masks' positions."""
+    return positions(axis, np.concatenate([mask.bounds.array for mask in masks]))
+
+
+def meet_of(axis: Axis, masks: list[Positions]) -> Mask:
+    """Return the mask of the positions that all masks share: ``~(~a | ~b | ...)``."""
+    outside = [mask.complement() for mask in masks]  # never empty: canonical masks are not all
+    return join_of(axis, [mask for mask in outside if isinstance(mask, Positions)]).complement()
 
 
 def from_position(axis: Axis, start: int) -> Mask:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
+from functools import partial, reduce
 from typing import Any, cast
 
 import numpy as np
 
 from sightline.errors import ParseError, SightlineError
 from sightline.masks.mask import Mask, Spec
+from sightline.masks.rewrite import conjunction, disjunction
 
 # Limits on what parse reads: enough for any expression a person or repr() writes.
 LONGEST_TEXT = 1_000_000
@@ -27,6 +29,13 @@ _DEFAULTS: dict[str, Any] = {
     "stream": "content", "bounds": None, "batch": None, "heads": None, "left": None, "right": None,
 }  # fmt: skip
 _BINDING = {"or": 1, "and": 2, "not": 3}
+
+_COMBINE: dict[type[ast.operator], Callable[[list[Mask]], Mask]] = {
+    ast.BitAnd: conjunction,
+    ast.BitOr: disjunction,
+    ast.BitXor: lambda masks: reduce(lambda a, b: a ^ b, masks),
+    ast.Sub: lambda masks: reduce(lambda a, b: a - b, masks),
+}
 
 
 # -- writing ----------------------------------------------------------------------------------
@@ -70,8 +79,8 @@ def _value(name: str, value: Any, most_values: int | None) -> str:
         return f"[{', '.join(write(part, most_values) for part in value)}]"
     if callable(value):
         return f"<opaque {getattr(value, '__qualname__', type(value).__name__)}>"
-    if isinstance(value, range):
-        return f"range({value.start}, {value.stop})"
+    if isinstance(value, range | slice):
+        return f"{type(value).__name__}({value.start}, {value.stop})"  # their step is 1
     if isinstance(value, np.ndarray):
         value = cast("Any", value).tolist()
     if isinstance(value, list) and most_values is not None:
@@ -133,8 +142,10 @@ class _Reader:
         except SyntaxError as mistake:
             at = self.offset(mistake.lineno or 1, 0) + max(0, (mistake.offset or 1) - 1)
             raise self.error(self.explain(mistake), at) from None
-        except (RecursionError, MemoryError, ValueError) as mistake:
-            raise self.error(f"the expression cannot be read ({mistake})", 0) from None
+        except (RecursionError, MemoryError):
+            raise self.error("too many operands in a row; combine fewer at once", 0) from None
+        except ValueError as mistake:
+            raise self.error(f"cannot read the expression: {mistake}", 0) from None
         return self.mask(tree.body)
 
     def check_depth(self) -> None:
@@ -186,25 +197,21 @@ class _Reader:
         raise self.error("a mask was expected here, such as causal()", node)
 
     def combination(self, node: ast.BinOp) -> Mask:
-        """Combine the operands of a chain; its left spine is walked in a loop, not by recursion."""
-        operators: dict[type[ast.operator], Callable[[Mask, Mask], Mask]] = {
-            ast.BitAnd: lambda a, b: a & b,
-            ast.BitOr: lambda a, b: a | b,
-            ast.BitXor: lambda a, b: a ^ b,
-            ast.Sub: lambda a, b: a - b,
-        }
+        """Combine a chain of operands; its left spine is walked in a loop, not by recursion."""
         chain: list[ast.BinOp] = []
         current: ast.expr = node
         while isinstance(current, ast.BinOp):
-            if type(current.op) not in operators:
+            if type(current.op) not in _COMBINE:
                 raise self.error("masks combine with & | ~ - ^ only", current)
             chain.append(current)
             current = current.left
-        result = self.mask(current)
-        for step in reversed(chain):
-            right = self.mask(step.right)
-            result = self.built(lambda a=result, b=right, s=step: operators[type(s.op)](a, b), step)
-        return result
+        operands = [self.mask(current)]
+        for step, following in zip(chain[::-1], [*chain[-2::-1], None], strict=True):
+            operands.append(self.mask(step.right))
+            # a & b & c is combined at once, so that the laws look at the parts only once.
+            if following is None or type(following.op) is not type(step.op):
+                operands = [self.built(partial(_COMBINE[type(step.op)], operands), step)]
+        return operands[0]
 
     def call(self, node: ast.Call) -> Mask:
         positional = [self.literal(argument) for argument in node.args]
