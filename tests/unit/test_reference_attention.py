@@ -331,15 +331,21 @@ WRONG_SHAPES: dict[str, tuple[str, tuple[int, ...]]] = {
 
 @pytest.mark.parametrize("name", WRONG_SHAPES)
 def test_sizes_that_do_not_fit(name: str) -> None:
-    inputs, grad_output, grad_lse = gradient_case()
-    given = {**inputs, "grad_output": grad_output, "grad_logsumexp": grad_lse}
     which, shape = WRONG_SHAPES[name]
+    inputs, grad_output, grad_lse = gradient_case(bias_shape=())
+    # A mask and a bias that fit any batch and heads, so that nothing else can be what is refused.
+    given = {**inputs, "allowed": np.ones((1, 1, Q_LEN, KV_LEN), dtype=bool)}
     if which == "kv":
         given |= {"key": np.zeros((*shape, HEAD_DIM)), "value": np.zeros((*shape, VALUE_DIM))}
     else:
         given[which] = np.zeros(shape, dtype=bool if which == "allowed" else float)
+    if which.startswith("grad_"):
+        grads = {"grad_output": grad_output, "grad_logsumexp": grad_lse, which: given.pop(which)}
+        with pytest.raises(ShapeMismatch, match=which):
+            attention_gradients(**given, **grads)
+        return
     with pytest.raises(ShapeMismatch, match="wanted"):
-        attention_gradients(**given)
+        attention(**given)
 
 
 @pytest.mark.parametrize("dtype", [int, float])

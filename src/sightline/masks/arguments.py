@@ -32,7 +32,9 @@ def as_int(value: object, what: str, *, least: int | None = None, most: int | No
     low = -LARGEST_POSITION if least is None else least
     high = LARGEST_POSITION if most is None else most
     if not low <= number <= high:
-        raise InvalidMask(f"{what} must be between {low} and {high}, got {number}.")
+        one_sided = f"at least {low}" if number < low else f"at most {high}"
+        wanted = one_sided if most is None else f"from {low} to {high}"
+        raise InvalidMask(f"{what} must be {wanted}, got {number}.")
     return number
 
 
@@ -86,10 +88,10 @@ def as_array(values: object, what: str) -> NDArray[Any]:
     """Return ``values`` as a numpy array; ragged lists and objects are refused."""
     try:
         array: NDArray[Any] = np.asarray(values)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError):
         raise InvalidMask(
-            f"{what} cannot be read as an array ({error}); give a list of rows of equal length, "
-            f"a numpy array or a tensor on the CPU, got {describe(values)}."
+            f"{what} cannot be read as an array, got {describe(values)}; give rows of equal "
+            "length, a numpy array, or a tensor on the CPU without gradients."
         ) from None
     if array.dtype == object or array.dtype.kind not in "biuf":
         raise InvalidMask(f"{what} must hold numbers, got {describe(values)}.")

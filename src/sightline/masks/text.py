@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Callable
 from functools import partial, reduce
+from inspect import signature
 from typing import Any, cast
 
 import numpy as np
@@ -79,8 +80,9 @@ def _value(name: str, value: Any, most_values: int | None) -> str:
         return f"[{', '.join(write(part, most_values) for part in value)}]"
     if callable(value):
         return f"<opaque {getattr(value, '__qualname__', type(value).__name__)}>"
-    if isinstance(value, range | slice):
-        return f"{type(value).__name__}({value.start}, {value.stop})"  # their step is 1
+    if isinstance(value, (range, slice)):
+        section = cast(Any, value)  # its step is 1: canonical positions are whole intervals
+        return f"{type(section).__name__}({section.start}, {section.stop})"
     if isinstance(value, np.ndarray):
         value = cast("Any", value).tolist()
     if isinstance(value, list) and most_values is not None:
@@ -230,7 +232,13 @@ class _Reader:
             raise self.error(f"there is no mask {name!r}; {self.unknown(name)}", node)
         if name == "predicate":
             raise self.error("a predicate is an opaque function; text cannot hold it", node)
-        return self.built(lambda: _names()[name](*positional, **named), node)
+        constructor = _names()[name]
+        known = list(signature(constructor).parameters)
+        for keyword in node.keywords:
+            if keyword.arg not in known:
+                wanted = f"{name} takes {', '.join(known)}" if known else f"{name} takes nothing"
+                raise self.error(f"{wanted}; got {keyword.arg!r}", keyword)
+        return self.built(lambda: constructor(*positional, **named), node)
 
     def built(self, build: Callable[[], Mask], node: ast.AST) -> Mask:
         """Run a constructor; what it refuses becomes an error at this place of the text."""
