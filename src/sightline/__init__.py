@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     from sightline.masks.explicit import intervals as intervals
     from sightline.masks.explicit import per_batch as per_batch
     from sightline.masks.explicit import per_head as per_head
-    from sightline.masks.explicit import predicate as predicate
     from sightline.masks.grid import axial as axial
     from sightline.masks.grid import neighborhood as neighborhood
     from sightline.masks.grid import shifted_window as shifted_window
     from sightline.masks.mask import Mask as Mask
+    from sightline.masks.opaque import predicate as predicate
     from sightline.masks.orders import permutation as permutation
     from sightline.masks.orders import tree as tree
+    from sightline.masks.parser import parse as parse
     from sightline.masks.positional import block_causal as block_causal
     from sightline.masks.positional import causal as causal
     from sightline.masks.positional import chunks as chunks
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from sightline.masks.sparse import log_sparse_row_mask as log_sparse_row_mask
     from sightline.masks.sparse import random_blocks as random_blocks
     from sightline.masks.sparse import strided as strided
-    from sightline.masks.text import parse as parse
 
 __version__ = "0.1.0"
 
@@ -71,15 +71,16 @@ _ROOMS = {
     ),
     "lower.lower": "backends lower",
     "masks.data": "documents padding prefix_lm seq2seq spans",
-    "masks.explicit": "dense intervals per_batch per_head predicate",
+    "masks.explicit": "dense intervals per_batch per_head",
     "masks.grid": "axial neighborhood shifted_window",
     "masks.mask": "Mask",
+    "masks.opaque": "predicate",
     "masks.orders": "permutation tree",
     "masks.positional": (
         "block_causal causal chunks dilated everything keys nothing prefix queries sinks window"
     ),
     "masks.sparse": ("block_diffusion fixed log_sparse log_sparse_row_mask random_blocks strided"),
-    "masks.text": "parse",
+    "masks.parser": "parse",
 }
 _HOME = {name: f"sightline.{room}" for room, names in _ROOMS.items() for name in names.split()}
 

@@ -34,7 +34,8 @@ def as_int(value: object, what: str, *, least: int | None = None, most: int | No
     if not low <= number <= high:
         one_sided = f"at least {low}" if number < low else f"at most {high}"
         wanted = one_sided if most is None else f"from {low} to {high}"
-        raise InvalidMask(f"{what} must be {wanted}, got {number}.")
+        got = str(number) if number.bit_length() < 64 else f"one of {number.bit_length()} bits"
+        raise InvalidMask(f"{what} must be {wanted}, got {got}.")
     return number
 
 
@@ -56,7 +57,7 @@ def as_distance(value: object, what: str) -> int | None:
 def as_per_axis(value: object, what: str, axes: int, *, least: int) -> tuple[int, ...]:
     """Return one int for each of ``axes`` axes; a single int serves all of them."""
     given = cast(Any, value)
-    if isinstance(given, (list, tuple, np.ndarray)):
+    if np.ndim(given):
         values = list(cast("Sequence[object]", given))
         if len(values) != axes:
             raise InvalidMask(
@@ -71,8 +72,8 @@ def as_grid(value: object, what: str, *, dimensions: tuple[int, int]) -> tuple[i
     """Return the sizes of a grid with between ``dimensions[0]`` and ``dimensions[1]`` axes."""
     least, most = dimensions
     given = cast(Any, value)
-    if not isinstance(given, (list, tuple, np.ndarray)):
-        raise InvalidMask(f"{what} must be a tuple of sizes such as (8, 8), got {describe(given)}.")
+    if not isinstance(given, (list, tuple, np.ndarray)) or np.ndim(cast(Any, given)) == 0:
+        raise InvalidMask(f"{what} must be a tuple of sizes such as (8, 8), got {describe(value)}.")
     values = list(cast("Sequence[object]", given))
     if not least <= len(values) <= most:
         raise InvalidMask(f"{what} must have {least} to {most} axes, got {len(values)}.")
@@ -91,9 +92,11 @@ def as_array(values: object, what: str) -> NDArray[Any]:
     except (ValueError, TypeError, RuntimeError):
         raise InvalidMask(
             f"{what} cannot be read as an array, got {describe(values)}; give rows of equal "
-            "length, a numpy array, or a tensor on the CPU without gradients."
+            "length, a numpy array, or a torch tensor as tensor.detach().float().cpu()."
         ) from None
-    if array.dtype == object or array.dtype.kind not in "biuf":
+    if array.dtype == object and all(type(number) is int for number in array.flat):
+        raise InvalidMask(f"{what} holds a number beyond {LARGEST_POSITION}.")
+    if array.dtype.kind not in "biuf":
         raise InvalidMask(f"{what} must hold numbers, got {describe(values)}.")
     return array
 
@@ -158,5 +161,8 @@ def describe(value: object) -> str:
     shape = getattr(value, "shape", None)
     if shape is not None:
         return f"{type(value).__name__} of shape {list(shape)}"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        text = "a number too long to print"
     return f"{text[:60]}..." if len(text) > 63 else f"{text} ({type(value).__name__})"

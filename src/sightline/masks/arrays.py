@@ -39,8 +39,12 @@ class Data:
     def __init__(self, array: NDArray[Any]) -> None:
         copy = np.array(array, order="C", copy=True)
         copy.setflags(write=False)
-        self.array = copy
-        self._digest = None
+        # A view of an array that cannot be written cannot be made writable again.
+        object.__setattr__(self, "array", copy.view())
+        object.__setattr__(self, "_digest", None)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"the data of a mask cannot be changed, not even {name!r}")
 
     @property
     def digest(self) -> bytes:
@@ -50,7 +54,9 @@ class Data:
 
             header = f"{self.array.dtype.str}{self.array.shape}".encode()
             content = cast(Any, self.array.reshape(-1).view(np.uint8))
-            self._digest = blake2b(content, digest_size=16, key=blake2b(header).digest()).digest()
+            digest = blake2b(content, digest_size=16, key=blake2b(header).digest()).digest()
+            object.__setattr__(self, "_digest", digest)
+            return digest
         return self._digest
 
     def __eq__(self, other: object) -> bool:

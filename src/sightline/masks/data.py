@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
+# A table with the segment of each position is only made to ask single cells: 1 GiB at most.
+MOST_EXPANDED = 2**28
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Padding(Atom):
@@ -107,6 +110,11 @@ class Segments(Atom):
     def id_of_position(self) -> NDArray[np.int32]:
         """Return the segment id of every position, ``[B, N]``; -1 where there is none. Kept."""
         if not self.expanded:
+            if self.batch * self.size() > MOST_EXPANDED:
+                raise InvalidMask(
+                    f"documents of {self.size()} positions are too long to ask cell by cell; "
+                    f"at most {MOST_EXPANDED} positions are."
+                )
             table = np.full((self.batch, self.size()), -1, dtype=np.int32)
             for row, ids, lengths in zip(table, self.ids.array, self.lengths.array, strict=True):
                 run = np.repeat(ids.astype(np.int32), lengths)
@@ -194,7 +202,7 @@ def padding(
     """
     if (lengths is None) == (valid is None):
         raise InvalidMask("padding wants either lengths= or valid=, exactly one of them.")
-    if side not in ("right", "left"):
+    if not isinstance(cast(Any, side), str) or side not in ("right", "left"):
         raise InvalidMask(f"padding(side=) must be 'right' or 'left', got {describe(side)}.")
     if valid is not None:
         if side == "left" or total is not None:
@@ -268,10 +276,9 @@ def documents(lengths: object = None, ids: object = None, cu_seqlens: object = N
                 "document use spans(ids), where -1 is in none."
             )
         return _segments_from_ids(rows)
-    offsets = as_integers(cu_seqlens, "documents(cu_seqlens=)", ranks=(1, 2))
-    offsets = offsets.reshape(1, -1) if offsets.ndim == 1 else offsets
+    offsets = as_rows(cu_seqlens, "documents(cu_seqlens=)")
     steps = np.diff(offsets, axis=1)
-    if not offsets.size or offsets[:, 0].any() or (steps < 0).any():
+    if offsets[:, 0].any() or (steps < 0).any():
         raise InvalidMask(
             "documents(cu_seqlens=) must start at 0 and never fall, such as [0, 3, 7]; "
             f"got {describe(offsets.tolist())}. Lengths go in as lengths=."
@@ -283,10 +290,12 @@ def _length_rows(lengths: object) -> list[Ints]:
     """Return the document lengths of each batch row; rows may hold different numbers of them."""
     if isinstance(lengths, (list, tuple)):
         rows = cast("Sequence[Any]", lengths)
-        if any(np.ndim(row) == 1 for row in rows):
+        if any(isinstance(row, (list, tuple)) or np.ndim(row) == 1 for row in rows):
             what = "documents(lengths=)"
             return [as_integers(r, f"{what}[{i}]", ranks=(1,)) for i, r in enumerate(rows)]
     array = as_integers(cast(Any, lengths), "documents(lengths=)", ranks=(1, 2))
+    if not len(array) and array.ndim == 2:
+        raise InvalidMask(f"documents(lengths=) has no batch rows: shape {list(array.shape)}.")
     return [array] if array.ndim == 1 else list(array)
 
 

@@ -6,22 +6,22 @@ of the expression, without asking the cells, are the planner's.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sightline.errors import InvalidMask, ShapeMismatch
+from sightline.masks.arguments import as_int
 from sightline.masks.arrays import Cells
 from sightline.masks.mask import Mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# How many cells a strip may hold: 16 MiB of bools, and a few times that in intermediate results.
-STRIP_CELLS = 2**24
+# How many cells a strip may hold: 2 MiB of bools, and 16 MiB for each intermediate result.
+STRIP_CELLS = 2**21
 
 
 @dataclass(frozen=True)
@@ -36,48 +36,54 @@ class Frame:
     @classmethod
     def of(cls, q_len: int, kv_len: int | None, q_offset: int = 0, kv_offset: int = 0) -> Frame:
         """Check the four numbers; ``kv_len`` None means ``q_len``."""
-        values = {
-            "q_len": q_len,
-            "kv_len": q_len if kv_len is None else kv_len,
-            "q_offset": q_offset,
-            "kv_offset": kv_offset,
-        }
-        for name, value in values.items():
-            try:
-                number = operator.index(cast(Any, value))
-            except TypeError:
-                raise ShapeMismatch(f"{name} must be an integer, got {value!r}.") from None
-            if number < 0:
-                raise ShapeMismatch(f"{name} must be at least 0, got {number}.")
-            values[name] = number
-        return cls(**values)
+        kv_len = q_len if kv_len is None else kv_len
+        return cls(
+            _checked(q_len, "q_len"),
+            _checked(kv_len, "kv_len"),
+            _checked(q_offset, "q_offset"),
+            _checked(kv_offset, "kv_offset"),
+        )
+
+    @classmethod
+    def of_rows(cls, q_start: int, q_stop: int, kv_len: int | None, kv_offset: int) -> Frame:
+        """The frame of the queries from ``q_start`` up to ``q_stop``; keys up to there if None."""
+        start, stop = _checked(q_start, "q_start"), _checked(q_stop, "q_stop")
+        if start > stop:
+            raise ShapeMismatch(f"q_start must not be after q_stop, got {start} and {stop}.")
+        return cls.of(stop - start, stop if kv_len is None else kv_len, start, kv_offset)
+
+
+def _checked(value: int, name: str) -> int:
+    try:
+        return as_int(value, name, least=0)
+    except InvalidMask as error:
+        raise ShapeMismatch(str(error)) from None
 
 
 def dense(mask: Mask, frame: Frame) -> NDArray[np.bool_]:
     """Return the bools ``[batch, heads, q_len, kv_len]`` of the mask in the frame."""
-    mask.check_reach(frame.q_offset + frame.q_len, frame.kv_offset + frame.kv_len)
     shape = (mask.batch, mask.heads, frame.q_len, frame.kv_len)
     result = np.empty(shape, dtype=np.bool_)
     if result.size:
+        mask.check_reach(frame.q_offset + frame.q_len, frame.kv_offset + frame.kv_len)
         _fill(mask, frame, result)
     return result
 
 
 def _fill(mask: Mask, frame: Frame, result: NDArray[np.bool_]) -> None:
     cells = Cells(
-        batch=np.arange(mask.batch).reshape(-1, 1, 1, 1),
-        head=np.arange(mask.heads).reshape(1, -1, 1, 1),
-        query=np.arange(frame.q_offset, frame.q_offset + frame.q_len).reshape(1, 1, -1, 1),
-        key=np.arange(frame.kv_offset, frame.kv_offset + frame.kv_len).reshape(1, 1, 1, -1),
+        batch=_axis(0, mask.batch, 0),
+        head=_axis(0, mask.heads, 1),
+        query=_axis(frame.q_offset, frame.q_len, 2),
+        key=_axis(frame.kv_offset, frame.kv_len, 3),
     )
-    allowed = mask.allowed(cells)
-    try:
-        result[...] = allowed
-    except ValueError:
-        raise InvalidMask(
-            f"{mask!r} answered with shape {list(np.shape(allowed))}, which does not broadcast to "
-            f"[batch, heads, queries, keys] = {list(result.shape)}; make its function elementwise."
-        ) from None
+    result[...] = mask.allowed(cells)
+
+
+def _axis(start: int, length: int, axis: int) -> NDArray[np.int64]:
+    shape = [1, 1, 1, 1]
+    shape[axis] = length
+    return np.arange(start, start + length, dtype=np.int64).reshape(shape)
 
 
 def strips(mask: Mask, frame: Frame) -> Iterator[tuple[int, NDArray[np.bool_]]]:

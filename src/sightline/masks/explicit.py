@@ -1,18 +1,19 @@
-"""Masks given cell by cell or case by case: dense arrays, intervals, per-row masks, functions.
+"""Masks given cell by cell or case by case: dense arrays, intervals, per-row masks.
 
 The structured masks of the other files say more with less; these take what a user already has.
+Functions are in opaque.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from sightline.errors import InvalidMask, ShapeMismatch
-from sightline.masks.arguments import as_array, as_bools, as_integers, as_size, describe
+from sightline.masks.arguments import as_array, as_bools, as_integers, describe
 from sightline.masks.arrays import Array, Cells, Data
 from sightline.masks.mask import Extent, Mask, Spec
 from sightline.masks.nodes import Atom, Nothing, common_size, widest
@@ -57,7 +58,7 @@ class Dense(Atom):
 
     def check_reach(self, q_stop: int, k_stop: int) -> None:
         queries, keys = self.array.array.shape[2:]
-        if q_stop > queries or k_stop > keys:
+        if q_stop > 0 and k_stop > 0 and (q_stop > queries or k_stop > keys):
             raise ShapeMismatch(
                 f"a dense mask of {queries} queries and {keys} keys was asked for queries up to "
                 f"{q_stop} and keys up to {k_stop}; what is not in the array is not known. Give a "
@@ -150,75 +151,6 @@ class PerRow(Atom):
             mask.check_reach(q_stop, k_stop)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Predicate(Atom):
-    """As an opaque function says; only asking it tells."""
-
-    fn: Callable[[Any, Any, Any, Any], Any]
-    bounds: Callable[..., Any] | None
-    batch_size: int | None
-    head_count: int | None
-
-    @property
-    def batch(self) -> int:
-        return self.batch_size or 1
-
-    @property
-    def heads(self) -> int:
-        return self.head_count or 1
-
-    def allowed(self, cells: Cells) -> Array:
-        # An axis of size 1 serves every row, so the function is asked about its row 0.
-        batch = cells.batch * (self.batch > 1) if self.batch_size else Undeclared("batch")
-        head = cells.head * (self.heads > 1) if self.head_count else Undeclared("heads")
-        result = self.fn(batch, head, cells.query, cells.key)
-        if isinstance(result, bool):
-            return (cells.key >= 0) & result
-        if not str(getattr(result, "dtype", "")).endswith("bool"):
-            raise InvalidMask(
-                f"predicate {self.label()} must return bools, got {describe(result)}; "
-                "end it with a comparison such as k <= q."
-            )
-        return result
-
-    def label(self) -> str:
-        """Return the function's name and where it is defined, for people."""
-        name = getattr(self.fn, "__qualname__", type(self.fn).__name__)
-        code = getattr(self.fn, "__code__", None)
-        where = "" if code is None else f" at line {code.co_firstlineno}"
-        return f"<opaque {name}{where}>"
-
-    def spec(self) -> Spec:
-        arguments = {
-            "fn": self.fn,
-            "bounds": self.bounds,
-            "batch": self.batch_size,
-            "heads": self.head_count,
-        }
-        return "predicate", arguments
-
-
-class Undeclared:
-    """Stands for an index that a predicate did not declare it reads; any use of it raises."""
-
-    def __init__(self, axis: str) -> None:
-        object.__setattr__(self, "_axis", axis)
-
-    def _refuse(self, *_: object) -> Any:
-        axis = object.__getattribute__(self, "_axis")
-        raise InvalidMask(
-            f"this predicate reads its {axis} index, so it differs between {axis}; say for how "
-            f"many: predicate(fn, {axis}=...)."
-        )
-
-    __getattr__ = __getitem__ = __index__ = __int__ = __bool__ = __array__ = _refuse
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
-    __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __truediv__ = __rtruediv__ = _refuse
-    __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __neg__ = __invert__ = _refuse
-    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _refuse
-    __hash__ = _refuse
-
-
 # -- what users call --------------------------------------------------------------------------
 
 
@@ -279,7 +211,7 @@ def dense(array: object, means: Literal["attend", "ignore", "additive"]) -> Mask
     array([[1, 0],
            [1, 1]])
     """
-    if means not in ("attend", "ignore", "additive"):
+    if not isinstance(cast(Any, means), str) or means not in ("attend", "ignore", "additive"):
         raise InvalidMask(
             f"dense(means=) must be 'attend', 'ignore' or 'additive', got {describe(means)}: say "
             "whether True may attend (SDPA), may not (nn.MultiheadAttention), or numbers are added."
@@ -300,7 +232,10 @@ def dense(array: object, means: Literal["attend", "ignore", "additive"]) -> Mask
 
 def _allowed_by_numbers(numbers: NDArray[Any]) -> NDArray[np.bool_]:
     if numbers.ndim not in (2, 4) or not numbers.size:
-        raise InvalidMask(f"dense(array=) must have 2 or 4 axes, got shape {list(numbers.shape)}.")
+        raise InvalidMask(
+            "dense(array=) must have 2 or 4 axes, none of them of size 0, got shape "
+            f"{list(numbers.shape)}."
+        )
     if numbers.dtype.kind != "f":
         raise InvalidMask(
             f"dense(means='additive') wants floats, got {numbers.dtype}; bools are "
@@ -375,39 +310,4 @@ def _intervals(start: NDArray[np.int64], end: NDArray[np.int64]) -> Mask:
     return Intervals(Data(merged_start[:, :, :rows, :width]), Data(merged_end[:, :, :rows, :width]))
 
 
-def predicate(
-    fn: Callable[[Any, Any, Any, Any], Any],
-    bounds: Callable[..., Any] | None = None,
-    batch: int | None = None,
-    heads: int | None = None,
-) -> Mask:
-    """As ``fn(b, h, q, k)`` says: an opaque function, elementwise over integer arrays.
-
-    Args:
-        fn: takes the batch row, head, query and key as broadcastable integer arrays (numpy's or
-            torch's) and returns bools; use operators only (``& | ~``, not ``and``/``or``/``not``).
-        bounds: optionally a function that classifies tiles, for planning without asking ``fn``.
-        batch: the number of batch rows, if ``fn`` reads b. Reading it undeclared raises.
-        heads: the number of heads, if ``fn`` reads h.
-
-    Two predicates are equal only if they are the same function object. The text form says that
-    the function is opaque and cannot be parsed back.
-
-    >>> import sightline as sl
-    >>> def every_third(b, h, q, k):
-    ...     return (q + k) % 3 == 0
-    >>> sl.predicate(every_third).dense(2, 4)[0, 0].astype(int)
-    array([[1, 0, 0, 1],
-           [0, 0, 1, 0]])
-    """
-    if not callable(fn):
-        raise InvalidMask(f"predicate(fn=) must be a function of (b, h, q, k), got {describe(fn)}.")
-    if bounds is not None and not callable(bounds):
-        raise InvalidMask(f"predicate(bounds=) must be a function or None, got {describe(bounds)}.")
-    rows = None if batch is None else as_size(batch, "predicate(batch=)")
-    return Predicate(
-        fn, bounds, rows, None if heads is None else as_size(heads, "predicate(heads=)")
-    )
-
-
-__all__ = ["dense", "intervals", "per_batch", "per_head", "predicate"]
+__all__ = ["dense", "intervals", "per_batch", "per_head"]

@@ -25,6 +25,9 @@ Spec = tuple[Any, ...]
 # How far the data of a mask reach, on the query and on the key axis; None is without end.
 Extent = tuple[int | None, int | None]
 
+# More than anyone writes; a chain of ^ reaches it after ten or so.
+MOST_XOR_NODES = 1000
+
 
 class Mask:
     """Who may see whom: ``allowed(batch, head, query, key)`` over absolute positions.
@@ -89,6 +92,10 @@ class Mask:
     def check_reach(self, q_stop: int, k_stop: int) -> None:
         """Raise ShapeMismatch if the mask is bound to fewer than these queries and keys."""
 
+    def node_count(self) -> int:
+        """Return the number of masks that the expression is made of."""
+        return 1
+
     def order_key(self) -> tuple[Any, ...]:
         """Return the key by which the parts of a connective are sorted: cheap and total."""
         raise NotImplementedError
@@ -118,13 +125,25 @@ class Mask:
     def __xor__(self, other: Mask) -> Mask:
         """Allowed where exactly one of the masks allows."""
         other = _operand(other, "^")
+        # Each ^ holds both operands twice, so that a chain of them doubles with every step.
+        if self.node_count() + other.node_count() > MOST_XOR_NODES:
+            raise InvalidMask(
+                f"^ of expressions of {self.node_count()} and {other.node_count()} masks grows too "
+                "large; combine fewer with ^, or write the parity as a predicate."
+            )
         return (self & ~other) | (~self & other)
 
     def __rand__(self, other: object) -> NoReturn:
-        _operand(other, "&")
-        raise AssertionError("unreachable: two masks never come here")
+        _refuse_left(other, "&")
 
-    __ror__ = __rsub__ = __rxor__ = __rand__
+    def __ror__(self, other: object) -> NoReturn:
+        _refuse_left(other, "|")
+
+    def __rsub__(self, other: object) -> NoReturn:
+        _refuse_left(other, "-")
+
+    def __rxor__(self, other: object) -> NoReturn:
+        _refuse_left(other, "^")
 
     @property
     def T(self) -> Mask:
@@ -180,8 +199,9 @@ class Mask:
 
         Bools ``[batch, heads, q_stop - q_start, kv_len]``; ``kv_len`` None means ``q_stop``.
         """
-        kv_len = q_stop if kv_len is None else kv_len
-        return self.dense(q_stop - q_start, kv_len, q_start, kv_offset)
+        from sightline.masks import evaluate
+
+        return evaluate.dense(self, evaluate.Frame.of_rows(q_start, q_stop, kv_len, kv_offset))
 
     def count(
         self, q_len: int, kv_len: int | None = None, q_offset: int = 0, kv_offset: int = 0
@@ -219,6 +239,11 @@ class Mask:
         from sightline.masks.text import write
 
         return write(self.spec(), most_values=512)
+
+
+def _refuse_left(other: object, operator: str) -> NoReturn:
+    _operand(other, operator)
+    raise AssertionError("a mask on the left is asked first")
 
 
 def _operand(other: object, operator: str) -> Mask:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sightline.masks import data, explicit, grid, orders, positional, sparse
+from sightline.masks import data, explicit, grid, opaque, orders, positional, sparse
 from sightline.masks.mask import Mask
 
 NAMES: dict[str, Callable[..., Mask]] = {
@@ -39,5 +39,5 @@ NAMES: dict[str, Callable[..., Mask]] = {
     "per_head": explicit.per_head,
     "dense": explicit.dense,
     "intervals": explicit.intervals,
-    "predicate": explicit.predicate,
+    "predicate": opaque.predicate,
 }

@@ -95,6 +95,9 @@ class _Connective(Mask):
         for part in self.parts:
             part.check_reach(q_stop, k_stop)
 
+    def node_count(self) -> int:
+        return 1 + sum(part.node_count() for part in self.parts)
+
     def order_key(self) -> tuple[Any, ...]:
         return _fields_key(self)
 

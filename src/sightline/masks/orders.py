@@ -6,7 +6,7 @@ Positions beyond the data are nobody's: they see nothing and nobody sees them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -90,7 +90,7 @@ def permutation(order: object, stream: Literal["content", "query"] = "content") 
            [1, 0, 1],
            [0, 0, 0]])
     """
-    if stream not in ("content", "query"):
+    if not isinstance(cast(Any, stream), str) or stream not in ("content", "query"):
         raise InvalidMask(
             f"permutation(stream=) must be 'content' or 'query', got {describe(stream)}."
         )
@@ -102,7 +102,8 @@ def permutation(order: object, stream: Literal["content", "query"] = "content") 
                 f"permutation(order=) must hold every position from 0 to {len(wanted) - 1} once, "
                 f"got {describe(row.tolist())}."
             )
-    return Permutation(Data(np.argsort(orders, axis=1)), stream)
+    ranks = np.argsort(orders, axis=1)
+    return Permutation(Data(ranks), "content" if stream == "content" else "query")
 
 
 def tree(parents: object) -> Mask:

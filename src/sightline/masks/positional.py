@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 
 from sightline.errors import InvalidMask
+from sightline.masks import intervals
 from sightline.masks.arguments import as_distance, as_int, as_integers, as_size, describe
 from sightline.masks.arrays import Array, Cells, Data
+from sightline.masks.intervals import ENDLESS
 from sightline.masks.mask import Extent, Mask, Spec
 from sightline.masks.nodes import Atom, Everything, Nothing, covered
 
@@ -23,158 +25,136 @@ if TYPE_CHECKING:
 
 Axis = Literal["query", "key"]
 
+# Positions listed one by one are kept one by one; more than this is a formula, not a list.
+MOST_SINGLE_POSITIONS = 2**24
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Band(Atom):
-    """``low <= key - query <= high``; None is without end. Causal and window masks are bands."""
+    """The gap key - query lies in ``gaps``: causal and window masks, and what they combine to."""
 
-    low: int | None
-    high: int | None
+    gaps: Data
 
     def allowed(self, cells: Cells) -> Array:
         gap = cells.key - cells.query
-        if self.low is None:
-            return gap <= self.high
-        if self.high is None:
-            return gap >= self.low
-        return (gap >= self.low) & (gap <= self.high)
+        if len(self.gaps.array) > 1:
+            # The ends rise, and inside an interval an odd number of them lies at or before.
+            return cells.count_at_or_before(self.gaps.array.reshape(-1), gap) % 2 == 1
+        low, high = self.ends()
+        if low is None:
+            return gap <= high
+        return gap >= low if high is None else (gap >= low) & (gap <= high)
+
+    def ends(self) -> tuple[int | None, int | None]:
+        """Return the least and the greatest allowed gap; None where there is none."""
+        start, stop = int(self.gaps.array[0, 0]), int(self.gaps.array[-1, 1])
+        return None if start == -ENDLESS else start, None if stop == ENDLESS else stop - 1
 
     def spec(self) -> Spec:
-        low, high = self.low, self.high
-        if low is None:
-            if high == 0:
-                return "causal", {}
-            if high == -1:
-                return "causal", {"strict": True}
-        if low == 1 and high is None:
-            return "not", ("causal", {})
-        if (low is None or low <= 0) and (high is None or high >= 0):
-            return "window", {"left": None if low is None else -low, "right": high}
-        if low is None or high is None:
-            return "not", self.complement().spec()
-        if low > 0:
-            return "shift", ("window", {"left": 0, "right": high - low}), {"query": -low}
-        return "shift", ("window", {"left": high - low, "right": 0}), {"key": high}
+        singles = [Band(Data(self.gaps.array[i : i + 1])) for i in range(len(self.gaps.array))]
+        if len(singles) == 1:
+            return _window_spec(*self.ends())
+        others = intervals.complement(self.gaps.array, -ENDLESS)
+        if len(others) < len(singles):
+            return "not", Band(Data(others)).spec()
+        return "or", *(single.spec() for single in singles)
 
     def transposed(self) -> Mask:
-        return band(
-            None if self.high is None else -self.high, None if self.low is None else -self.low
-        )
+        return band(1 - self.gaps.array[::-1, ::-1])
 
     def moved(self, rows: int, columns: int) -> Mask:
-        by = columns - rows
-        low = None if self.low is None else self.low + by
-        high = None if self.high is None else self.high + by
-        return covered(band(low, high), rows, columns)
+        return covered(
+            band(intervals.moved(self.gaps.array, columns - rows, -ENDLESS)), rows, columns
+        )
 
     def complement(self) -> Mask:
-        """``~(gap <= high) == gap >= high + 1``; a band with two ends has no band as complement."""
-        if self.low is None and self.high is not None:
-            return band(self.high + 1, None)
-        if self.high is None and self.low is not None:
-            return band(None, self.low - 1)
-        return Atom.complement(self)
-
-    def join(self, other: Band) -> Mask | None:
-        """``band(a, b) | band(c, d) == band(min(a, c), max(b, d))`` if they touch or overlap."""
-        for first, second in ((self, other), (other, self)):
-            if first.high is not None and second.low is not None and second.low > first.high + 1:
-                return None
-        low = None if None in (self.low, other.low) else min(self.low or 0, other.low or 0)
-        high = None if None in (self.high, other.high) else max(self.high or 0, other.high or 0)
-        return band(low, high)
+        return band(intervals.complement(self.gaps.array, -ENDLESS))
 
 
-def band(low: int | None, high: int | None) -> Mask:
-    """Return the mask ``low <= key - query <= high`` in canonical form."""
-    if low is None and high is None:
-        return Everything()
-    if low is not None and high is not None and low > high:
+def band(gaps: NDArray[np.int64]) -> Mask:
+    """Return the mask of the pairs whose gap key - query lies in the union of ``[n, 2]`` gaps."""
+    clipped = np.clip(gaps, -ENDLESS, ENDLESS)
+    merged = intervals.union([clipped])
+    if not len(merged):
         return Nothing()
-    return Band(low, high)
+    return Everything() if merged.tolist() == [[-ENDLESS, ENDLESS]] else Band(Data(merged))
+
+
+def window_of(low: int | None, high: int | None) -> Mask:
+    """Return the mask ``low <= key - query <= high``, None without end, for any signs."""
+    start = -ENDLESS if low is None else low
+    return band(np.array([[start, ENDLESS if high is None else high + 1]], dtype=np.int64))
+
+
+def _window_spec(low: int | None, high: int | None) -> Spec:
+    """Return how to write one interval of gaps: by a name, a complement or a shifted window."""
+    if low is None and high in (0, -1):
+        return "causal", {"strict": True} if high else {}
+    if (low is None or low <= 0) and (high is None or high >= 0):
+        return "window", {"left": None if low is None else -low, "right": high}
+    if high is None:
+        return "not", _window_spec(None, (low or 0) - 1)
+    if low is None:
+        return "not", _window_spec(high + 1, None)
+    if low > 0:
+        return "shift", ("window", {"left": 0, "right": high - low}), {"query": -low}
+    return "shift", ("window", {"left": high - low, "right": 0}), {"key": high}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Positions(Atom):
-    """The query (or the key) lies in one of some disjoint, sorted, non-touching intervals.
-
-    ``bounds`` is ``[n, 2]``: start and stop of each interval; the last stop may be ``ENDLESS``.
-    """
+    """The query (or the key) lies in a set of positions."""
 
     axis: Axis
-    bounds: Data
+    members: Data
 
     def allowed(self, cells: Cells) -> Array:
         position = cells.query if self.axis == "query" else cells.key
-        # The bounds rise, and inside an interval an odd number of them lies at or before.
-        return cells.count_at_or_before(self.bounds.array.reshape(-1), position) % 2 == 1
+        return cells.count_at_or_before(self.members.array.reshape(-1), position) % 2 == 1
 
     def spec(self) -> Spec:
         name = "keys" if self.axis == "key" else "queries"
-        intervals = [(int(a), int(b)) for a, b in self.bounds.array]
-        if self.axis == "key" and intervals == [(0, intervals[0][1])]:
-            return "prefix", {"n": intervals[0][1]}
-        if self.axis == "key" and intervals == [(intervals[0][0], ENDLESS)]:
-            return "not", ("prefix", {"n": intervals[0][0]})
-        short = [i for i in intervals if i[1] - i[0] <= 2]
+        stretches = [(int(a), int(b)) for a, b in self.members.array]
+        if self.axis == "key" and len(stretches) == 1:
+            start, stop = stretches[0]
+            if start == 0:
+                return "prefix", {"n": stop}
+            if stop == ENDLESS:
+                return "not", ("prefix", {"n": start})
+        short = [s for s in stretches if s[1] - s[0] <= 2]
         parts: list[Spec] = []
         if len(short) > 1 or (short and short[0][1] - short[0][0] == 1):
-            single = [p for a, b in short for p in range(a, b)]
-            parts.append((name, {"positions": single}))
-            intervals = [i for i in intervals if i not in short]
-        for start, stop in intervals:
+            parts.append((name, {"positions": [p for a, b in short for p in range(a, b)]}))
+            stretches = [s for s in stretches if s not in short]
+        for start, stop in stretches:
             whole = slice(start, None) if stop == ENDLESS else range(start, stop)
             parts.append((name, {"positions": whole}))
         return parts[0] if len(parts) == 1 else ("or", *parts)
 
     def transposed(self) -> Mask:
-        return Positions("key" if self.axis == "query" else "query", self.bounds)
+        return Positions("key" if self.axis == "query" else "query", self.members)
 
     def moved(self, rows: int, columns: int) -> Mask:
         by = rows if self.axis == "query" else columns
-        bounds = self.bounds.array
-        moved = np.where(bounds == ENDLESS, ENDLESS, np.maximum(bounds + by, 0))
-        return covered(positions(self.axis, moved), rows, columns)
+        return covered(
+            positions(self.axis, intervals.moved(self.members.array, by, 0)), rows, columns
+        )
 
     def complement(self) -> Mask:
-        ends = self.bounds.array.reshape(-1)
-        return positions(self.axis, np.concatenate([[0], ends, [ENDLESS]]).reshape(-1, 2))
+        return positions(self.axis, intervals.complement(self.members.array, 0))
 
     def extent(self) -> Extent:
-        last = int(self.bounds.array[-1, 1])
-        known = int(self.bounds.array[-1, 0]) + 1 if last == ENDLESS else last
+        last = int(self.members.array[-1, 1])
+        known = int(self.members.array[-1, 0]) + 1 if last == ENDLESS else last
         return (known, None) if self.axis == "query" else (None, known)
 
 
-# A stop that no position reaches; arithmetic with positions stays inside int64.
-ENDLESS = 2**60
-
-
-def positions(axis: Axis, intervals: NDArray[np.int64]) -> Mask:
+def positions(axis: Axis, members: NDArray[np.int64]) -> Mask:
     """Return the mask of the union of ``[n, 2]`` intervals of positions, in canonical form."""
-    intervals = intervals[intervals[:, 0] < intervals[:, 1]]
-    if not len(intervals):
+    merged = intervals.union([members])
+    if not len(merged):
         return Nothing()
-    intervals = intervals[np.argsort(intervals[:, 0], kind="stable")]
-    reach = np.maximum.accumulate(intervals[:, 1])
-    starts_anew = np.concatenate([[True], intervals[1:, 0] > reach[:-1]])
-    first = np.flatnonzero(starts_anew)
-    stops = np.maximum.reduceat(intervals[:, 1], first)
-    merged = np.stack([intervals[first, 0], stops], axis=1)
-    if merged.tolist() == [[0, ENDLESS]]:
-        return Everything()
-    return Positions(axis, Data(merged))
-
-
-def join_of(axis: Axis, masks: list[Positions]) -> Mask:
-    """Return the mask of the union of the masks' positions."""
-    return positions(axis, np.concatenate([mask.bounds.array for mask in masks]))
-
-
-def meet_of(axis: Axis, masks: list[Positions]) -> Mask:
-    """Return the mask of the positions that all masks share: ``~(~a | ~b | ...)``."""
-    outside = [mask.complement() for mask in masks]  # never empty: canonical masks are not all
-    return join_of(axis, [mask for mask in outside if isinstance(mask, Positions)]).complement()
+    return Everything() if merged.tolist() == [[0, ENDLESS]] else Positions(axis, Data(merged))
 
 
 def from_position(axis: Axis, start: int) -> Mask:
@@ -269,7 +249,7 @@ def causal(strict: bool = False) -> Mask:
     """
     if not isinstance(cast(Any, strict), (bool, np.bool_)):
         raise InvalidMask(f"causal(strict=) must be True or False, got {describe(strict)}.")
-    return band(None, -1 if strict else 0)
+    return window_of(None, -1 if strict else 0)
 
 
 def window(left: int | None = None, right: int | None = None) -> Mask:
@@ -287,7 +267,7 @@ def window(left: int | None = None, right: int | None = None) -> Mask:
            [0, 0, 1, 1]])
     """
     before, after = as_distance(left, "window(left=)"), as_distance(right, "window(right=)")
-    return band(None if before is None else -before, after)
+    return window_of(None if before is None else -before, after)
 
 
 def prefix(n: int) -> Mask:
@@ -351,11 +331,19 @@ def _positions(axis: Axis, given: object, what: str) -> Mask:
         if wanted.stop is None:
             return from_position(axis, start)
         wanted = range(start, as_int(wanted.stop, f"{what} stop", least=0), step)
-    if isinstance(wanted, range) and wanted.step == 1 and len(wanted):
-        as_int(wanted.start, what, least=0)
-        return positions(axis, np.array([[wanted.start, as_int(wanted.stop, what)]]))
+    if isinstance(wanted, range):
+        start, stop = (as_int(n, what) for n in (wanted.start, wanted.stop))
+        if wanted and min(wanted[0], wanted[-1]) < 0:
+            raise InvalidMask(f"{what} must be at least 0, got {wanted}.")
+        if wanted.step == 1:
+            return positions(axis, np.array([[start, stop]], dtype=np.int64))
+        if len(wanted) > MOST_SINGLE_POSITIONS:
+            raise InvalidMask(
+                f"{what} lists {len(wanted)} single positions, more than {MOST_SINGLE_POSITIONS}; "
+                "every n-th key of a query is dilated(n), every n-th position a predicate."
+            )
     if isinstance(wanted, (set, frozenset)):
-        wanted = sorted(cast("set[Any]", wanted))
+        wanted = list(cast("set[Any]", wanted))
     points = as_integers(wanted, what, ranks=(0, 1)).reshape(-1)
     return positions(axis, np.stack([points, points + 1], axis=1))
 
@@ -370,7 +358,7 @@ def chunks(size: int) -> Mask:
            [0, 0, 1, 1, 0]])
     """
     size = as_size(size, "chunks(size=)")
-    return band(0, 0) if size == 1 else Chunks(size)
+    return window_of(0, 0) if size == 1 else Chunks(size)
 
 
 def block_causal(size: int) -> Mask:
@@ -385,7 +373,7 @@ def block_causal(size: int) -> Mask:
            [1, 1, 1, 1, 0]])
     """
     size = as_size(size, "block_causal(size=)")
-    return band(None, 0) if size == 1 else BlockCausal(size)
+    return window_of(None, 0) if size == 1 else BlockCausal(size)
 
 
 def dilated(stride: int, phase: int = 0) -> Mask:

@@ -8,13 +8,21 @@ the atom (its ``meet`` and ``join``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
+from sightline.masks.intervals import complement, union
 from sightline.masks.mask import Mask
 from sightline.masks.nodes import And, Atom, Everything, Nothing, Or, common_size
-from sightline.masks.positional import Axis, Band, Positions, band, join_of, meet_of
+from sightline.masks.positional import Axis, Band, Positions, band, positions
+
+if TYPE_CHECKING:
+    from sightline.masks.intervals import Intervals
 
 Connective = type[And] | type[Or]
+
+# How many parts are compared with each other; beyond, an expression stays as it was written.
+MOST_COMPARED = 64
 
 
 def conjunction(masks: Iterable[Mask]) -> Mask:
@@ -25,10 +33,10 @@ def conjunction(masks: Iterable[Mask]) -> Mask:
     parts = meet_positions(meet_bands(without(parts, Everything())))
     if Nothing() in parts or contradicts(parts, Or):
         return Nothing()
-    parts = absorb(parts, Or)
+    parts = absorb(list(in_order(parts)), And)
     if not parts:
         return Everything()
-    return And(in_order(parts)) if len(parts) > 1 else parts[0]
+    return And(tuple(parts)) if len(parts) > 1 else parts[0]
 
 
 def disjunction(masks: Iterable[Mask]) -> Mask:
@@ -39,10 +47,10 @@ def disjunction(masks: Iterable[Mask]) -> Mask:
     parts = join_positions(join_bands(without(parts, Nothing())))
     if Everything() in parts or contradicts(parts, And):
         return Everything()
-    parts = absorb(parts, And)
+    parts = absorb(list(in_order(parts)), Or)
     if not parts:
         return Nothing()
-    return Or(in_order(parts)) if len(parts) > 1 else parts[0]
+    return Or(tuple(parts)) if len(parts) > 1 else parts[0]
 
 
 # -- laws of any Boolean algebra ---------------------------------------------------------------
@@ -81,16 +89,56 @@ def contradicts(parts: list[Mask], inner: Connective) -> bool:
     return any(denied(part) for part in parts)
 
 
-def absorb(parts: list[Mask], inner: Connective) -> list[Mask]:
-    """``a & (a | b) == a`` and ``a | (a & b) == a``; ``inner`` is the connective inside."""
-    if not any(isinstance(part, inner) for part in parts):
+def absorb(parts: list[Mask], connective: Connective) -> list[Mask]:
+    """``a & b == a`` if a implies b, and ``a | b == b``: drop what the other parts make needless.
+
+    This covers ``a & (a | b) == a`` and ``a | (a & b) == a``.
+    """
+    if len(parts) > MOST_COMPARED or not any(isinstance(p, (And, Or)) for p in parts):
         return parts
-    insides = [frozenset(p.parts if isinstance(p, inner) else (p,)) for p in parts]
-    return [
-        part
-        for part, inside in zip(parts, insides, strict=True)
-        if not any(other < inside for other in insides)
-    ]
+    kept = parts
+    for part in parts:
+        others = [other for other in kept if other is not part]
+        if connective is And:
+            needless = implied(part, others)
+        else:
+            needless = any(implied(other, _facts(part)) for other in others)
+        kept = others if needless else kept
+    return kept
+
+
+def implied(goal: Mask, facts: Sequence[Mask], depth: int = 4) -> bool:
+    """Return True only if everything that all ``facts`` allow is allowed by ``goal``.
+
+    Looks ``depth`` connectives deep, so that the answer costs little; False may be "unknown".
+    """
+    if any(within(fact, goal) for fact in facts):
+        return True
+    if not depth:
+        return False
+    if isinstance(goal, And):
+        return all(implied(part, facts, depth - 1) for part in goal.parts)
+    if isinstance(goal, Or) and any(implied(part, facts, depth - 1) for part in goal.parts):
+        return True
+    return any(
+        isinstance(fact, Or) and all(implied(goal, _facts(p), depth - 1) for p in fact.parts)
+        for fact in facts
+    )
+
+
+def within(inner: Mask, outer: Mask) -> bool:
+    """Return whether two single parts are equal, or bands or positions one of which holds both."""
+    if inner == outer:
+        return True
+    if isinstance(inner, Band) and isinstance(outer, Band):
+        return join_bands([inner, outer]) == [outer]
+    if isinstance(inner, Positions) and isinstance(outer, Positions):
+        return inner.axis == outer.axis and join_positions([inner, outer]) == [outer]
+    return False
+
+
+def _facts(mask: Mask) -> tuple[Mask, ...]:
+    return mask.parts if isinstance(mask, And) else (mask,)
 
 
 def in_order(parts: list[Mask]) -> tuple[Mask, ...]:
@@ -98,54 +146,49 @@ def in_order(parts: list[Mask]) -> tuple[Mask, ...]:
     return tuple(sorted(parts, key=lambda part: part.order_key()))
 
 
-# -- laws of bands and of positions ------------------------------------------------------------
-
-
-def meet_bands(parts: list[Mask]) -> list[Mask]:
-    """``band(a, b) & band(c, d) == band(max(a, c), min(b, d))``, so one band is left at most."""
-    bands = [part for part in parts if isinstance(part, Band)]
-    if len(bands) < 2:
-        return parts
-    low = max((b.low for b in bands if b.low is not None), default=None)
-    high = min((b.high for b in bands if b.high is not None), default=None)
-    return [band(low, high), *(part for part in parts if not isinstance(part, Band))]
-
-
-def _left_end(band: Band) -> float:
-    return float("-inf") if band.low is None else band.low
+# -- laws of bands and of positions, which are sets of gaps and of positions --------------------
 
 
 def join_bands(parts: list[Mask]) -> list[Mask]:
-    """``band(a, b) | band(c, d) == band(min(a, c), max(b, d))`` where they touch or overlap."""
-    bands = [part for part in parts if isinstance(part, Band)]
-    if len(bands) < 2:
+    """``band(G) | band(H) == band(G ∪ H)``."""
+    alike = [part for part in parts if isinstance(part, Band)]
+    if len(alike) < 2:
         return parts
-    # From left to right a band either touches what has been joined so far or starts anew.
-    joined: list[Mask] = []
-    for following in sorted(bands, key=_left_end):
-        last = joined[-1] if joined else None
-        together = last.join(following) if isinstance(last, Band) else None
-        if together is None:
-            joined.append(following)
-        else:
-            joined[-1] = together
-    return [*joined, *(part for part in parts if not isinstance(part, Band))]
+    together = band(union(part.gaps.array for part in alike))
+    return [together, *(part for part in parts if not isinstance(part, Band))]
 
 
-def meet_positions(parts: list[Mask]) -> list[Mask]:
-    """``keys(A) & keys(B) == keys(A ∩ B)``, and the same for queries."""
-    return _per_axis(parts, meet_of)
+def meet_bands(parts: list[Mask]) -> list[Mask]:
+    """``band(G) & band(H) == band(G ∩ H)``, by De Morgan."""
+    alike: list[Mask] = [part for part in parts if isinstance(part, Band)]
+    if len(alike) < 2:
+        return parts
+    outside = join_bands([part.complement() for part in alike])[0]
+    return [outside.complement(), *(part for part in parts if not isinstance(part, Band))]
 
 
 def join_positions(parts: list[Mask]) -> list[Mask]:
     """``keys(A) | keys(B) == keys(A ∪ B)``, and the same for queries."""
-    return _per_axis(parts, join_of)
+    return _per_axis(parts, lambda axis, sets: positions(axis, union(sets)))
 
 
-def _per_axis(parts: list[Mask], together: Callable[[Axis, list[Positions]], Mask]) -> list[Mask]:
+def meet_positions(parts: list[Mask]) -> list[Mask]:
+    """``keys(A) & keys(B) == keys(A ∩ B)``, by De Morgan, and the same for queries."""
+
+    def meet(axis: Axis, sets: list[Intervals]) -> Mask:
+        outside = union(complement(members, 0) for members in sets)
+        return positions(axis, complement(outside, 0))
+
+    return _per_axis(parts, meet)
+
+
+def _per_axis(parts: list[Mask], together: Callable[[Axis, list[Intervals]], Mask]) -> list[Mask]:
     result = [part for part in parts if not isinstance(part, Positions)]
     axes: tuple[Axis, Axis] = ("query", "key")
     for axis in axes:
         alike = [part for part in parts if isinstance(part, Positions) and part.axis == axis]
-        result.extend(alike if len(alike) < 2 else [together(axis, alike)])
+        if len(alike) < 2:
+            result.extend(alike)
+        else:
+            result.append(together(axis, [part.members.array for part in alike]))
     return result
