@@ -39,6 +39,12 @@ def complement(intervals: Intervals, start: int) -> Intervals:
     return ends[ends[:, 0] < ends[:, 1]]
 
 
+def mirrored(intervals: Intervals) -> Intervals:
+    """Return the set of -n for every n of the set; stops stay exclusive, ends endless."""
+    endless = np.abs(intervals) == ENDLESS
+    return np.where(endless, -intervals, 1 - intervals)[::-1, ::-1]
+
+
 def moved(intervals: Intervals, by: int, start: int) -> Intervals:
     """Return the set moved by ``by``, without what falls below ``start``; ends stay endless."""
     endless = np.abs(intervals) == ENDLESS

@@ -60,7 +60,7 @@ class Band(Atom):
         return "or", *(single.spec() for single in singles)
 
     def transposed(self) -> Mask:
-        return band(1 - self.gaps.array[::-1, ::-1])
+        return band(intervals.mirrored(self.gaps.array))
 
     def moved(self, rows: int, columns: int) -> Mask:
         return covered(
@@ -73,8 +73,7 @@ class Band(Atom):
 
 def band(gaps: NDArray[np.int64]) -> Mask:
     """Return the mask of the pairs whose gap key - query lies in the union of ``[n, 2]`` gaps."""
-    clipped = np.clip(gaps, -ENDLESS, ENDLESS)
-    merged = intervals.union([clipped])
+    merged = intervals.union([gaps])
     if not len(merged):
         return Nothing()
     return Everything() if merged.tolist() == [[-ENDLESS, ENDLESS]] else Band(Data(merged))
