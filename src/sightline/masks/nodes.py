@@ -124,7 +124,8 @@ class And(_Connective):
         return all_of(part.moved(rows, columns) for part in self.parts)
 
     def complement(self) -> Mask:
-        return any_of(part.complement() for part in self.parts)
+        # The laws treat & and | alike, so the complement of a canonical form is canonical.
+        return Or(in_order(part.complement() for part in self.parts))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -149,7 +150,7 @@ class Or(_Connective):
         return any_of(part.moved(rows, columns) for part in self.parts)
 
     def complement(self) -> Mask:
-        return all_of(part.complement() for part in self.parts)
+        return And(in_order(part.complement() for part in self.parts))
 
 
 class _Wrapper(Atom):
@@ -299,6 +300,11 @@ def _sortable(value: object) -> tuple[Any, ...]:
     if isinstance(value, tuple):
         return (5, tuple(_sortable(v) for v in cast("tuple[object, ...]", value)))
     return (6, id(value))
+
+
+def in_order(parts: Iterable[Mask]) -> tuple[Mask, ...]:
+    """``a & b == b & a`` and ``a | b == b | a``."""
+    return tuple(sorted(parts, key=lambda part: part.order_key()))
 
 
 def all_of(masks: Iterable[Mask]) -> Mask:

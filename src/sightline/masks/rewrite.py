@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sightline.masks.intervals import complement, union
 from sightline.masks.mask import Mask
-from sightline.masks.nodes import And, Atom, Everything, Nothing, Or, common_size
+from sightline.masks.nodes import And, Atom, Everything, Nothing, Or, common_size, in_order
 from sightline.masks.positional import Axis, Band, Positions, band, positions
 
 if TYPE_CHECKING:
@@ -27,30 +27,30 @@ MOST_COMPARED = 64
 
 def conjunction(masks: Iterable[Mask]) -> Mask:
     """Return the canonical form of ``masks[0] & masks[1] & ...``."""
-    parts = unique(flatten(masks, And))
-    common_size(parts, "batch")
-    common_size(parts, "heads")
-    parts = meet_positions(meet_bands(without(parts, Everything())))
-    if Nothing() in parts or contradicts(parts, Or):
-        return Nothing()
-    parts = absorb(list(in_order(parts)), And)
+    parts = flatten(masks, And)
+    while True:
+        parts = unique(flatten(parts, And))
+        common_size(parts, "batch")
+        common_size(parts, "heads")
+        parts = meet_positions(meet_bands(without(parts, Everything())))
+        if Nothing() in parts or contradicts(parts):
+            return Nothing()
+        decided = decide(parts)
+        if decided == parts:
+            break
+        parts = decided
+    parts = absorb(list(in_order(parts)))
     if not parts:
         return Everything()
     return And(tuple(parts)) if len(parts) > 1 else parts[0]
 
 
 def disjunction(masks: Iterable[Mask]) -> Mask:
-    """Return the canonical form of ``masks[0] | masks[1] | ...``."""
-    parts = unique(flatten(masks, Or))
-    common_size(parts, "batch")
-    common_size(parts, "heads")
-    parts = join_positions(join_bands(without(parts, Nothing())))
-    if Everything() in parts or contradicts(parts, And):
-        return Everything()
-    parts = absorb(list(in_order(parts)), Or)
-    if not parts:
-        return Nothing()
-    return Or(tuple(parts)) if len(parts) > 1 else parts[0]
+    """``a | b == ~(~a & ~b)``: every law of ``&`` is one of ``|``."""
+    opposite = conjunction([mask.complement() for mask in masks])
+    if not isinstance(opposite, And):
+        return opposite.complement()
+    return Or(in_order([part.complement() for part in opposite.parts]))
 
 
 # -- laws of any Boolean algebra ---------------------------------------------------------------
@@ -74,36 +74,43 @@ def without(parts: list[Mask], neutral: Mask) -> list[Mask]:
     return [part for part in parts if part != neutral]
 
 
-def contradicts(parts: list[Mask], inner: Connective) -> bool:
-    """``a & ~a == nothing()``, ``(a | b) & ~a & ~b == nothing()``, and the same the other way.
-
-    ``inner`` is the connective that may stand inside the parts. Only atoms are looked for: the
-    complement of a connective is one whose parts have been spread over ``parts`` already.
-    """
+def contradicts(parts: list[Mask]) -> bool:
+    """``a & ~a == nothing()``, also where a is a compound, whose parts are spread over these."""
     present = set(parts)
-
-    def denied(part: Mask) -> bool:
-        options = part.parts if isinstance(part, inner) else (part,)
-        return all(isinstance(o, Atom) and o.complement() in present for o in options)
-
-    return any(denied(part) for part in parts)
+    if any(isinstance(part, Atom) and part.complement() in present for part in parts):
+        return True
+    return any(isinstance(p, Or) and implied(p.complement(), parts) for p in few(parts))
 
 
-def absorb(parts: list[Mask], connective: Connective) -> list[Mask]:
-    """``a & b == a`` if a implies b, and ``a | b == b``: drop what the other parts make needless.
+def decide(parts: list[Mask]) -> list[Mask]:
+    """``a & (a | b) == a`` and ``a & (~a | b) == a & b``: settle an Or by what stands beside it."""
+    return [decided_by(parts, p) if isinstance(p, Or) and few(parts) else p for p in parts]
 
-    This covers ``a & (a | b) == a`` and ``a | (a & b) == a``.
-    """
-    if len(parts) > MOST_COMPARED or not any(isinstance(p, (And, Or)) for p in parts):
+
+def decided_by(facts: list[Mask], part: Or) -> Mask:
+    """Return what is left of ``part`` where all ``facts``, of which it is one, hold."""
+    given = [option for option in part.parts if implied(option, facts)]
+    if given:
+        return given[0] if len(given) == 1 else And(tuple(flatten(given, And)))
+    left = [option for option in part.parts if not implied(option.complement(), facts)]
+    if len(left) == len(part.parts):
+        return part
+    return left[0] if len(left) == 1 else Or(tuple(left))
+
+
+def few(parts: list[Mask]) -> list[Mask]:
+    """Return the parts, or none of them if they are too many to compare with each other."""
+    return parts if len(parts) <= MOST_COMPARED else []
+
+
+def absorb(parts: list[Mask]) -> list[Mask]:
+    """``(a | b) & (a | b | c) == a | b``: drop what the other parts imply."""
+    if not few(parts) or not any(isinstance(part, Or) for part in parts):
         return parts
     kept = parts
     for part in parts:
         others = [other for other in kept if other is not part]
-        if connective is And:
-            needless = implied(part, others)
-        else:
-            needless = any(implied(other, _facts(part)) for other in others)
-        kept = others if needless else kept
+        kept = others if implied(part, others) else kept
     return kept
 
 
@@ -139,11 +146,6 @@ def within(inner: Mask, outer: Mask) -> bool:
 
 def _facts(mask: Mask) -> tuple[Mask, ...]:
     return mask.parts if isinstance(mask, And) else (mask,)
-
-
-def in_order(parts: list[Mask]) -> tuple[Mask, ...]:
-    """``a & b == b & a`` and ``a | b == b | a``."""
-    return tuple(sorted(parts, key=lambda part: part.order_key()))
 
 
 # -- laws of bands and of positions, which are sets of gaps and of positions --------------------
