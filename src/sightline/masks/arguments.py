@@ -57,7 +57,7 @@ def as_distance(value: object, what: str) -> int | None:
 def as_per_axis(value: object, what: str, axes: int, *, least: int) -> tuple[int, ...]:
     """Return one int for each of ``axes`` axes; a single int serves all of them."""
     given = cast(Any, value)
-    if np.ndim(given):
+    if _is_list(given):
         values = list(cast("Sequence[object]", given))
         if len(values) != axes:
             raise InvalidMask(
@@ -68,11 +68,15 @@ def as_per_axis(value: object, what: str, axes: int, *, least: int) -> tuple[int
     return (as_int(given, what, least=least),) * axes
 
 
+def _is_list(value: object) -> bool:
+    return isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) > 0
+
+
 def as_grid(value: object, what: str, *, dimensions: tuple[int, int]) -> tuple[int, ...]:
     """Return the sizes of a grid with between ``dimensions[0]`` and ``dimensions[1]`` axes."""
     least, most = dimensions
     given = cast(Any, value)
-    if not isinstance(given, (list, tuple, np.ndarray)) or np.ndim(cast(Any, given)) == 0:
+    if not _is_list(given):
         raise InvalidMask(f"{what} must be a tuple of sizes such as (8, 8), got {describe(value)}.")
     values = list(cast("Sequence[object]", given))
     if not least <= len(values) <= most:

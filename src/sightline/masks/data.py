@@ -301,8 +301,8 @@ def _length_rows(lengths: object) -> list[Ints]:
 
 def _segments(rows: Sequence[tuple[Ints, Ints]]) -> Mask:
     """Return the mask of the (ids, lengths) runs of each row, with the runs made canonical."""
-    longest = max(int(lengths.sum()) for _, lengths in rows)
-    as_int(longest, "the length of a row of documents", most=2**31 - 1)
+    longest = max(sum(lengths.tolist()) for _, lengths in rows)  # as ints, which do not overflow
+    as_int(longest, "the length of a row of documents", least=0, most=2**31 - 1)
     clean = [_canonical_runs(ids, lengths) for ids, lengths in rows]
     width = max(len(ids) for ids, _ in clean)
     if not width:

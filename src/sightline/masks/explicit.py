@@ -175,7 +175,8 @@ def per_head(masks: Iterable[Mask]) -> Mask:
 
 
 def _per_row(axis: Literal["batch", "head"], masks: object) -> Mask:
-    what, attribute = f"per_{axis}(masks=)", "batch" if axis == "batch" else "heads"
+    what = f"per_{axis}(masks=)"
+    attribute, word = ("batch", "batch rows") if axis == "batch" else ("heads", "heads")
     if not isinstance(masks, Iterable) or isinstance(masks, (str, bytes)):
         raise InvalidMask(f"{what} wants a list of masks, got {describe(masks)}.")
     each = tuple(cast("Iterable[object]", masks))
@@ -184,8 +185,8 @@ def _per_row(axis: Literal["batch", "head"], masks: object) -> Mask:
             raise InvalidMask(f"{what}[{i}] must be a mask, got {describe(mask)}.")
         if getattr(mask, attribute) != 1 and len(each) > 1:
             raise ShapeMismatch(
-                f"{what}[{i}] already tells {getattr(mask, attribute)} {attribute} apart; give "
-                "masks that are the same for all of them."
+                f"{what}[{i}] already tells {getattr(mask, attribute)} {word} apart; give masks "
+                "that are the same for all of them."
             )
     if not each:
         raise InvalidMask(f"{what} is empty; give one mask for each.")
@@ -235,6 +236,11 @@ def _allowed_by_numbers(numbers: NDArray[Any]) -> NDArray[np.bool_]:
         raise InvalidMask(
             "dense(array=) must have 2 or 4 axes, none of them of size 0, got shape "
             f"{list(numbers.shape)}."
+        )
+    if numbers.dtype.kind == "f" and np.isnan(numbers).any():
+        raise InvalidMask(
+            "dense(means='additive') wants 0 and -inf, got nan, which may come from 0 * -inf or "
+            "-inf + inf; build the mask of bools and convert it once."
         )
     if numbers.dtype.kind != "f":
         raise InvalidMask(

@@ -36,7 +36,15 @@ class Predicate(Atom):
         # An axis of size 1 serves every row, so the function is asked about its row 0.
         batch = cells.batch * (self.batch > 1) if self.batch_size else Undeclared("batch")
         head = cells.head * (self.heads > 1) if self.head_count else Undeclared("heads")
-        result = self.fn(batch, head, cells.query, cells.key)
+        try:
+            result = self.fn(batch, head, cells.query, cells.key)
+        except ValueError as mistake:
+            if "truth value" not in str(mistake):
+                raise
+            raise InvalidMask(
+                f"predicate {self.label()} asked an array for its truth value; use & | ~ instead "
+                "of and/or/not, and no if."
+            ) from mistake
         if isinstance(result, bool):
             return (cells.key >= 0) & result
         if not str(getattr(result, "dtype", "")).endswith("bool"):

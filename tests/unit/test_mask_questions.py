@@ -1,0 +1,304 @@
+"""The questions to a mask: rows, count, density, empty rows and extent agree with the picture.
+
+Also sizes of zero, strips, memory, and the promise that every definition serves torch as well.
+"""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import sightline as sl
+from sightline.masks import evaluate
+from sightline.masks.arrays import Cells, positive_part
+from sightline.masks.intervals import ENDLESS
+from sightline.testing.specs import build
+from sightline.testing.strategies import ATOMS, Frame, atoms, expressions, frames
+
+# -- against the picture -----------------------------------------------------------------------
+
+
+def answers_agree(mask: sl.Mask, frame: Frame) -> None:
+    picture = mask.dense(*frame.at)
+    assert mask.count(*frame.at) == picture.sum()
+    assert mask.density(*frame.at) == picture.mean()
+    np.testing.assert_array_equal(mask.empty_rows(*frame.at), ~picture.any(axis=-1))
+    stop = frame.q_offset + frame.q_len
+    rows = mask.rows(frame.q_offset, stop, frame.kv_len, frame.kv_offset)
+    np.testing.assert_array_equal(rows, picture)
+
+
+@given(st.data())
+def test_the_answers_agree_with_the_picture(data: st.DataObject) -> None:
+    frame = data.draw(frames())
+    answers_agree(build(data.draw(expressions(frame, depth=2))), frame)
+
+
+@given(st.data(), st.sampled_from([1, 2, 7, 20, 50]))
+def test_the_answers_do_not_depend_on_how_many_cells_a_strip_holds(
+    data: st.DataObject, cells: int
+) -> None:
+    frame = data.draw(frames())
+    mask = build(data.draw(expressions(frame, depth=1)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "STRIP_CELLS", cells)
+        answers_agree(mask, frame)
+
+
+def strip_sizes(mask: sl.Mask, *at: int) -> list[int]:
+    """How many cells each strip holds, from top to bottom."""
+    return [strip.size for _, strip in evaluate.strips(mask, evaluate.Frame.of(*at))]
+
+
+def test_strips_hold_as_many_rows_as_fit_and_at_least_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "STRIP_CELLS", 24)
+    assert strip_sizes(sl.causal(), 5, 12) == [24, 24, 12]
+    assert strip_sizes(sl.causal(), 5, 13) == [13] * 5
+    assert strip_sizes(sl.causal(), 2, 100) == [100, 100]
+    assert strip_sizes(
+        sl.padding([1, 2]) & sl.per_head([sl.causal()] * 3 + [sl.chunks(2)]), 3, 1
+    ) == [24]
+    assert strip_sizes(sl.padding([1, 2]), 3, 6) == [24, 12]
+    firsts = [first for first, _ in evaluate.strips(sl.causal(), evaluate.Frame.of(5, 12, 3))]
+    assert firsts == [0, 2, 4]
+
+
+def test_rows_are_those_of_the_picture() -> None:
+    mask = sl.causal()
+    np.testing.assert_array_equal(mask.rows(2, 4), mask.dense(4)[:, :, 2:])
+    assert mask.rows(2, 4).shape == (1, 1, 2, 4)
+    assert mask.rows(2, 4, kv_len=3).shape == (1, 1, 2, 3)
+    assert mask.rows(2, 4, 3, 1)[0, 0].tolist() == [[True, True, False], [True] * 3]
+    assert mask.rows(3, 3).shape == (1, 1, 0, 3)
+
+
+def test_kv_len_is_q_len_if_it_is_not_given() -> None:
+    mask = sl.window(1, 0)
+    assert mask.dense(3).shape == (1, 1, 3, 3)
+    assert mask.count(3) == mask.count(3, 3) == 5
+    assert mask.density(3) == mask.density(3, None, 0, 0) == 5 / 9
+    assert mask.empty_rows(3, q_offset=4).tolist() == [[[True, True, True]]]
+    assert mask.dense(2, 0).shape == (1, 1, 2, 0)
+
+
+def test_the_order_of_the_arguments_is_lengths_then_offsets() -> None:
+    mask = sl.queries([2]) & sl.keys([3])
+    for q_len, kv_len, q_offset, kv_offset in ((1, 2, 2, 3), (2, 1, 2, 3), (1, 2, 2, 2)):
+        assert mask.count(q_len, kv_len, q_offset, kv_offset) == 1
+        named = mask.count(q_len=q_len, kv_len=kv_len, q_offset=q_offset, kv_offset=kv_offset)
+        assert named == 1
+    assert mask.count(1, 2, 3, 2) == 0
+
+
+ZERO = {
+    "causal": sl.causal,
+    "padding": lambda: sl.padding([1, 2]),
+    "heads": lambda: sl.per_head([sl.causal(), sl.chunks(2)]),
+    "documents": lambda: sl.documents(lengths=[2, 1]),
+    "dense": lambda: sl.dense(np.ones((2, 1, 3, 3)), "attend"),
+    "intervals": lambda: sl.intervals([0], [2]),
+    "nothing": sl.nothing,
+    "predicate": lambda: sl.predicate(lambda b, h, q, k: k <= q),
+}
+
+
+@pytest.mark.parametrize("name", ZERO)
+def test_no_queries_or_no_keys_is_a_fair_question(name: str) -> None:
+    mask = ZERO[name]()
+    lead = (mask.batch, mask.heads)
+    for q_len, kv_len in ((0, 3), (3, 0), (0, 0)):
+        assert mask.dense(q_len, kv_len).shape == (*lead, q_len, kv_len)
+        assert mask.count(q_len, kv_len) == 0
+        assert mask.density(q_len, kv_len) == 0.0
+        assert isinstance(mask.density(q_len, kv_len), float)
+        empty = mask.empty_rows(q_len, kv_len)
+        assert empty.shape == (*lead, q_len)
+        assert empty.all()
+    assert mask.dense(0).shape == (*lead, 0, 0)
+
+
+def test_answers_have_plain_types() -> None:
+    mask = sl.padding([1, 2])
+    assert type(mask.count(2, 3)) is int
+    assert type(mask.density(2, 3)) is float
+    assert mask.dense(2).dtype == np.bool_
+    assert mask.empty_rows(2).dtype == np.bool_
+    assert mask.dense(np.int64(2), np.int32(3)).shape == (2, 1, 2, 3)
+
+
+def test_far_positions_are_as_good_as_near_ones() -> None:
+    far = 2**47
+    assert sl.causal().dense(2, 2, far, far)[0, 0].tolist() == [[True, False], [True, True]]
+    assert sl.chunks(2).count(4, 4, far, far) == 8
+    assert sl.random_blocks(2, 3, seed=1).count(4, 4, far, far) <= 8
+    assert sl.keys(slice(far, None)).count(1, 4, 0, far - 2) == 2
+    assert sl.window(left=2**48).count(2, 2) == 4
+
+
+# -- large shapes ------------------------------------------------------------------------------
+
+
+def peak_of(call: Callable[[], Any]) -> tuple[Any, float]:
+    """The answer, and the largest memory held on the way in megabytes."""
+    tracemalloc.start()
+    try:
+        answer = call()
+        return answer, tracemalloc.get_traced_memory()[1] / 1e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_counting_a_large_shape_is_exact_and_holds_one_strip_at_a_time() -> None:
+    n = 20_000
+    count, megabytes = peak_of(lambda: sl.causal().count(n))
+    assert count == n * (n + 1) // 2
+    assert megabytes < 100  # the picture alone would be 400
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        sl.neighborhood((100, 80), 5),
+        sl.random_blocks(64, 4),
+        sl.causal() & sl.documents(lengths=[4000, 4000]) | sl.log_sparse(),
+    ],
+    ids=lambda mask: mask.text()[:14],
+)
+def test_every_mask_is_asked_in_strips(mask: sl.Mask) -> None:
+    empty, megabytes = peak_of(lambda: mask.empty_rows(8000))
+    assert not empty.any()
+    assert megabytes < 200
+
+
+def test_a_long_document_does_not_need_a_table_of_its_positions() -> None:
+    _, megabytes = peak_of(
+        lambda: sl.documents(lengths=[2**20, 5]).dense(3, 3, 2**20 - 1, 2**20 - 1)
+    )
+    assert megabytes < 50
+
+
+# -- extent ------------------------------------------------------------------------------------
+
+EXTENTS: dict[str, tuple[Callable[[], sl.Mask], tuple[int | None, int | None]]] = {
+    "causal": (sl.causal, (None, None)),
+    "chunks": (lambda: sl.chunks(3), (None, None)),
+    "prefix": (lambda: sl.prefix(3), (None, 3)),
+    "keys": (lambda: sl.keys([1, 4]), (None, 5)),
+    "queries": (lambda: sl.queries([1, 4]), (5, None)),
+    "endless keys": (lambda: sl.keys(slice(4, None)), (None, 5)),
+    "padding": (lambda: sl.padding([2, 5]), (None, 5)),
+    "padding on the left": (lambda: sl.padding([2, 3], side="left", total=7), (None, 7)),
+    "padding with gaps": (lambda: sl.padding(valid=[[1, 0, 1, 0]]), (None, 3)),
+    "padded queries": (lambda: sl.padding([2, 5]).T, (5, None)),
+    "documents": (lambda: sl.documents(lengths=[[2, 2], [3]]), (4, 4)),
+    "spans": (lambda: sl.spans([0, -1, 0, -1]), (3, 3)),
+    "prefix_lm": (lambda: sl.prefix_lm([2, 3]), (None, 3)),
+    "permutation": (lambda: sl.permutation([1, 0, 2]), (3, 3)),
+    "tree": (lambda: sl.tree([-1, 0]), (2, 2)),
+    "dense": (lambda: sl.dense(np.ones((2, 5)), "attend"), (2, 5)),
+    "transposed dense": (lambda: sl.dense(np.ones((2, 5)), "attend").T, (5, 2)),
+    "intervals": (lambda: sl.intervals([0, 1, 0], [4, 2, 0]), (2, 4)),
+    "shifted_window": (lambda: sl.shifted_window((2, 6), 2, 1), (12, 12)),
+    "neighborhood": (lambda: sl.neighborhood((2, 6), 2), (12, 12)),
+    "axial": (lambda: sl.axial((2, 6), 0), (12, 12)),
+    "block_diffusion": (lambda: sl.block_diffusion(4, 2), (8, 8)),
+    "log_sparse_row_mask": (lambda: sl.log_sparse_row_mask(4, 9), (9, 9)),
+    "and": (lambda: sl.padding([2, 5]) & sl.queries([2]), (3, 5)),
+    "or": (lambda: sl.padding([2, 5]) | sl.prefix(9) | sl.chunks(2), (None, 9)),
+    "not": (lambda: ~sl.documents(lengths=[2]), (2, 2)),
+    "shifted": (lambda: sl.tree([-1, 0]).shift(query=3, key=1), (5, 3)),
+    "shifted out of sight": (lambda: sl.tree([-1, 0]).shift(query=-1, key=-9), (1, 0)),
+    "per_head": (lambda: sl.per_head([sl.prefix(2), sl.queries([4])]), (5, 2)),
+    "predicate": (lambda: sl.predicate(lambda b, h, q, k: k <= q), (None, None)),
+    "everything": (sl.everything, (None, None)),
+}
+
+
+@pytest.mark.parametrize("name", EXTENTS)
+def test_extent_says_how_far_the_data_reach(name: str) -> None:
+    make, extent = EXTENTS[name]
+    assert make().extent() == extent
+
+
+# -- torch -------------------------------------------------------------------------------------
+
+
+def cells_of(frame: Frame, mask: sl.Mask) -> Cells:
+    import torch
+
+    def axis(start: int, length: int, at: int) -> Any:
+        shape = [1, 1, 1, 1]
+        shape[at] = length
+        return torch.arange(start, start + length).reshape(shape)
+
+    return Cells(
+        batch=axis(0, mask.batch, 0),
+        head=axis(0, mask.heads, 1),
+        query=axis(frame.q_offset, frame.q_len, 2),
+        key=axis(frame.kv_offset, frame.kv_len, 3),
+        place=lambda array: torch.tensor(array),  # a copy: the data of masks are read-only
+    )
+
+
+def same_in_torch(mask: sl.Mask, frame: Frame) -> None:
+    import torch
+
+    answer = mask.allowed(cells_of(frame, mask))
+    assert isinstance(answer, torch.Tensor)
+    assert answer.dtype == torch.bool
+    wanted = mask.dense(*frame.at)
+    spread = torch.broadcast_to(answer, wanted.shape).numpy()
+    np.testing.assert_array_equal(spread, wanted, mask.text())
+
+
+@pytest.mark.parametrize("name", sorted(ATOMS))
+@given(data=st.data())
+def test_every_definition_serves_torch_as_it_serves_numpy(name: str, data: st.DataObject) -> None:
+    pytest.importorskip("torch")
+    frame = data.draw(frames())
+    mask = build(data.draw(atoms(name, frame)))
+    same_in_torch(mask, frame)
+    same_in_torch(~mask.T.shift(query=1, key=2), frame)
+
+
+@given(data=st.data())
+def test_expressions_serve_torch_too(data: st.DataObject) -> None:
+    pytest.importorskip("torch")
+    frame = data.draw(frames())
+    same_in_torch(build(data.draw(expressions(frame, depth=2))), frame)
+
+
+def test_positions_count_the_same_in_both_libraries() -> None:
+    torch = pytest.importorskip("torch")
+    bounds = np.array([0, 2, 5, ENDLESS])
+    numpy_cells = Cells(*[np.arange(7)] * 4)
+    torch_cells = Cells(*[torch.arange(7)] * 4)
+    wanted = [1, 1, 2, 2, 2, 3, 3]
+    assert numpy_cells.count_at_or_before(bounds, np.arange(7)).tolist() == wanted
+    assert torch_cells.count_at_or_before(bounds, torch.arange(7)).tolist() == wanted
+    assert numpy_cells.count_at_or_before(bounds, np.int64(5)) == 3
+
+
+def test_positive_part() -> None:
+    assert positive_part(np.array([-3, 0, 4])).tolist() == [0, 0, 4]
+
+
+def test_a_table_is_looked_up_by_batch_row_and_never_outside() -> None:
+    rows, positions = np.array([[0], [1]]), np.array([[0, 1, 2, 9]])
+    cells = Cells(rows, rows, positions, positions)
+    value, inside = cells.lookup(np.array([[5, 6, 7], [8, 9, 10]]), positions)
+    assert value.tolist() == [[5, 6, 7, 5], [8, 9, 10, 8]]
+    assert inside.tolist() == [[True, True, True, False]]
+    shared, _ = cells.lookup(np.array([[5, 6, 7]]), positions)
+    assert shared.tolist() == [[5, 6, 7, 5]]
+    assert cells.per_row(np.array([3, 4])).tolist() == [[3], [4]]
+    assert cells.per_row(np.array([3])) == 3
+    moved = cells.at(query=positions + 1, key=positions + 2)
+    assert (moved.batch is rows, moved.head is rows) == (True, True)
+    assert (moved.query[0, 0], moved.key[0, 0]) == (1, 2)
