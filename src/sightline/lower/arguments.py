@@ -1,0 +1,155 @@
+"""What every translation is asked for, checked once: the mask, the lengths, the options.
+
+Which form comes out is left to the file of each destination.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.errors import (
+    InvalidMask,
+    MissingExtra,
+    ShapeMismatch,
+    SightlineError,
+    UnknownBackend,
+)
+from sightline.masks.mask import Mask
+
+
+class InvalidArgument(SightlineError, ValueError):
+    """An argument that is neither a mask nor a size: an option, a dtype, a rate, a device."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question to a destination: this mask at this shape.
+
+    Attributes:
+        mask: the mask to translate.
+        q_len: the number of queries.
+        kv_len: the number of keys.
+        q_offset: the absolute position of query 0; key 0 stands at position 0.
+    """
+
+    mask: Mask
+    q_len: int
+    kv_len: int
+    q_offset: int
+
+    @cached_property
+    def dense(self) -> NDArray[np.bool_]:
+        """The mask as bools ``[batch|1, heads|1, q_len, kv_len]``; True may attend."""
+        return self.mask.dense(self.q_len, self.kv_len, self.q_offset)
+
+    @cached_property
+    def empty_rows(self) -> NDArray[np.bool_]:
+        """Bools ``[batch|1, heads|1, q_len]``; True where a query may see nothing."""
+        return ~np.logical_or.reduce(self.dense, axis=-1)
+
+    def name_an_empty_row(self) -> str | None:
+        """Return which row is empty, as words for a message, or None if no row is."""
+        found = np.argwhere(self.empty_rows)
+        if not len(found):
+            return None
+        batch, head, query = (int(index) for index in found[0])
+        return (
+            f"rows that may see nothing ({len(found)} of {self.empty_rows.size}, first: "
+            f"batch {batch}, head {head}, query {query})"
+        )
+
+
+def check_mask(mask: object) -> Mask:
+    """Return ``mask`` if it is one; say how to make one of what it is otherwise.
+
+    Raises:
+        InvalidMask: not a Mask.
+    """
+    if isinstance(mask, Mask):
+        return mask
+    if mask is None:
+        raise InvalidMask(
+            "got mask None; wanted a sightline mask: None means other things elsewhere. "
+            "Pass sl.everything() to allow all."
+        )
+    if hasattr(mask, "shape") or isinstance(mask, (list, tuple)):
+        raise InvalidMask(
+            f"got an array ({type(mask).__name__}) as mask; wanted a sightline mask: an array does "
+            'not say what True means. Pass sl.dense(array, means="attend"), "ignore" or "additive".'
+        )
+    raise InvalidMask(
+        f"got {mask!r} ({type(mask).__name__}) as mask; wanted a sightline mask. Write one as "
+        "sl.causal() & sl.padding(lengths=[5, 3]), or read text with sl.parse(text)."
+    )
+
+
+def check_length(name: str, value: Any) -> int:
+    """Return ``value`` as an int that is not negative.
+
+    Raises:
+        ShapeMismatch: not an integer, or negative.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise ShapeMismatch(
+            f"got {name}={value!r}; wanted an integer of at least 0; give a length or position."
+        ) from None
+    if number < 0:
+        raise ShapeMismatch(
+            f"got {name}={number}; wanted an integer of at least 0; positions are absolute and "
+            "start at 0."
+        )
+    return number
+
+
+def find_row(table: dict[str, Any], name: object, kind: str) -> Any:
+    """Return the row of that name, or refuse with the nearest names.
+
+    Raises:
+        UnknownBackend: no such row.
+    """
+    if isinstance(name, str) and name in table:
+        return table[name]
+    near = get_close_matches(str(name), table, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise UnknownBackend(f"got {kind} {name!r}; wanted one of {', '.join(table)}. {hint}".rstrip())
+
+
+def check_options(destination: str, given: Iterable[str], known: tuple[str, ...]) -> None:
+    """Refuse options that the destination does not have.
+
+    Raises:
+        InvalidArgument: an unknown option.
+    """
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        has = "options " + ", ".join(known) if known else "no options"
+        raise InvalidArgument(
+            f"got option {', '.join(unknown)} for {destination}; it has {has}; leave it out or "
+            "correct its name."
+        )
+
+
+def require_torch(what: str) -> ModuleType:
+    """Return the torch module, imported now.
+
+    Raises:
+        MissingExtra: torch is not installed.
+    """
+    try:
+        import torch
+    except ImportError as missing:
+        raise MissingExtra(what=what, package="torch", extra="torch") from missing
+    return torch
