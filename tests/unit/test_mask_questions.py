@@ -176,7 +176,7 @@ def test_every_mask_is_asked_in_strips(mask: sl.Mask) -> None:
     assert megabytes < 200
 
 
-def test_a_long_document_does_not_need_a_table_of_its_positions() -> None:
+def test_a_pack_of_a_million_tokens_is_asked_cheaply() -> None:
     _, megabytes = peak_of(
         lambda: sl.documents(lengths=[2**20, 5]).dense(3, 3, 2**20 - 1, 2**20 - 1)
     )

@@ -1,0 +1,44 @@
+"""What a command's output can show: colors, characters, a progress bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+__all__ = ["output_encoding", "progress_bar", "use_color", "write_line"]
+
+
+def use_color() -> bool:
+    """Whether standard output is a terminal with colors and NO_COLOR is not set."""
+    console = Console(file=sys.stdout)
+    return console.is_terminal and not console.no_color and console.color_system is not None
+
+
+def output_encoding() -> str:
+    """Return the encoding of standard output."""
+    return getattr(sys.stdout, "encoding", None) or "utf-8"
+
+
+def write_line(text: str = "") -> None:
+    """Print ``text``; what the output cannot write is spelled out as escapes."""
+    encoding = output_encoding()
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+@contextmanager
+def progress_bar(label: str, total: int, *, wanted: bool) -> Iterator[Callable[[int], object]]:
+    """Yield a function to call with the number of steps done; draws only on a terminal.
+
+    The bar goes to standard error and is gone when the work is.
+    """
+    if not wanted or not sys.stderr.isatty():
+        yield lambda steps: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=Console(file=sys.stderr), transient=True) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda steps: progress.advance(task, steps)

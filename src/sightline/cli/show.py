@@ -1,0 +1,252 @@
+"""`sightline show`: draw a mask in the terminal, as JSON, or into an SVG file.
+
+Reads the arguments and prints; the facts come from sightline.views.survey, the words around
+the drawing from show_report.py.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sightline.cli.output import output_encoding, progress_bar, use_color, write_line
+from sightline.cli.show_report import Shown, as_json, headline, panels, remarks
+from sightline.cli.sizes import read_size
+from sightline.masks.mask import Mask
+from sightline.masks.names import NAMES
+from sightline.masks.parser import parse
+from sightline.readers.mask_file import looks_like_file, read_mask
+from sightline.views.files import write_atomically
+from sightline.views.glyphs import paint
+from sightline.views.picture import MaskPicture
+from sightline.views.survey import Survey, survey
+from sightline.views.svg import render_svg, render_svg_row
+from sightline.views.table import render_table
+from sightline.views.terminal import render_text
+
+__all__ = ["show"]
+
+_DEFAULT_SIZE = 8
+# Every pair is evaluated: about a second for 10^9 of them, so this is a few minutes.
+_MOST_PAIRS = 1 << 37
+_PAIRS_WORTH_A_BAR = 10**9
+# Up to 64 tokens are drawn one by one; a longer axis is drawn in 32 cells, which a terminal of 80
+# columns has room for two characters wide, so that cells look square.
+_MOST_SINGLE, _CELLS = 64, 32
+_SVG_CELLS = 128
+_MEANS = {
+    "attend": "1 or True may attend (torch's scaled_dot_product_attention)",
+    "ignore": "1 or True is forbidden (torch's MultiheadAttention)",
+    "additive": "0 may attend, -inf is forbidden (added to the scores)",
+}
+
+
+@dataclass(frozen=True)
+class _Frame:
+    q_len: int
+    kv_len: int
+    q_offset: int
+    tokens: list[str] | None
+
+
+def show(
+    expression: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="EXPR", help="A mask expression, or a .npy, .pt or .safetensors file."
+        ),
+    ] = None,
+    tokens: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Label queries and keys with the words of TEXT."),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="N|QxK", help="Queries and keys, such as 16, 4x16 or 4k."),
+    ] = None,
+    q_offset: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Absolute position of the first query.")
+    ] = 0,
+    head: Annotated[
+        int | None, typer.Option(min=0, metavar="H", help="Show only this head.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=0, metavar="B", help="Show only this batch row.")
+    ] = None,
+    means: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(_MEANS), help="What the entries of a mask file mean."),
+    ] = None,
+    tensor: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which tensor of a mask file that holds several."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw into an SVG file, too.")
+    ] = None,
+    list_masks: Annotated[bool, typer.Option("--list", help="List all masks and stop.")] = False,
+) -> None:
+    """Draw who may see whom, and say which queries see nothing.
+
+    Examples:
+      sightline show 'causal() & padding(lengths=[5, 3])' --tokens 'I have a dream <eos>'
+      sightline show 'causal() & window(left=255)' --size 4k
+      sightline show saved.npy --means ignore --svg saved.svg
+    """
+    if list_masks:
+        _print_list()
+        return
+    if expression is None:
+        raise typer.BadParameter(
+            "give a mask expression, such as 'causal()', or --list to see what there is.",
+            param_hint="'EXPR'",
+        )
+    mask = _read(expression, means, tensor)
+    frame = _frame(mask, tokens, size, q_offset)
+    shown = Shown.of(mask, batch, head)
+    _check_work(mask, frame)
+    if svg is not None:
+        _write_svg(svg, mask, frame, shown)
+    seen = _look(mask, frame, to_svg=False)
+    if json:
+        write_line(as_json(mask, seen, shown, frame.tokens))
+    else:
+        _print(mask, seen, shown, frame)
+        if svg is not None:
+            write_line(f"\nwrote {svg}")
+
+
+def _read(expression: str, means: str | None, tensor: str | None) -> Mask:
+    if not looks_like_file(expression):
+        for name, value in (("--means", means), ("--tensor", tensor)):
+            if value is not None:
+                raise typer.BadParameter(
+                    f"this belongs to a mask file; {expression!r} is read as an expression.",
+                    param_hint=repr(name),
+                )
+        return parse(expression)
+    if means not in _MEANS:
+        got = "it is missing" if means is None else f"got {means!r}"
+        words = "".join(f"\n  {word:9} {meaning}" for word, meaning in _MEANS.items())
+        raise typer.BadParameter(
+            f"{got}; a file does not say what its entries mean, so one of these must:{words}",
+            param_hint="'--means'",
+        )
+    return read_mask(expression, means=means, tensor=tensor)
+
+
+def _frame(mask: Mask, tokens: str | None, size: str | None, q_offset: int) -> _Frame:
+    """Settle the size: as asked, else as many as there are tokens, else what the data cover."""
+    words = None if tokens is None else tokens.split()
+    if words is not None and not words:
+        raise typer.BadParameter(
+            "got no words, wanted some, separated by spaces.", param_hint="'--tokens'"
+        )
+    if size is not None:
+        q_len, kv_len = read_size(size)
+    elif words is not None:
+        q_len, kv_len = len(words) - q_offset, len(words)
+    else:
+        queries, keys = mask.extent()
+        q_len = _first(queries, keys) - q_offset if queries or keys else _DEFAULT_SIZE
+        kv_len = _first(keys, queries) if queries or keys else _DEFAULT_SIZE + q_offset
+    if q_len < 1:
+        raise typer.BadParameter(
+            f"got {q_offset}, beyond the last query at {q_offset + q_len - 1}; "
+            "give a smaller one, or --size.",
+            param_hint="'--q-offset'",
+        )
+    if words is not None and max(q_offset + q_len, kv_len) > len(words):
+        raise typer.BadParameter(
+            f"got {len(words)} words for {max(q_offset + q_len, kv_len)} positions; "
+            "give a word for each (say <pad>), or leave --size out.",
+            param_hint="'--tokens'",
+        )
+    return _Frame(q_len, kv_len, q_offset, words)
+
+
+def _first(*lengths: int | None) -> int:
+    return next(length for length in lengths if length)
+
+
+def _check_work(mask: Mask, frame: _Frame) -> None:
+    rows = mask.batch * mask.heads
+    pairs = rows * frame.q_len * frame.kv_len
+    if pairs > _MOST_PAIRS:
+        times = f" in {rows} batch rows and heads" if rows > 1 else ""
+        raise typer.BadParameter(
+            f"{frame.q_len} queries x {frame.kv_len} keys{times} are {pairs:.1e} pairs, too many "
+            f"to look at each (at most {_MOST_PAIRS:.1e}); give a smaller one, such as 128k, or "
+            "draw a part with --q-offset.",
+            param_hint="'--size'",
+        )
+
+
+def _look(mask: Mask, frame: _Frame, *, to_svg: bool) -> Survey:
+    lengths = (frame.q_len, frame.kv_len)
+    fit = tuple(
+        _SVG_CELLS if to_svg else length if length <= _MOST_SINGLE else _CELLS for length in lengths
+    )
+    pairs = mask.batch * mask.heads * frame.q_len * frame.kv_len
+    label = "drawing" if to_svg else "looking"
+    with progress_bar(label, frame.q_len, wanted=pairs > _PAIRS_WORTH_A_BAR) as progress:
+        return survey(
+            mask, *lengths, q_offset=frame.q_offset, fit=(fit[0], fit[1]), progress=progress
+        )
+
+
+def _panels(seen: Survey, shown: Shown, frame: _Frame) -> list[MaskPicture]:
+    rows = columns = None
+    if frame.tokens is not None:
+        rows = frame.tokens[frame.q_offset : frame.q_offset + frame.q_len]
+        columns = frame.tokens[: frame.kv_len]
+    return panels(seen, shown, rows, columns)
+
+
+def _print(mask: Mask, seen: Survey, shown: Shown, frame: _Frame) -> None:
+    color, encoding = use_color(), output_encoding()
+    expression, facts = headline(mask, seen, shown)
+    write_line(paint(expression, "title", color))
+    write_line(facts)
+    drawn = _panels(seen, shown, frame)
+    for index, picture in enumerate(drawn):
+        write_line()
+        last = index == len(drawn) - 1
+        write_line(render_text(picture, color=color, encoding=encoding, legend=last))
+    for line in remarks(seen, shown, len(drawn)):
+        write_line(line)
+
+
+def _write_svg(path: Path, mask: Mask, frame: _Frame, shown: Shown) -> None:
+    pictures = _panels(_look(mask, frame, to_svg=True), shown, frame)
+    title = repr(mask)
+    if len(pictures) > 1:
+        text = render_svg_row(pictures, title=title)
+    else:
+        heading = " - ".join(part for part in (title, pictures[0].title) if part)
+        text = render_svg(replace(pictures[0], title=heading))
+    write_atomically(path, text)
+
+
+def _print_list() -> None:
+    rows = [(name + _signature(mask), _definition(mask)) for name, mask in NAMES.items()]
+    table = render_table(["mask", "allowed"], rows, color=use_color(), encoding=output_encoding())
+    write_line(table)
+
+
+def _signature(function: Any) -> str:
+    """Return a constructor's parameters without types, which say little in a list."""
+    parameters = [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in inspect.signature(function).parameters.values()
+    ]
+    return str(inspect.Signature(parameters))
+
+
+def _definition(function: Any) -> str:
+    return (inspect.getdoc(function) or "").split("\n")[0]

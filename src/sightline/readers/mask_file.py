@@ -1,0 +1,163 @@
+"""Masks that others saved as arrays: .npy, .pt and .safetensors, none of which may run code.
+
+Only the array is read here; what its True means is the caller's to say, and what makes a valid
+mask is decided by sightline.masks.dense.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.errors import DataError, InvalidMask, MissingExtra
+from sightline.masks.explicit import dense
+from sightline.masks.mask import Mask
+from sightline.readers.safetensors_file import read_tensors
+
+__all__ = ["MASK_SUFFIXES", "looks_like_file", "read_mask", "read_mask_array"]
+
+_WANTED = (
+    "wanted a mask array [queries, keys] or [batch, heads, queries, keys] "
+    "in a .npy, .pt or .safetensors file"
+)
+
+
+def read_mask(path: str | os.PathLike[str], *, means: str, tensor: str | None = None) -> Mask:
+    """Read a mask from a file; ``means`` is what its entries mean, as for ``sl.dense``.
+
+    Raises:
+        DataError: if the file cannot be read as a mask; says what was expected.
+        MissingExtra: for a .pt file where torch is not installed.
+    """
+    array = read_mask_array(path, tensor=tensor)
+    try:
+        return dense(array, means=means)  # type: ignore[arg-type]  # dense checks the word itself
+    except InvalidMask as error:
+        raise DataError(str(error), path=os.fspath(path)) from error
+
+
+def read_mask_array(path: str | os.PathLike[str], *, tensor: str | None = None) -> NDArray[Any]:
+    """Read the array of a mask file, 2-D or 4-D, as it is stored.
+
+    Args:
+        path: a .npy, .pt or .safetensors file.
+        tensor: which tensor, where a file holds several by name.
+    """
+    name = os.fspath(path)
+    suffix = Path(name).suffix.lower()
+    if suffix not in _READERS:
+        raise DataError(f"its name ends in {suffix or 'no suffix'}; {_WANTED}.", path=name)
+    if not Path(name).exists():
+        raise DataError(f"there is no such file; {_WANTED}.", path=name)
+    if not Path(name).is_file():
+        raise DataError(f"this is not a regular file; {_WANTED}.", path=name)
+    array = _READERS[suffix](name, tensor)
+    if array.ndim not in (2, 4):
+        raise DataError(f"got an array of shape {array.shape}; {_WANTED}.", path=name)
+    return array
+
+
+def looks_like_file(text: str) -> bool:
+    """Whether ``text`` names a file and is not an expression (which always has a bracket).
+
+    >>> looks_like_file("saved/mask.npy"), looks_like_file("causal().T"), looks_like_file("a.csv")
+    (True, False, True)
+    """
+    path = Path(text)
+    if path.suffix.lower() in _READERS:
+        return True
+    return "(" not in text and (bool(path.suffix) or "/" in text or os.sep in text)
+
+
+def _read_npy(path: str, tensor: str | None) -> NDArray[Any]:
+    _refuse_name(path, tensor, ".npy")
+    try:
+        array = np.load(path, allow_pickle=False)
+    # Whatever numpy's parser trips over, it means one thing: not an .npy file of plain numbers.
+    except Exception as error:
+        raise DataError(
+            f"cannot be read as .npy: {_reason(error)}; wanted a whole file written by "
+            "numpy.save from an array of bools or numbers.",
+            path=path,
+        ) from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise DataError("this is an .npz archive; save the one array with numpy.save.", path=path)
+    return array
+
+
+def _read_pt(path: str, tensor: str | None) -> NDArray[Any]:
+    if find_spec("torch") is None:
+        raise MissingExtra(what="reading a .pt file", package="torch", extra="torch")
+    import torch
+
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    # torch raises a dozen kinds here; each means that the file holds no plain tensors.
+    except Exception as error:
+        raise DataError(
+            f"cannot be read as .pt: {_reason(error)}; wanted a whole file written by "
+            "torch.save from a tensor or a dict of tensors.",
+            path=path,
+        ) from error
+    if isinstance(loaded, Mapping):
+        tensors = {str(key): value for key, value in loaded.items() if torch.is_tensor(value)}
+        loaded = tensors[_chosen(tensors, tensor, path)]
+    elif not torch.is_tensor(loaded):
+        raise DataError(
+            f"holds a {type(loaded).__name__}; wanted a tensor or a dict of tensors.", path=path
+        )
+    else:
+        _refuse_name(path, tensor, "this")
+    plain = loaded.detach().to_dense() if loaded.layout != torch.strided else loaded.detach()
+    return (plain.float() if plain.is_floating_point() else plain).numpy()
+
+
+def _read_safetensors(path: str, tensor: str | None) -> NDArray[Any]:
+    tensors = read_tensors(path)
+    return tensors[_chosen(tensors, tensor, path)]()
+
+
+_READERS: dict[str, Callable[[str, str | None], NDArray[Any]]] = {
+    ".npy": _read_npy,
+    ".pt": _read_pt,
+    ".pth": _read_pt,
+    ".safetensors": _read_safetensors,
+}
+MASK_SUFFIXES = tuple(_READERS)
+
+
+def _chosen(tensors: Mapping[str, Any], tensor: str | None, path: str) -> str:
+    """Return the name of the tensor to read: the one asked for, or the only one."""
+    names = ", ".join(sorted(tensors)[:8]) + (", ..." if len(tensors) > 8 else "")
+    if not tensors:
+        raise DataError("holds no tensor at all.", path=path)
+    if tensor is not None:
+        if tensor not in tensors:
+            raise DataError(f"holds no tensor {tensor!r}; it has: {names}.", path=path)
+        return tensor
+    if len(tensors) > 1:
+        raise DataError(
+            f"holds {len(tensors)} tensors; name one of them (--tensor NAME): {names}.", path=path
+        )
+    return next(iter(tensors))
+
+
+def _refuse_name(path: str, tensor: str | None, kind: str) -> None:
+    if tensor is not None:
+        raise DataError(f"{kind} file holds one unnamed array; leave --tensor out.", path=path)
+
+
+def _reason(error: Exception) -> str:
+    """Return what a library found wrong, without its advice to load the file unsafely."""
+    text = str(error).strip()
+    if isinstance(error, UnpicklingError) or "pickle" in text:
+        return "it is damaged, or holds objects (which may run code) and not only numbers"
+    return (text.splitlines() or [type(error).__name__])[0][:160].rstrip(" .:")

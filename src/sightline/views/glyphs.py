@@ -1,0 +1,130 @@
+"""The signs and colors with which a cell is drawn in a terminal.
+
+Colors are blue, orange and gray, which people with any kind of color vision tell apart; every
+difference is also one of shape, so that plain text loses nothing. Layout is in terminal.py.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from rich.color import ColorSystem
+from rich.style import Style
+
+from sightline.views.picture import MaskPicture
+
+__all__ = ["STYLES", "Glyphs", "glyph_of", "glyphs_for", "legend_of", "paint"]
+
+STYLES = {
+    "allowed": Style(color="color(33)"),
+    "forbidden": Style(color="color(244)"),
+    "empty": Style(color="color(208)"),
+    "leak": Style(color="color(208)", bold=True),
+    "label": Style(),
+    "title": Style(bold=True),
+    "note": Style(color="color(244)"),
+}
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """One set of signs.
+
+    Attributes:
+        allowed: an allowed pair.
+        forbidden: a forbidden pair, or a cell in which every pair is forbidden.
+        shades: lightest to darkest; the last is a cell in which every pair is allowed.
+        leak: weight on a forbidden pair.
+        broken: a weight that is not a number.
+        arrow: points at a row that is spoken about.
+        more: stands for what was cut off.
+    """
+
+    allowed: str
+    forbidden: str
+    shades: tuple[str, str, str, str]
+    leak: str
+    broken: str
+    arrow: str
+    more: str
+
+
+UNICODE = Glyphs("■", "·", ("░", "▒", "▓", "█"), "!", "?", "←", "…")
+ASCII = Glyphs("#", ".", ("-", "+", "*", "#"), "!", "?", "<-", "~")
+
+
+def glyphs_for(encoding: str) -> Glyphs:
+    """Return the Unicode signs if ``encoding`` can write all of them, else the ASCII ones.
+
+    >>> glyphs_for("utf-8").allowed, glyphs_for("ascii").allowed, glyphs_for("latin-1").allowed
+    ('■', '#', '#')
+    """
+    signs = [UNICODE.allowed, UNICODE.forbidden, *UNICODE.shades, UNICODE.arrow, UNICODE.more]
+    try:
+        "".join(signs).encode(encoding)
+    except UnicodeEncodeError:
+        return ASCII
+    return UNICODE
+
+
+def paint(text: str, style: str, color: bool) -> str:
+    """Return ``text`` in the style of that name, or as it is without ``color``."""
+    if not color or not text:
+        return text
+    return STYLES[style].render(text, color_system=ColorSystem.EIGHT_BIT)
+
+
+def glyph_of(picture: MaskPicture, row: int, column: int, glyphs: Glyphs) -> tuple[str, str]:
+    """Return the sign of a cell and the name of its style."""
+    allowed = bool(picture.allowed[row, column])
+    if picture.weights is not None:
+        return _weighted(picture, row, column, glyphs)
+    if not allowed:
+        return glyphs.forbidden, "forbidden"
+    if not picture.aggregated:
+        return glyphs.allowed, "allowed"
+    share = float(picture.share[row, column])
+    # Only a cell that is allowed throughout gets the full sign.
+    return glyphs.shades[3 if share == 1.0 else min(2, int(share * 3))], "allowed"
+
+
+def _weighted(picture: MaskPicture, row: int, column: int, glyphs: Glyphs) -> tuple[str, str]:
+    assert picture.weights is not None
+    weight = float(picture.weights[row, column])
+    if not math.isfinite(weight):
+        return glyphs.broken, "leak"
+    if not picture.allowed[row, column]:
+        return (glyphs.leak, "leak") if weight != 0.0 else (glyphs.forbidden, "forbidden")
+    part = weight / (picture.heaviest or 1.0)
+    return glyphs.shades[max(0, min(3, int(part * 4)))], "allowed"
+
+
+def legend_of(picture: MaskPicture, glyphs: Glyphs) -> str:
+    """Return the line that says what the signs in this picture mean."""
+    low, middle, high, full = glyphs.shades
+    if picture.weights is not None:
+        quarter = picture.heaviest / 4
+        text = (
+            f"weight: {low} to {quarter:.2g}  {middle} to {2 * quarter:.2g}  "
+            f"{high} to {3 * quarter:.2g}  {full} to {4 * quarter:.2g}   "
+            f"{glyphs.forbidden} may not attend"
+        )
+        if (picture.leaks & np.isfinite(picture.weights)).any():
+            text += f"   {glyphs.leak} weight where none may be"
+        if not np.isfinite(picture.weights).all():
+            text += f"   {glyphs.broken} not a number"
+        return text
+    if picture.aggregated:
+        return (
+            f"1 cell = {cell_text(picture)}: {glyphs.forbidden} none  "
+            f"{low} under 1/3  {middle} under 2/3  {high} under all  {full} all"
+        )
+    return f"{glyphs.allowed} may attend   {glyphs.forbidden} may not"
+
+
+def cell_text(picture: MaskPicture) -> str:
+    """Return what one cell of an aggregated picture stands for."""
+    queries, keys = picture.cell
+    return f"{queries} x {keys} pairs"

@@ -1,0 +1,96 @@
+"""The look of drawings and pages: colors, light and dark, said once for SVG and HTML.
+
+Blue, orange and gray (after Okabe and Ito's palette for all kinds of color vision). Rules name
+plain colors, not CSS variables, since not every SVG viewer knows variables. No drawing here.
+"""
+
+from __future__ import annotations
+
+__all__ = ["PAGE_CSS", "SVG_CSS"]
+
+SVG_CSS = """\
+.sl text{font:12px system-ui,-apple-system,"Segoe UI",sans-serif;fill:#24292f}
+.sl .title{font-weight:600;font-size:13px}
+.sl .note{fill:#57606a;font-size:11px}
+.sl .paper{fill:#fff}
+.sl .out{fill:#eceff3}
+.sl .hatch{stroke:#cbd2da;stroke-width:1;fill:none}
+.sl .in{fill:#0067b1}
+.sl .bad{fill:#d55e00}
+.sl .broken{fill:#24292f}
+.sl .grid{stroke:#fff;fill:none}
+.sl .frame{stroke:#8c959f;fill:none}
+.sl .empty{fill:none;stroke:#d55e00;stroke-width:1.5}
+.sl text.warn,.sl text.warned{fill:#b04a00}
+.sl text.warn{font-weight:600}
+.sl .tip{fill:#000;fill-opacity:0}
+.sl .tip:hover{fill-opacity:.18}
+@media (prefers-color-scheme:dark){
+.sl text{fill:#e6edf3}
+.sl .note{fill:#9aa4b0}
+.sl .paper{fill:#0f141a}
+.sl .out{fill:#1c232c}
+.sl .hatch{stroke:#39434f}
+.sl .in{fill:#4aa8ff}
+.sl .bad{fill:#ff9d4d}
+.sl .broken{fill:#e6edf3}
+.sl .grid{stroke:#0f141a}
+.sl .frame{stroke:#5b6672}
+.sl .empty{stroke:#ff9d4d}
+.sl text.warn,.sl text.warned{fill:#ffb077}
+.sl .tip{fill:#fff}
+}
+"""
+
+PAGE_CSS = """\
+*{box-sizing:border-box}
+html{color-scheme:light dark;-webkit-text-size-adjust:100%}
+body{margin:0 auto;padding:2rem 1.25rem 4rem;max-width:66rem;background:#fff;color:#24292f;
+font:16px/1.6 system-ui,-apple-system,"Segoe UI","PingFang SC","Noto Sans CJK SC",sans-serif}
+h1{font-size:1.9rem;line-height:1.25;margin:0 0 1rem}
+h2{font-size:1.35rem;line-height:1.3;margin:2.75rem 0 .75rem;padding-top:1.25rem;
+border-top:1px solid #d8dee4}
+h3{font-size:1.08rem;margin:1.75rem 0 .5rem}
+p{margin:.6rem 0;max-width:46rem}
+h1,h2,h3,p,td,th,figcaption,li{overflow-wrap:break-word}
+code,pre{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;
+font-size:.9em}
+pre{background:#f4f6f8;border-radius:6px;padding:.8rem 1rem;overflow-x:auto;line-height:1.45}
+.note{border-left:4px solid #0067b1;background:#f0f6fb;padding:.6rem 1rem;margin:1rem 0;
+border-radius:0 6px 6px 0;max-width:46rem}
+.note.warn{border-color:#d55e00;background:#fdf3ec}
+.scroll{overflow-x:auto;margin:1rem 0}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.94rem}
+th,td{text-align:left;vertical-align:top;padding:.42rem .9rem .42rem 0;
+border-bottom:1px solid #d8dee4}
+th{font-weight:600;border-bottom-color:#8c959f}
+.number{text-align:right}
+.good,.bad{font-weight:600}
+td.good{color:#00558f}
+td.bad{color:#b04a00}
+.good::before{content:"\\2713\\00a0"}
+.bad::before{content:"\\2717\\00a0"}
+.pictures{display:flex;flex-wrap:wrap;gap:1.5rem 2rem;margin:1.25rem 0;align-items:flex-start}
+figure{margin:0;max-width:100%}
+figcaption{font-size:.9rem;color:#57606a;margin-top:.4rem;max-width:26rem}
+figure svg{display:block;max-width:100%;height:auto}
+footer{margin-top:3rem;font-size:.85rem;color:#57606a}
+@media (max-width:40rem){
+body{padding:1.25rem .9rem 3rem}
+h1{font-size:1.5rem}
+.pictures{gap:1.25rem}
+}
+@media (prefers-color-scheme:dark){
+body{background:#0f141a;color:#e6edf3}
+h2{border-color:#2f3944}
+pre{background:#1a2129}
+.note{background:#13202d;border-color:#4aa8ff}
+.note.warn{background:#2a1e14;border-color:#ff9d4d}
+th,td{border-color:#2f3944}
+th{border-bottom-color:#5b6672}
+td.good{color:#7cc0ff}
+td.bad{color:#ffb077}
+figcaption,footer{color:#9aa4b0}
+}
+@media print{body{max-width:none;padding:0}figure,table{break-inside:avoid}}
+"""

@@ -1,0 +1,237 @@
+"""A mask drawn as a small SVG that needs nothing around it and fits light and dark pages.
+
+Runs of equal cells become one shape, so that a causal mask of 64 tokens takes a few kilobytes.
+Where the labels stand is in svg_labels.py, the colors are in style.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.views.labels import visible
+from sightline.views.picture import MaskPicture
+from sightline.views.style import SVG_CSS
+from sightline.views.svg_labels import (
+    LEAST_WIDTH,
+    Layout,
+    heading_elements,
+    label_elements,
+    layout_of,
+    number,
+)
+
+__all__ = ["rectangles", "render_svg", "render_svg_row"]
+
+# Shades between "nothing of the cell" and "all of it"; weights use the same steps.
+_SHADES = 12
+_LIGHTEST = 0.14
+_MOST_CELLS_WITH_TOOLTIPS = 150
+_SMALLEST_CELL_WITH_GRID = 5
+
+
+def render_svg(
+    picture: MaskPicture, *, cell: float = 18, standalone: bool = True, tooltips: bool = True
+) -> str:
+    """Return ``picture`` as SVG text.
+
+    Args:
+        picture: what to draw.
+        cell: side of a cell in pixels; a picture of many cells is drawn smaller.
+        standalone: with its own title line and style sheet; without them it is for a page that
+            has ``SVG_CSS`` and a caption.
+        tooltips: small pictures say what a cell is when the mouse is over it.
+
+    >>> from sightline.views.picture import MaskPicture
+    >>> svg = render_svg(MaskPicture([[True, False], [True, True]]))
+    >>> '<path class="in" d="M0 0h1v1h-1zM0 1h2v1h-2z"/>' in svg
+    True
+    """
+    layout = layout_of(picture, cell, titled=standalone)
+    body = _drawing(picture, layout, tooltips)
+    return _document(layout.width, layout.height, _summary(picture), body, standalone)
+
+
+def render_svg_row(
+    pictures: Sequence[MaskPicture], *, title: str = "", cell: float = 18, tooltips: bool = True
+) -> str:
+    """Return several pictures side by side as one SVG, each under its own title.
+
+    >>> from sightline.views.picture import MaskPicture
+    >>> row = [MaskPicture([[1]], title="batch row 0"), MaskPicture([[0]], title="batch row 1")]
+    >>> render_svg_row(row, title="padding(lengths=[1, 0])").count('<path class="in"')
+    1
+    """
+    layouts = [layout_of(picture, cell, titled=True, beside=True) for picture in pictures]
+    width = max(sum(layout.width for layout in layouts), LEAST_WIDTH)
+    heading, body = heading_elements(title, width)
+    x = 0.0
+    for picture, layout in zip(pictures, layouts, strict=True):
+        body.append(f'<g transform="translate({number(x)} {number(heading)})">')
+        body += _drawing(picture, layout, tooltips)
+        body.append("</g>")
+        x += layout.width
+    height = heading + max((layout.height for layout in layouts), default=0.0)
+    summary = "; ".join(_summary(picture) for picture in pictures)
+    return _document(width, height, f"{title}: {summary}", body, True)
+
+
+def _document(width: float, height: float, summary: str, body: list[str], styled: bool) -> str:
+    size = f'width="{number(width)}" height="{number(height)}"'
+    head = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="sl" role="img" {size} '
+        f'viewBox="0 0 {number(width)} {number(height)}" aria-label="{_text(summary)}">'
+    ]
+    if styled:
+        head.append(f"<style>\n{SVG_CSS}</style>")
+        head.append('<rect class="paper" width="100%" height="100%" rx="4"/>')
+    return "\n".join([*head, *body, "</svg>"]) + "\n"
+
+
+def _drawing(picture: MaskPicture, layout: Layout, tooltips: bool) -> list[str]:
+    """Return the elements of one picture, its corner at (0, 0)."""
+    place = f"translate({number(layout.left)} {number(layout.top)}) scale({number(layout.side)})"
+    parts = _hatch_definition(picture)
+    parts += [f'<g transform="{place}" shape-rendering="crispEdges">', *_cells(picture), "</g>"]
+    parts += _lines(picture, layout)
+    parts += label_elements(picture, layout)
+    if tooltips and 0 < picture.allowed.size <= _MOST_CELLS_WITH_TOOLTIPS:
+        parts += [f'<g transform="{place}">', *_tooltips(picture), "</g>"]
+    return parts
+
+
+def rectangles(cells: NDArray[np.bool_]) -> Iterator[tuple[int, int, int, int]]:
+    """Cover the True cells with (row, column, rows, columns), without overlap.
+
+    A run in a row grows downwards as long as the next row has the same run.
+
+    >>> list(rectangles(np.array([[1, 1, 0], [1, 1, 0], [0, 1, 1]], dtype=bool)))
+    [(0, 0, 2, 2), (2, 1, 1, 2)]
+    """
+    open_runs: dict[tuple[int, int], int] = {}
+    rows = cells.shape[0]
+    for row in range(rows + 1):
+        runs: set[tuple[int, int]] = set()
+        if row < rows:
+            edges = np.flatnonzero(np.diff(cells[row].astype(np.int8), prepend=0, append=0))
+            runs = set(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+        for run in sorted(open_runs.keys() - runs):
+            first = open_runs.pop(run)
+            yield first, run[0], row - first, run[1] - run[0]
+        for run in runs:
+            open_runs.setdefault(run, row)
+
+
+def _path(cells: NDArray[np.bool_]) -> str:
+    return "".join(f"M{c} {r}h{w}v{h}h-{w}z" for r, c, h, w in rectangles(cells))
+
+
+def _cells(picture: MaskPicture) -> list[str]:
+    """Return the shapes of all cells; one unit is one cell."""
+    rows, columns = picture.allowed.shape
+    parts = [f'<rect class="out" width="{columns}" height="{rows}"/>']
+    if picture.weights is None:
+        return parts + _shaded("in", picture.allowed, picture.share)
+    parts.append(f'<rect fill="url(#sl-hatch)" width="{columns}" height="{rows}"/>')
+    finite = np.isfinite(picture.weights)
+    heaviest = picture.heaviest or 1.0
+    part = np.where(finite, np.abs(picture.weights), 0.0) / heaviest
+    # An allowed cell is never see-through: the hatch stands for "not in play".
+    parts.append(_shape("paper", picture.allowed))
+    parts += _shaded("in", picture.allowed & finite, part)
+    parts += _shaded("bad", picture.leaks & finite, part)
+    parts.append(_shape("broken", ~finite))
+    return [part for part in parts if part]
+
+
+def _shape(name: str, cells: NDArray[np.bool_], opacity: float = 1.0) -> str:
+    if not cells.any():
+        return ""
+    shade = "" if opacity == 1.0 else f' fill-opacity="{number(opacity)}"'
+    return f'<path class="{name}" d="{_path(cells)}"{shade}/>'
+
+
+def _shaded(name: str, cells: NDArray[np.bool_], part: NDArray[np.float64]) -> list[str]:
+    """Return one shape per shade; only a part of exactly 1 (or more) is fully opaque."""
+    steps = np.clip(np.floor(part * _SHADES), 0, _SHADES - 1)
+    steps = np.where(part >= 1.0, _SHADES, steps).astype(int)
+    shapes = [
+        _shape(name, cells & (steps == step), _LIGHTEST + (1 - _LIGHTEST) * step / _SHADES)
+        for step in range(_SHADES + 1)
+    ]
+    return [shape for shape in shapes if shape]
+
+
+def _hatch_definition(picture: MaskPicture) -> list[str]:
+    if picture.weights is None:
+        return []
+    return [
+        '<defs><pattern id="sl-hatch" width=".34" height=".34" patternUnits="userSpaceOnUse" '
+        'patternTransform="rotate(45)"><path class="hatch" d="M0 0v.34" '
+        'style="stroke-width:.12"/></pattern></defs>'
+    ]
+
+
+def _lines(picture: MaskPicture, layout: Layout) -> list[str]:
+    """Return the gaps between cells, the frame, and a frame around rows that see nothing."""
+    rows, columns = picture.allowed.shape
+    side, x, y = layout.side, layout.left, layout.top
+    wide, tall = columns * side, rows * side
+    parts = []
+    # Cells that stand for many pairs join into areas; single pairs stay countable.
+    if side >= _SMALLEST_CELL_WITH_GRID and picture.allowed.size and not picture.aggregated:
+        across = "".join(f"M0 {number(r * side)}h{number(wide)}" for r in range(1, rows))
+        down = "".join(f"M{number(c * side)} 0v{number(tall)}" for c in range(1, columns))
+        if across or down:
+            thick = number(1 if side >= 10 else 0.5)
+            parts.append(
+                f'<path class="grid" stroke-width="{thick}" '
+                f'transform="translate({number(x)} {number(y)})" d="{across}{down}"/>'
+            )
+    parts.append(
+        f'<rect class="frame" x="{number(x)}" y="{number(y)}" '
+        f'width="{number(wide)}" height="{number(tall)}"/>'
+    )
+    for first, _, tall_rows, _ in rectangles(picture.empty_rows[:, None]):
+        parts.append(
+            f'<rect class="empty" x="{number(x)}" y="{number(y + first * side)}" '
+            f'width="{number(wide)}" height="{number(tall_rows * side)}"/>'
+        )
+    return parts
+
+
+def _tooltips(picture: MaskPicture) -> list[str]:
+    rows, columns = picture.allowed.shape
+    return [
+        f'<rect class="tip" x="{column}" y="{row}" width="1" height="1">'
+        f"<title>{_text(_meaning(picture, row, column))}</title></rect>"
+        for row in range(rows)
+        for column in range(columns)
+    ]
+
+
+def _meaning(picture: MaskPicture, row: int, column: int) -> str:
+    """Return one cell in words."""
+    pair = f"{picture.row_labels[row]} -> {picture.column_labels[column]}"
+    if picture.aggregated:
+        return f"from {pair}: {picture.share[row, column]:.1%} allowed"
+    verdict = "may attend" if picture.allowed[row, column] else "may not attend"
+    if picture.weights is None:
+        return f"{pair}: {verdict}"
+    return f"{pair}: {verdict}, weight {picture.weights[row, column]:.4g}"
+
+
+def _summary(picture: MaskPicture) -> str:
+    queries, keys = picture.shape
+    return (
+        f"{picture.title + ': ' if picture.title else ''}{queries} queries by {keys} keys, "
+        f"{picture.count} pairs allowed"
+    )
+
+
+def _text(text: str) -> str:
+    """Return ``text`` fit for XML: harmful characters spelled out, markup escaped."""
+    return escape("\n".join(visible(line) for line in text.split("\n")))
