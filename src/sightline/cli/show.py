@@ -53,43 +53,48 @@ class _Frame:
     tokens: list[str] | None
 
 
+# The arguments, each with its line of help.
+_Expression = Annotated[
+    str | None,
+    typer.Argument(metavar="EXPR", help="A mask expression, or a .npy, .pt or .safetensors file."),
+]
+_Tokens = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Label queries and keys with the words of TEXT."),
+]
+_Size = Annotated[
+    str | None, typer.Option(metavar="N|QxK", help="Queries and keys, such as 16, 4x16 or 4k.")
+]
+_QOffset = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Absolute position of the first query.")
+]
+_Head = Annotated[int | None, typer.Option(min=0, metavar="H", help="Show only this head.")]
+_Batch = Annotated[int | None, typer.Option(min=0, metavar="B", help="Show only this batch row.")]
+_Means = Annotated[
+    str | None,
+    typer.Option(metavar="|".join(_MEANS), help="What the entries of a mask file mean."),
+]
+_Tensor = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Which tensor of a mask file that holds several."),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")]
+_Svg = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw into an SVG file, too.")]
+_List = Annotated[bool, typer.Option("--list", help="List all masks and stop.")]
+
+
 def show(
-    expression: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="EXPR", help="A mask expression, or a .npy, .pt or .safetensors file."
-        ),
-    ] = None,
-    tokens: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Label queries and keys with the words of TEXT."),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="N|QxK", help="Queries and keys, such as 16, 4x16 or 4k."),
-    ] = None,
-    q_offset: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Absolute position of the first query.")
-    ] = 0,
-    head: Annotated[
-        int | None, typer.Option(min=0, metavar="H", help="Show only this head.")
-    ] = None,
-    batch: Annotated[
-        int | None, typer.Option(min=0, metavar="B", help="Show only this batch row.")
-    ] = None,
-    means: Annotated[
-        str | None,
-        typer.Option(metavar="|".join(_MEANS), help="What the entries of a mask file mean."),
-    ] = None,
-    tensor: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Which tensor of a mask file that holds several."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
-    svg: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw into an SVG file, too.")
-    ] = None,
-    list_masks: Annotated[bool, typer.Option("--list", help="List all masks and stop.")] = False,
+    expression: _Expression = None,
+    tokens: _Tokens = None,
+    size: _Size = None,
+    q_offset: _QOffset = 0,
+    head: _Head = None,
+    batch: _Batch = None,
+    means: _Means = None,
+    tensor: _Tensor = None,
+    json: _Json = False,
+    svg: _Svg = None,
+    list_masks: _List = False,
 ) -> None:
     """Draw who may see whom, and say which queries see nothing.
 
@@ -101,11 +106,6 @@ def show(
     if list_masks:
         _print_list()
         return
-    if expression is None:
-        raise typer.BadParameter(
-            "give a mask expression, such as 'causal()', or --list to see what there is.",
-            param_hint="'EXPR'",
-        )
     mask = _read(expression, means, tensor)
     frame = _frame(mask, tokens, size, q_offset)
     shown = Shown.of(mask, batch, head)
@@ -116,12 +116,15 @@ def show(
     if json:
         write_line(as_json(mask, seen, shown, frame.tokens))
     else:
-        _print(mask, seen, shown, frame)
-        if svg is not None:
-            write_line(f"\nwrote {svg}")
+        _print(mask, seen, shown, frame, svg)
 
 
-def _read(expression: str, means: str | None, tensor: str | None) -> Mask:
+def _read(expression: str | None, means: str | None, tensor: str | None) -> Mask:
+    if expression is None:
+        raise typer.BadParameter(
+            "give a mask expression, such as 'causal()', or --list to see what there is.",
+            param_hint="'EXPR'",
+        )
     if not looks_like_file(expression):
         for name, value in (("--means", means), ("--tensor", tensor)):
             if value is not None:
@@ -208,7 +211,7 @@ def _panels(seen: Survey, shown: Shown, frame: _Frame) -> list[MaskPicture]:
     return panels(seen, shown, rows, columns)
 
 
-def _print(mask: Mask, seen: Survey, shown: Shown, frame: _Frame) -> None:
+def _print(mask: Mask, seen: Survey, shown: Shown, frame: _Frame, svg: Path | None) -> None:
     color, encoding = use_color(), output_encoding()
     expression, facts = headline(mask, seen, shown)
     write_line(paint(expression, "title", color))
@@ -220,6 +223,8 @@ def _print(mask: Mask, seen: Survey, shown: Shown, frame: _Frame) -> None:
         write_line(render_text(picture, color=color, encoding=encoding, legend=last))
     for line in remarks(seen, shown, len(drawn)):
         write_line(line)
+    if svg is not None:
+        write_line(f"\nwrote {svg}")
 
 
 def _write_svg(path: Path, mask: Mask, frame: _Frame, shown: Shown) -> None:

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from sightline.errors import DataError, InvalidMask, MissingExtra
 from sightline.masks.explicit import dense
 from sightline.masks.mask import Mask
-from sightline.readers.safetensors_file import read_tensors
 
 __all__ = ["MASK_SUFFIXES", "looks_like_file", "read_mask", "read_mask_array"]
 
@@ -34,7 +33,7 @@ def read_mask(path: str | os.PathLike[str], *, means: str, tensor: str | None = 
 
     Raises:
         DataError: if the file cannot be read as a mask; says what was expected.
-        MissingExtra: for a .pt file where torch is not installed.
+        MissingExtra: for a .pt or .safetensors file whose library is not installed.
     """
     array = read_mask_array(path, tensor=tensor)
     try:
@@ -121,8 +120,33 @@ def _read_pt(path: str, tensor: str | None) -> NDArray[Any]:
 
 
 def _read_safetensors(path: str, tensor: str | None) -> NDArray[Any]:
-    tensors = read_tensors(path)
-    return tensors[_chosen(tensors, tensor, path)]()
+    if find_spec("safetensors") is None:
+        raise MissingExtra(what="reading a .safetensors file", package="safetensors", extra="torch")
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            name = _chosen(dict.fromkeys(file.keys()), tensor, path)
+            return _as_numpy(file.get_tensor, name, path)
+    except SafetensorError as error:
+        raise DataError(
+            f"cannot be read as .safetensors: {_reason(error)}; wanted a whole file written by "
+            "safetensors from tensors.",
+            path=path,
+        ) from error
+
+
+def _as_numpy(get_tensor: Callable[[str], Any], name: str, path: str) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = get_tensor(name)
+    except (TypeError, AttributeError) as error:
+        raise DataError(
+            f"tensor {name!r} is of a type that numpy does not have ({_reason(error)}); save the "
+            "mask as bools.",
+            path=path,
+        ) from error
+    # A byte that is neither 0 nor 1 would be a bool that is unequal to True and to False.
+    return array.view(np.uint8) != 0 if array.dtype == np.bool_ else array
 
 
 _READERS: dict[str, Callable[[str, str | None], NDArray[Any]]] = {
