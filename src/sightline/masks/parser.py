@@ -85,7 +85,9 @@ class _Reader:
         except SyntaxError as mistake:
             reason = (mistake.msg or "not an expression").split(". ")[0]
             message = f"cannot read the expression: {reason[0].lower()}{reason[1:]}"
-            raise self.error(message, max(0, (mistake.offset or 1) - 1)) from None
+            # Offsets count from 1; at the end of the text there is none.
+            at = mistake.offset - 1 if mistake.offset else len(self.source)
+            raise self.error(message, at) from None
         except (RecursionError, MemoryError):
             raise self.error("the expression is nested too deeply", 0) from None
         except ValueError as mistake:
