@@ -6,34 +6,19 @@ has drawings of its own, so that the two cannot be wrong in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import sightline as sl
+from sightline.testing.drawings import Drawings, Rows, drawing
 
-Rows = Sequence[str]
+DRAWN = Drawings(lambda mask, *at: mask.dense(*at))
+assert_drawn = DRAWN.alone
+assert_rows_drawn = DRAWN.per_batch
+
 Make = Callable[[], sl.Mask]
-
-
-def drawing(allowed: np.ndarray) -> list[str]:
-    return ["".join("x" if cell else "." for cell in row) for row in allowed]
-
-
-def assert_drawn(mask: sl.Mask, rows: Rows, q_offset: int = 0, kv_offset: int = 0) -> None:
-    """The one picture of a mask that tells neither batch rows nor heads apart."""
-    allowed = mask.dense(len(rows), len(rows[0]), q_offset, kv_offset)
-    assert allowed.dtype == np.bool_
-    assert allowed.shape[:2] == (1, 1)
-    assert drawing(allowed[0, 0]) == list(rows)
-
-
-def assert_rows_drawn(mask: sl.Mask, *pictures: Rows) -> None:
-    """One picture for each batch row, the same for every head."""
-    allowed = mask.dense(len(pictures[0]), len(pictures[0][0]))
-    assert allowed.shape[:2] == (len(pictures), 1)
-    assert [drawing(each) for each in allowed[:, 0]] == [list(rows) for rows in pictures]
 
 
 FORMULAS: dict[str, tuple[Make, Rows]] = {

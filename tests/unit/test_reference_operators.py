@@ -5,7 +5,6 @@ Rows are queries, columns are keys. Nothing here is computed by the code under t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,30 +12,14 @@ import pytest
 
 from sightline.errors import InvalidMask, ShapeMismatch
 from sightline.reference import dense, sizes
+from sightline.testing.drawings import Drawings, Rows, drawing
 
-Rows = Sequence[str]
+DRAWN = Drawings(dense)
+assert_drawn = DRAWN.alone
+assert_batch_drawn = DRAWN.per_batch
+
 
 CAUSAL = ("causal", {})
-
-
-def drawing(allowed: np.ndarray) -> list[str]:
-    """Draw bool [rows, columns], for messages that can be read."""
-    return ["".join("x" if cell else "." for cell in row) for row in allowed]
-
-
-def assert_drawn(spec: Any, rows: Rows, q_offset: int = 0, kv_offset: int = 0) -> None:
-    """The one picture of a mask without batch and heads, at the drawing's own shape."""
-    allowed = dense(spec, len(rows), len(rows[0]), q_offset, kv_offset)
-    assert allowed.dtype == np.bool_
-    assert allowed.shape[:2] == (1, 1)
-    assert drawing(allowed[0, 0]) == list(rows)
-
-
-def assert_batch_drawn(spec: Any, *pictures: Rows) -> None:
-    """One picture for each batch row, the same for every head."""
-    allowed = dense(spec, len(pictures[0]), len(pictures[0][0]))
-    assert allowed.shape[:2] == (len(pictures), 1)
-    assert [drawing(picture) for picture in allowed[:, 0]] == [list(rows) for rows in pictures]
 
 
 COMPOUND: dict[str, tuple[Any, Rows, int, int]] = {
