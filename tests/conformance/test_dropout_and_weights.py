@@ -110,6 +110,16 @@ def test_weights(name: str, dtype: str) -> None:
     assert not found[~np.broadcast_to(allowed, found.shape)].any()
 
 
+def test_weights_are_zero_where_forbidden_even_in_a_spoiled_row() -> None:
+    query, key, _ = (tensor.detach() for tensor in tensors())
+    key[:, :, 1] = float("nan")
+    weights = sl.attention_weights(query, key, sl.causal())
+    allowed = torch.from_numpy(sl.causal().dense(Q, K)).expand_as(weights)
+    assert not weights[~allowed].any()
+    assert weights[allowed].isnan().any()
+    assert not weights[:, :, 0].isnan().any()
+
+
 def test_gradients_of_weights() -> None:
     query, key, _ = tensors()
     bias = torch.randn(B, 1, Q, K, dtype=torch.float64)

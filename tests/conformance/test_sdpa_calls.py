@@ -121,3 +121,6 @@ def test_no_row_of_the_kernel_is_empty(calls: list[dict[str, Any]]) -> None:
             if reached is not None:
                 open_pairs = reached if reached.dtype == torch.bool else reached != -INFINITY
                 assert open_pairs.any(dim=-1).all(), name
+            # Whatever key an empty row is lent, its score must be harmless.
+            allowed = case.allowed if case.bias is None else case.allowed & ~case.bias.isneginf()
+            assert not calls[-1]["tensors"][0][~allowed.any(dim=-1)].any()

@@ -21,6 +21,7 @@ from poisoning import (
     Q,
     assert_same_bits,
     available,
+    bits,
     combinations,
     draw,
     poison_key,
@@ -103,6 +104,27 @@ def test_a_spoiled_gradient_feeds_only_what_its_row_may_see(
     for number in poisons(dtype).values():
         spoiled = replace(case, upstream=case.upstream.masked_fill(rows[..., None], number))
         assert_same_bits(clean, run(spoiled, engine), nobody, **exempt)
+
+
+@pytest.mark.parametrize(("engine_name", "dtype_name"), combinations())
+@pytest.mark.parametrize("value_dim", [1, 8])
+@pytest.mark.parametrize("upstream", [0.0, -0.0])
+def test_rows_left_out_of_the_loss_have_unsigned_zeros(
+    engine_name: str, dtype_name: str, value_dim: int, upstream: float
+) -> None:
+    """The sign of 0 * value would tell the sign of what only such a row may see."""
+    engine, dtype = available(engine_name), DTYPES[dtype_name]
+    rng = torch.Generator().manual_seed(0)
+    for batch, q_len, kv_len in ((1, 2, 520), (1, 1, 3), (3, 4, 5)):
+        shapes = [(batch, 1, q_len, 8), (batch, 1, kv_len, 8), (batch, 1, kv_len, value_dim)]
+        drawn = [torch.randn(s, generator=rng) for s in [*shapes, (1, 1, q_len, kv_len)]]
+        leaves = [tensor.to(dtype).requires_grad_() for tensor in drawn]
+        query, key, value, bias = leaves
+        for content in (value, -value, value * float("nan")):
+            output = sl.attend(query, key, content, sl.everything(), bias=bias, engine=engine.name)
+            silence = torch.full_like(output, upstream)
+            for grad in torch.autograd.grad(output, leaves[:2] + leaves[3:], silence):
+                assert not bits(grad).any()
 
 
 @pytest.mark.parametrize("name", MASKS)

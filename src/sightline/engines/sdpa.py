@@ -75,7 +75,7 @@ class Spoils:
             the value is out of bounds, or NaN.
         biased: bool [batch|1, heads|1, q_len], rows with NaN, Inf or huge numbers in their bias.
         rows: bool [batch, heads, q_len], the rows to compute apart: those, the rows that may see
-            such a key, those whose own query is like that, and those that may reach huge scores.
+            such a key, and those that may reach huge scores, or NaN.
     """
 
     allowed: torch.Tensor
@@ -86,32 +86,58 @@ class Spoils:
 
     @property
     def queries(self) -> torch.Tensor | None:
-        """Which queries are kept from the kernel: those of empty rows too, whatever key they get."""
+        """Which queries are kept from the kernel: those of empty rows, lent a key, as well."""
         return _either(self.rows, self.empty)
 
 
 def _find_spoils(request: Request, mask: DenseMask, bound: float) -> Spoils:
     query_norms, key_norms = _norms(request.query), _norms(request.key)
     longest_query, longest_key = query_norms.amax(), key_norms.amax()
-    rows = None if bool(longest_query <= bound) else ~(query_norms <= bound)
     keys = None if bool(longest_key <= bound) else ~(key_norms <= bound)
     keys = _either(keys, _out_of_bounds(request.value, bound))
-    allowed, empty, biased = mask.allowed, mask.empty, None
+    allowed, empty, biased, rows = mask.allowed, mask.empty, None, None
     if request.bias is not None:
         allowed = drop_forbidding(allowed, request.bias)
         empty = ~allowed.any(dim=-1)
-        biased = _extreme_bias(request, allowed) & ~empty
-        rows = _either(rows, biased)
-    # By Cauchy and Schwarz no score is larger than scale * norm(query) * norm(key).
-    limit = _LARGEST_SCORE[query_norms.dtype] / max(abs(request.scale), 1e-30)
-    if not bool(longest_query * longest_key <= limit):
-        longest_seen = torch.where(allowed, _spread(request, key_norms), 0).amax(dim=-1)
-        rows = _either(rows, ~(query_norms * longest_seen <= limit))
-    if keys is not None:
-        rows = _either(rows, (allowed & _spread(request, keys)).any(dim=-1))
+        biased = rows = _extreme_bias(request, allowed) & ~empty
+    if keys is not None or not bool(longest_query * longest_key <= _limit(request)):
+        rows = _either(rows, _rows_with_spoiled_scores(request, allowed, query_norms, key_norms))
+        rows = _either(rows, _rows_that_see(request, allowed, keys))
     if rows is not None:
         rows = rows.expand(request.scores_shape[:3]) if bool(rows.any()) else None
     return Spoils(allowed, empty, keys, biased, rows)
+
+
+def _limit(request: Request) -> float:
+    """Return how large norm(query) * norm(key) may be: it bounds the score (Cauchy, Schwarz)."""
+    return _LARGEST_SCORE[working_dtype(request.query.dtype)] / max(abs(request.scale), 1e-30)
+
+
+def _rows_with_spoiled_scores(
+    request: Request, allowed: torch.Tensor, query_norms: torch.Tensor, key_norms: torch.Tensor
+) -> torch.Tensor | None:
+    """Return which rows may reach huge scores, or NaN, with the keys that they may see.
+
+    Times anything, even 0, the norm of a query with NaN or Inf is NaN or Inf.
+    """
+    # First without the keys that no row may see, such as padding: most often that settles it.
+    visible = torch.where(allowed.any(dim=2, keepdim=True), _spread(request, key_norms), 0)
+    if bool(query_norms.amax() * visible.amax() <= _limit(request)):
+        return None
+    longest_seen = torch.where(allowed, visible, 0).amax(dim=-1)
+    return ~(query_norms * longest_seen <= _limit(request))
+
+
+def _rows_that_see(
+    request: Request, allowed: torch.Tensor, keys: torch.Tensor | None
+) -> torch.Tensor | None:
+    """Return which rows may see one of the keys, bool [batch, kv_heads, kv_len]."""
+    if keys is None:
+        return None
+    wide = _spread(request, keys)
+    if not bool((allowed.any(dim=2, keepdim=True) & wide).any()):
+        return None
+    return (allowed & wide).any(dim=-1)
 
 
 def _norms(vectors: torch.Tensor) -> torch.Tensor:
@@ -175,7 +201,7 @@ def _kernel_mask(request: Request, mask: DenseMask, spoils: Spoils) -> torch.Ten
     """Return what the kernel gets as attn_mask: bool without a bias, additive with one."""
     if request.bias is None or spoils.empty is None or spoils.biased is None:
         return None if mask.form == "everything" or _may_say_causal(request, mask) else mask.opened
-    bias = _UnsignedZeros.apply(request.bias).to(working_dtype(request.query.dtype))
+    bias = _BiasEntry.apply(request.bias).to(working_dtype(request.query.dtype))
     additive = torch.where(spoils.allowed, bias, -torch.inf)
     aside = spoils.empty | spoils.biased
     first = torch.arange(additive.shape[-1], device=bias.device) == 0
@@ -185,11 +211,14 @@ def _kernel_mask(request: Request, mask: DenseMask, spoils: Spoils) -> torch.Ten
 
 
 class _Entry(torch.autograd.Function):
-    """Take what is spoiled out of query, key and value, and its gradient out on the way back."""
+    """Keep what is spoiled from the kernel.
+
+    Its gradient is 0 without further ado: _Exit gives the kernel no gradient for the rows that
+    see it.
+    """
 
     @staticmethod
     def forward(ctx, query, key, value, spoils):
-        ctx.spoils = spoils
         return (
             _cleaned(query, spoils.queries),
             _cleaned(key, spoils.keys),
@@ -198,19 +227,12 @@ class _Entry(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_query, grad_key, grad_value):
-        spoils = ctx.spoils
-        # -0 becomes 0, so that not even the sign of a forbidden product is left.
-        return (
-            _cleaned(grad_query, spoils.queries) + 0.0,
-            _cleaned(grad_key, spoils.keys) + 0.0,
-            _cleaned(grad_value, spoils.keys) + 0.0,
-            None,
-        )
+    def backward(ctx, *grads):
+        return (*map(_unsigned_zeros, grads), None)
 
 
-class _UnsignedZeros(torch.autograd.Function):
-    """Do nothing on the way in; turn -0 into 0 on the way back, as above, for a bias."""
+class _BiasEntry(torch.autograd.Function):
+    """The same for a bias, which _kernel_mask has yet to clean."""
 
     @staticmethod
     def forward(ctx, bias):
@@ -219,7 +241,12 @@ class _UnsignedZeros(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
-        return grad + 0.0
+        return _unsigned_zeros(grad)
+
+
+def _unsigned_zeros(tensor: torch.Tensor) -> torch.Tensor:
+    """Turn -0 into 0, so that not even the sign of a forbidden product is left."""
+    return tensor + 0.0
 
 
 class _Exit(torch.autograd.Function):
@@ -229,7 +256,7 @@ class _Exit(torch.autograd.Function):
     def forward(ctx, output, query, key, value, bias, spoils, scale, bound):
         ctx.save_for_backward(query, key, value, bias)
         ctx.spoils, ctx.scale, ctx.bound = spoils, scale, bound
-        output = output + 0.0  # -0 becomes 0, as above
+        output = _unsigned_zeros(output)
         if spoils.empty is not None:
             output = output.masked_fill(spoils.empty[..., None], 0)
         if spoils.rows is not None:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-# A table with the segment of each position is only made to ask single cells: 1 GiB at most.
-MOST_EXPANDED = 2**28
+# A table with the segment of each position is only made to ask single cells: 256 MiB at most.
+MOST_EXPANDED = 2**26
 
 
 @dataclass(frozen=True, slots=True, repr=False)

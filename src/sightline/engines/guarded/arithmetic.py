@@ -130,9 +130,10 @@ def weigh(
     scores = torch.where(allowed, scores, -torch.inf)
     empty = ~allowed.any(dim=-1, keepdim=True)
     peak = torch.where(empty, 0, scores.amax(dim=-1, keepdim=True))
-    exponentials = torch.where(allowed, torch.exp(scores - peak), 0)
+    exponentials = torch.exp(scores - peak)
     total = exponentials.sum(dim=-1, keepdim=True)
-    weights = exponentials / torch.where(empty, 1, total)
+    # The last word is where's, as 0 / NaN is NaN in a row that may see a NaN.
+    weights = torch.where(allowed, exponentials / torch.where(empty, 1, total), 0)
     return Weights(weights, (peak + torch.log(total)).squeeze(-1))
 
 
