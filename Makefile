@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # pytest workers; PYTEST_ARGS adds options: make test PYTEST_ARGS="-k window -x"
 WORKERS ?= auto
 PYTEST_ARGS ?=
-# make mutate MUTANTS='"sightline.masks.grid*"' plants faults in one file only
+# make mutate MUTANTS="grid.py --every 6" plants every 6th fault of one file only
 MUTANTS ?=
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses=4
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -49,13 +49,10 @@ bench: $(VENV)/.dev ## measure, and print the numbers
 	else echo "make bench: there is no benchmarks/masks.py yet"; fi
 
 mutate: $(VENV)/.dev ## plant faults in masks/ and count those that the tests catch (long)
-	$(BIN)/mutmut run $(MUTANTS)
-	$(BIN)/mutmut results
-	$(BIN)/mutmut export-cicd-stats
-	@cat mutants/mutmut-cicd-stats.json
+	$(BIN)/python tests/mutation/run.py $(MUTANTS)
 
 clean: ## remove .venv, build products and caches
-	rm -rf $(VENV) build dist mutants demo.html .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(VENV) build dist demo.html .mutation.jsonl .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 	find src tests docs -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # ------------------------------------------------------------------------------------- set-up

@@ -201,6 +201,13 @@ def test_scale(scale: float, engine: Engine) -> None:
             compare(engine, inputs, MASKS[name], scale=scale, tolerance=1e-11)
 
 
+@pytest.mark.parametrize("scale", [1e7, -1e12])
+def test_large_scales(scale: float, engine: Engine) -> None:
+    inputs = tensors(value_dim=DIM, sizes=(33, 130))
+    for mask in (MASKS["causal"], MASKS["causal & left padding"]):
+        compare(engine, inputs, mask, scale=scale, tolerance=2e-2, relative=2e-2)
+
+
 def test_non_contiguous_inputs(engine: Engine) -> None:
     for mask in (MASKS["causal & left padding"], MASKS["everything"]):
         inputs = tensors(value_dim=DIM)

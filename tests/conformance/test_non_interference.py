@@ -180,6 +180,7 @@ def expressions() -> st.SearchStrategy[sl.Mask]:
     number=st.sampled_from(list(poisons(torch.float32).values())),
     part=st.sampled_from(["key", "value", "key and value", "element"]),
     bias=st.booleans(),
+    scale=st.sampled_from([None, 0.01, -1.0, 1e3, 1e30]),
     seed=st.integers(0, 99),
 )
 def test_any_expression_any_place(
@@ -189,11 +190,28 @@ def test_any_expression_any_place(
     number: float,
     part: str,
     bias: bool,
+    scale: float | None,
     seed: int,
 ) -> None:
     engine = available(engine_name)
     case = draw(mask, torch.float32, bias=bias, seed=seed)
     rows = seeing(case, *place)
     silent = without_rows(case, rows)
-    clean = run(silent, engine)
-    assert_same_bits(clean, run(poison_key(silent, place, number, part), engine), rows)
+    clean = run(silent, engine, scale=scale)
+    poisoned = run(poison_key(silent, place, number, part), engine, scale=scale)
+    assert_same_bits(clean, poisoned, rows)
+
+
+@pytest.mark.parametrize("scale", [1e3, -1e12, 1e30])
+@pytest.mark.parametrize("value_dim", [DIM, 6])
+def test_large_scales(scale: float, value_dim: int, engine: Engine) -> None:
+    """What is harmless by itself overflows with the scale."""
+    for name in ("causal & left padding", "dense", "padding, one row empty"):
+        case = draw(MASKS[name], torch.float32, value_dim=value_dim)
+        place = (slice(None), 0, slice(2, 4))
+        rows = seeing(case, *place)
+        silent = without_rows(case, rows)
+        clean = run(silent, engine, scale=scale)
+        for number in (1e4, 2.0**38, float("nan")):
+            poisoned = poison_key(silent, place, number, "key and value")
+            assert_same_bits(clean, run(poisoned, engine, scale=scale), rows)

@@ -305,6 +305,7 @@ OPERATORS: dict[str, tuple[Make, Rows]] = {
     "minus": (lambda: sl.causal() - sl.prefix(1), ["...", ".x.", ".xx"]),
     "xor": (lambda: sl.causal() ^ sl.prefix(2), [".x.", "...", "..x"]),
     "not": (lambda: ~sl.causal(), [".xx", "..x", "..."]),
+    "not a window": (lambda: ~sl.window(1, 1), ["..xx", "...x", "x...", "xx.."]),
     "not, beyond the data": (lambda: ~sl.documents(lengths=[1, 1]), [".xx", "x.x", "xxx"]),
     "transpose": (lambda: sl.prefix_lm(1).T, ["xxx", ".xx", "..x"]),
     "shift down": (lambda: sl.causal().shift(query=1), ["...", "x..", "xx."]),

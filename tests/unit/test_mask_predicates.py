@@ -194,3 +194,11 @@ def test_predicates_are_equal_if_their_function_and_sizes_are() -> None:
     assert sl.predicate(one) & ~sl.predicate(one) == sl.nothing()
     assert (sl.predicate(one, batch=2, heads=3).batch, sl.predicate(one, heads=3).heads) == (2, 3)
     assert (sl.predicate(one).batch, sl.predicate(one).heads) == (1, 1)
+
+
+def test_the_spec_of_a_predicate_holds_all_that_it_was_given() -> None:
+    def fn(b: Any, h: Any, q: Any, k: Any) -> Any:
+        return k <= q
+
+    given = {"fn": fn, "bounds": len, "batch": 2, "heads": 3}
+    assert sl.predicate(fn, bounds=len, batch=2, heads=3).spec() == ("predicate", given)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sightline as sl
-from sightline.masks import evaluate
+from sightline.masks import data, evaluate
 from sightline.masks.arrays import Cells, positive_part
 from sightline.masks.intervals import ENDLESS
 from sightline.testing.specs import build
@@ -35,9 +35,9 @@ def answers_agree(mask: sl.Mask, frame: Frame) -> None:
 
 
 @given(st.data())
-def test_the_answers_agree_with_the_picture(data: st.DataObject) -> None:
-    frame = data.draw(frames())
-    answers_agree(build(data.draw(expressions(frame, depth=2))), frame)
+def test_the_answers_agree_with_the_picture(draws: st.DataObject) -> None:
+    frame = draws.draw(frames())
+    answers_agree(build(draws.draw(expressions(frame, depth=2))), frame)
 
 
 @given(st.data(), st.sampled_from([1, 2, 7, 20, 50]))
@@ -61,9 +61,8 @@ def test_strips_hold_as_many_rows_as_fit_and_at_least_one(monkeypatch: pytest.Mo
     assert strip_sizes(sl.causal(), 5, 12) == [24, 24, 12]
     assert strip_sizes(sl.causal(), 5, 13) == [13] * 5
     assert strip_sizes(sl.causal(), 2, 100) == [100, 100]
-    assert strip_sizes(
-        sl.padding([1, 2]) & sl.per_head([sl.causal()] * 3 + [sl.chunks(2)]), 3, 1
-    ) == [24]
+    rows_and_heads = sl.padding([1, 2]) & sl.per_head([sl.causal()] * 3 + [sl.chunks(2)])
+    assert strip_sizes(rows_and_heads, 6, 1) == [24, 24]
     assert strip_sizes(sl.padding([1, 2]), 3, 6) == [24, 12]
     firsts = [first for first, _ in evaluate.strips(sl.causal(), evaluate.Frame.of(5, 12, 3))]
     assert firsts == [0, 2, 4]
@@ -181,6 +180,35 @@ def test_a_pack_of_a_million_tokens_is_asked_cheaply() -> None:
         lambda: sl.documents(lengths=[2**20, 5]).dense(3, 3, 2**20 - 1, 2**20 - 1)
     )
     assert megabytes < 50
+
+
+def test_a_pack_too_long_to_be_asked_cell_by_cell_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        sl.InvalidMask, match=f"{2**26 + 1} positions are too long.*at most {2**26}"
+    ):
+        sl.documents(lengths=[2**26 + 1]).dense(1)
+    monkeypatch.setattr(data, "MOST_EXPANDED", 6)
+    assert sl.documents(lengths=[3, 3]).count(6) == 18
+    assert sl.documents(lengths=[[3], [1, 1]]).count(3) == 11
+    for too_long in (sl.documents(lengths=[3, 4]), sl.documents(lengths=[[4], [1, 1]])):
+        with pytest.raises(
+            sl.InvalidMask, match="too long to ask cell by cell; at most 6 positions"
+        ):
+            too_long.count(2)
+
+
+def test_a_pack_may_be_as_long_as_32_bits_say() -> None:
+    longest = 2**31 - 1
+    assert sl.documents(lengths=[longest]).extent() == (longest, longest)
+
+
+def test_a_dense_mask_never_allows_a_cell_beyond_its_array() -> None:
+    mask = sl.dense(np.ones((2, 1, 2, 3)), "attend")
+    rows, queries, keys = np.ix_(np.arange(2), np.arange(5), np.arange(5))
+    allowed = mask.allowed(Cells(rows, 0 * rows, queries, keys))
+    assert allowed[:, :2, :3].all()
+    assert not allowed[:, 2:].any()
+    assert not allowed[:, :, 3:].any()
 
 
 # -- extent ------------------------------------------------------------------------------------

@@ -146,6 +146,20 @@ def test_answers_are_the_callers_own() -> None:
     assert mask.dense(3).sum() == 6
 
 
+def test_a_mask_of_no_kind_answers_nothing() -> None:
+    nameless = sl.Mask()
+    for ask in (
+        lambda: nameless.allowed(None),  # type: ignore[arg-type]
+        nameless.spec,
+        nameless.transposed,
+        lambda: nameless.moved(1, 1),
+        nameless.complement,
+        nameless.order_key,
+    ):
+        with pytest.raises(NotImplementedError):
+            ask()
+
+
 # -- copies ------------------------------------------------------------------------------------
 
 
@@ -352,6 +366,9 @@ TEXTS = {
     "padding(lengths=[2, 1], side='left')": lambda: sl.padding([2, 1], side="left"),
     "padding(lengths=[2, 1], side='left', total=4)": lambda: sl.padding(
         [2, 1], side="left", total=4
+    ),
+    "padding(lengths=[0, 2], side='left', total=3)": lambda: sl.padding(
+        [0, 2], side="left", total=3
     ),
     "padding(valid=[[1, 0], [0, 1]])": lambda: sl.padding(valid=[[1, 0], [0, 1]]),
     "padding(valid=[[1, 0, 1]])": lambda: sl.padding(valid=[1, 0, 1, 0]),
