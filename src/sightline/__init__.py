@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sightline.engines.attend import explain_choice as explain_choice
     from sightline.errors import CannotExpress as CannotExpress
     from sightline.errors import DataError as DataError
+    from sightline.errors import InvalidArgument as InvalidArgument
     from sightline.errors import InvalidMask as InvalidMask
     from sightline.errors import MissingExtra as MissingExtra
     from sightline.errors import NoTruthValue as NoTruthValue
@@ -66,8 +67,8 @@ __version__ = "0.1.0"
 _ROOMS = {
     "engines.attend": "attend attention_weights explain_choice",
     "errors": (
-        "CannotExpress DataError InvalidMask MissingExtra NoTruthValue ParseError ShapeMismatch "
-        "SightlineError UnknownBackend"
+        "CannotExpress DataError InvalidArgument InvalidMask MissingExtra NoTruthValue ParseError "
+        "ShapeMismatch SightlineError UnknownBackend"
     ),
     "lower.lower": "backends lower",
     "masks.data": "documents padding prefix_lm seq2seq spans",

@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "CannotExpress",
     "DataError",
+    "InvalidArgument",
     "InvalidMask",
     "MissingExtra",
     "NoTruthValue",
@@ -25,6 +26,10 @@ class SightlineError(Exception):
 
 class InvalidMask(SightlineError, ValueError):
     """A mask was given an argument that it cannot mean anything by."""
+
+
+class InvalidArgument(SightlineError, ValueError):
+    """An argument that is neither a mask nor a size: an option, a dtype, a rate, a device."""
 
 
 class ShapeMismatch(SightlineError, ValueError):

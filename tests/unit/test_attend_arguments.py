@@ -11,7 +11,7 @@ import torch
 
 import sightline as sl
 from sightline.engines.attend import engines, explain_choice
-from sightline.lower.arguments import InvalidArgument
+from sightline.errors import InvalidArgument
 
 B, HEADS, KV_HEADS, Q, K, DIM, VALUE_DIM = 3, 4, 2, 5, 7, 8, 6
 QUERY = torch.randn(B, HEADS, Q, DIM)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import sightline as sl
-from sightline.lower.arguments import InvalidArgument
+from sightline.errors import InvalidArgument
 from sightline.lower.destinations import DESTINATIONS
 from sightline.reference.dense import dense as oracle
 

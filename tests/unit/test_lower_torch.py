@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import sightline as sl
+from sightline.errors import InvalidArgument
 from sightline.lower import torch_sdpa
-from sightline.lower.arguments import InvalidArgument
 from sightline.lower.torch_mha import split
 from sightline.reference.attention import attention, attention_gradients
 from sightline.reference.dense import dense as oracle

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from sightline.errors import ShapeMismatch
-from sightline.lower.arguments import InvalidArgument, check_length, check_mask
+from sightline.errors import InvalidArgument, ShapeMismatch
+from sightline.lower.arguments import check_length, check_mask
 from sightline.masks.mask import Mask
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

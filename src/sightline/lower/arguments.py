@@ -17,17 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import (
+    InvalidArgument,
     InvalidMask,
     MissingExtra,
     ShapeMismatch,
-    SightlineError,
     UnknownBackend,
 )
 from sightline.masks.mask import Mask
-
-
-class InvalidArgument(SightlineError, ValueError):
-    """An argument that is neither a mask nor a size: an option, a dtype, a rate, a device."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sightline.lower.arguments import InvalidArgument
+from sightline.errors import InvalidArgument
 
 
 def check_device(torch: Any, device: Any, destination: str) -> Any:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from sightline.errors import CannotExpress
-from sightline.lower.arguments import Asked, InvalidArgument
+from sightline.errors import CannotExpress, InvalidArgument
+from sightline.lower.arguments import Asked
 
 
 def translate(

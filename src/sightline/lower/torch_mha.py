@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import CannotExpress, ShapeMismatch
-from sightline.lower.arguments import Asked, InvalidArgument, check_length, require_torch
+from sightline.errors import CannotExpress, InvalidArgument, ShapeMismatch
+from sightline.lower.arguments import Asked, check_length, require_torch
 from sightline.lower.devices import check_device
 
 
