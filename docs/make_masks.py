@@ -108,10 +108,10 @@ COMBINED = {
 
 # Heading -> the files of sightline.masks whose constructors stand under it.
 GROUPS = {
-    "By position": {"positional"},
+    "By position": {"positional", "periodic"},
     "Sparse patterns": {"sparse"},
     "On a grid": {"grid"},
-    "Carried by data": {"data"},
+    "Carried by data": {"padding", "data"},
     "Orders and trees": {"orders"},
     "Case by case": {"explicit", "opaque"},
 }

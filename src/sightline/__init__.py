@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from sightline.lower.lower import backends as backends
     from sightline.lower.lower import lower as lower
     from sightline.masks.data import documents as documents
-    from sightline.masks.data import padding as padding
     from sightline.masks.data import prefix_lm as prefix_lm
     from sightline.masks.data import seq2seq as seq2seq
     from sightline.masks.data import spans as spans
@@ -42,11 +41,12 @@ if TYPE_CHECKING:
     from sightline.masks.opaque import predicate as predicate
     from sightline.masks.orders import permutation as permutation
     from sightline.masks.orders import tree as tree
+    from sightline.masks.padding import padding as padding
     from sightline.masks.parser import parse as parse
-    from sightline.masks.positional import block_causal as block_causal
+    from sightline.masks.periodic import block_causal as block_causal
+    from sightline.masks.periodic import chunks as chunks
+    from sightline.masks.periodic import dilated as dilated
     from sightline.masks.positional import causal as causal
-    from sightline.masks.positional import chunks as chunks
-    from sightline.masks.positional import dilated as dilated
     from sightline.masks.positional import everything as everything
     from sightline.masks.positional import keys as keys
     from sightline.masks.positional import nothing as nothing
@@ -71,15 +71,15 @@ _ROOMS = {
         "ShapeMismatch SightlineError UnknownBackend"
     ),
     "lower.lower": "backends lower",
-    "masks.data": "documents padding prefix_lm seq2seq spans",
+    "masks.data": "documents prefix_lm seq2seq spans",
     "masks.explicit": "dense intervals per_batch per_head",
     "masks.grid": "axial neighborhood shifted_window",
     "masks.mask": "Mask",
     "masks.opaque": "predicate",
     "masks.orders": "permutation tree",
-    "masks.positional": (
-        "block_causal causal chunks dilated everything keys nothing prefix queries sinks window"
-    ),
+    "masks.padding": "padding",
+    "masks.periodic": "block_causal chunks dilated",
+    "masks.positional": "causal everything keys nothing prefix queries sinks window",
     "masks.sparse": ("block_diffusion fixed log_sparse log_sparse_row_mask random_blocks strided"),
     "masks.parser": "parse",
 }

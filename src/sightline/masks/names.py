@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sightline.masks import data, explicit, grid, opaque, orders, positional, sparse
+from sightline.masks import (
+    data,
+    explicit,
+    grid,
+    opaque,
+    orders,
+    padding,
+    periodic,
+    positional,
+    sparse,
+)
 from sightline.masks.mask import Mask
 
 NAMES: dict[str, Callable[..., Mask]] = {
@@ -16,9 +26,9 @@ NAMES: dict[str, Callable[..., Mask]] = {
     "sinks": positional.sinks,
     "keys": positional.keys,
     "queries": positional.queries,
-    "chunks": positional.chunks,
-    "block_causal": positional.block_causal,
-    "dilated": positional.dilated,
+    "chunks": periodic.chunks,
+    "block_causal": periodic.block_causal,
+    "dilated": periodic.dilated,
     "strided": sparse.strided,
     "fixed": sparse.fixed,
     "log_sparse": sparse.log_sparse,
@@ -28,7 +38,7 @@ NAMES: dict[str, Callable[..., Mask]] = {
     "shifted_window": grid.shifted_window,
     "neighborhood": grid.neighborhood,
     "axial": grid.axial,
-    "padding": data.padding,
+    "padding": padding.padding,
     "documents": data.documents,
     "spans": data.spans,
     "prefix_lm": data.prefix_lm,

@@ -1,8 +1,8 @@
-"""Masks that are formulas over positions: causal, window, prefix, keys, chunks, dilated.
+"""Masks that are formulas over positions: causal, window, prefix, keys, queries.
 
 Each class is one atom: its definition, its text form and what it becomes under ``.T``,
-``.shift`` and ``~``. The functions at the end are what users call. Patterns from the sparse
-attention literature are in sparse.py.
+``.shift`` and ``~``. The functions at the end are what users call. Masks that repeat are in
+periodic.py, patterns from the sparse attention literature in sparse.py.
 """
 
 from __future__ import annotations
@@ -163,55 +163,6 @@ def from_position(axis: Axis, start: int) -> Mask:
     return positions(axis, np.array([[start, ENDLESS]], dtype=np.int64))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Chunks(Atom):
-    """Query and key lie in the same chunk of ``size`` positions."""
-
-    size: int
-
-    def allowed(self, cells: Cells) -> Array:
-        return cells.query // self.size == cells.key // self.size
-
-    def spec(self) -> Spec:
-        return "chunks", {"size": self.size}
-
-    def transposed(self) -> Mask:
-        return self
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class BlockCausal(Atom):
-    """The key's chunk is the query's or an earlier one."""
-
-    size: int
-
-    def allowed(self, cells: Cells) -> Array:
-        return cells.key // self.size <= cells.query // self.size
-
-    def spec(self) -> Spec:
-        return "block_causal", {"size": self.size}
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Dilated(Atom):
-    """The distance from key to query is ``phase`` modulo ``stride``."""
-
-    stride: int
-    phase: int
-
-    def allowed(self, cells: Cells) -> Array:
-        return (cells.query - cells.key - self.phase) % self.stride == 0
-
-    def spec(self) -> Spec:
-        return "dilated", {"stride": self.stride, "phase": self.phase}
-
-    def transposed(self) -> Mask:
-        return dilated(self.stride, -self.phase)
-
-    def moved(self, rows: int, columns: int) -> Mask:
-        return covered(dilated(self.stride, self.phase + rows - columns), rows, columns)
-
-
 # -- what users call --------------------------------------------------------------------------
 
 
@@ -347,54 +298,8 @@ def _positions(axis: Axis, given: object, what: str) -> Mask:
     return positions(axis, np.stack([points, points + 1], axis=1))
 
 
-def chunks(size: int) -> Mask:
-    """Query and key are in the same chunk of ``size`` positions: ⌊q/size⌋ = ⌊k/size⌋.
-
-    >>> import sightline as sl
-    >>> sl.chunks(2).dense(3, 5)[0, 0].astype(int)
-    array([[1, 1, 0, 0, 0],
-           [1, 1, 0, 0, 0],
-           [0, 0, 1, 1, 0]])
-    """
-    size = as_size(size, "chunks(size=)")
-    return window_of(0, 0) if size == 1 else Chunks(size)
-
-
-def block_causal(size: int) -> Mask:
-    """The key's chunk is the query's or an earlier one: ⌊k/size⌋ <= ⌊q/size⌋.
-
-    >>> import sightline as sl
-    >>> sl.block_causal(2).count(8) == (sl.causal() | sl.chunks(2)).count(8)
-    True
-    >>> sl.block_causal(2).dense(3, 5)[0, 0].astype(int)
-    array([[1, 1, 0, 0, 0],
-           [1, 1, 0, 0, 0],
-           [1, 1, 1, 1, 0]])
-    """
-    size = as_size(size, "block_causal(size=)")
-    return window_of(None, 0) if size == 1 else BlockCausal(size)
-
-
-def dilated(stride: int, phase: int = 0) -> Mask:
-    """The distance q - k is ``phase`` modulo ``stride``: (q - k - phase) mod stride = 0.
-
-    >>> import sightline as sl
-    >>> (sl.causal() & sl.dilated(2)).dense(4)[0, 0].astype(int)
-    array([[1, 0, 0, 0],
-           [0, 1, 0, 0],
-           [1, 0, 1, 0],
-           [0, 1, 0, 1]])
-    """
-    stride = as_size(stride, "dilated(stride=)")
-    phase = as_int(phase, "dilated(phase=)") % stride
-    return Everything() if stride == 1 else Dilated(stride, phase)
-
-
 __all__ = [
-    "block_causal",
     "causal",
-    "chunks",
-    "dilated",
     "everything",
     "keys",
     "nothing",
