@@ -109,11 +109,11 @@ COMBINED = {
 # Heading -> the files of sightline.masks whose constructors stand under it.
 GROUPS = {
     "By position": {"positional", "periodic"},
-    "Sparse patterns": {"sparse"},
+    "Sparse patterns": {"sparse", "block_sparse"},
     "On a grid": {"grid"},
     "Carried by data": {"padding", "data"},
     "Orders and trees": {"orders"},
-    "Case by case": {"explicit", "opaque"},
+    "Case by case": {"explicit", "key_intervals", "opaque"},
 }
 
 INTRODUCTION = """\

@@ -26,17 +26,19 @@ if TYPE_CHECKING:
     from sightline.errors import UnknownBackend as UnknownBackend
     from sightline.lower.lower import backends as backends
     from sightline.lower.lower import lower as lower
+    from sightline.masks.block_sparse import block_diffusion as block_diffusion
+    from sightline.masks.block_sparse import random_blocks as random_blocks
     from sightline.masks.data import documents as documents
     from sightline.masks.data import prefix_lm as prefix_lm
     from sightline.masks.data import seq2seq as seq2seq
     from sightline.masks.data import spans as spans
     from sightline.masks.explicit import dense as dense
-    from sightline.masks.explicit import intervals as intervals
     from sightline.masks.explicit import per_batch as per_batch
     from sightline.masks.explicit import per_head as per_head
     from sightline.masks.grid import axial as axial
     from sightline.masks.grid import neighborhood as neighborhood
     from sightline.masks.grid import shifted_window as shifted_window
+    from sightline.masks.key_intervals import intervals as intervals
     from sightline.masks.mask import Mask as Mask
     from sightline.masks.opaque import predicate as predicate
     from sightline.masks.orders import permutation as permutation
@@ -54,11 +56,9 @@ if TYPE_CHECKING:
     from sightline.masks.positional import queries as queries
     from sightline.masks.positional import sinks as sinks
     from sightline.masks.positional import window as window
-    from sightline.masks.sparse import block_diffusion as block_diffusion
     from sightline.masks.sparse import fixed as fixed
     from sightline.masks.sparse import log_sparse as log_sparse
     from sightline.masks.sparse import log_sparse_row_mask as log_sparse_row_mask
-    from sightline.masks.sparse import random_blocks as random_blocks
     from sightline.masks.sparse import strided as strided
 
 __version__ = "0.1.0"
@@ -71,16 +71,18 @@ _ROOMS = {
         "ShapeMismatch SightlineError UnknownBackend"
     ),
     "lower.lower": "backends lower",
+    "masks.block_sparse": "block_diffusion random_blocks",
     "masks.data": "documents prefix_lm seq2seq spans",
-    "masks.explicit": "dense intervals per_batch per_head",
+    "masks.explicit": "dense per_batch per_head",
     "masks.grid": "axial neighborhood shifted_window",
+    "masks.key_intervals": "intervals",
     "masks.mask": "Mask",
     "masks.opaque": "predicate",
     "masks.orders": "permutation tree",
     "masks.padding": "padding",
     "masks.periodic": "block_causal chunks dilated",
     "masks.positional": "causal everything keys nothing prefix queries sinks window",
-    "masks.sparse": ("block_diffusion fixed log_sparse log_sparse_row_mask random_blocks strided"),
+    "masks.sparse": "fixed log_sparse log_sparse_row_mask strided",
     "masks.parser": "parse",
 }
 _HOME = {name: f"sightline.{room}" for room, names in _ROOMS.items() for name in names.split()}

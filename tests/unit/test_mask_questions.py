@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sightline as sl
-from sightline.masks import data, evaluate
+from sightline.masks import bits, data, descent, evaluate
 from sightline.masks.arrays import Cells, positive_part
 from sightline.masks.intervals import ENDLESS
 from sightline.testing.specs import build
@@ -28,7 +28,12 @@ def answers_agree(mask: sl.Mask, frame: Frame) -> None:
     picture = mask.dense(*frame.at)
     assert mask.count(*frame.at) == picture.sum()
     assert mask.density(*frame.at) == picture.mean()
-    np.testing.assert_array_equal(mask.empty_rows(*frame.at), ~picture.any(axis=-1))
+    empty = ~picture.any(axis=-1)
+    np.testing.assert_array_equal(mask.empty_rows(*frame.at), empty)
+    first = np.argmax(picture, axis=-1) + frame.kv_offset
+    last = frame.kv_offset + frame.kv_len - 1 - np.argmax(picture[..., ::-1], axis=-1)
+    np.testing.assert_array_equal(mask.first_key(*frame.at), np.where(empty, -1, first))
+    np.testing.assert_array_equal(mask.last_key(*frame.at), np.where(empty, -1, last))
     stop = frame.q_offset + frame.q_len
     rows = mask.rows(frame.q_offset, stop, frame.kv_len, frame.kv_offset)
     np.testing.assert_array_equal(rows, picture)
@@ -40,32 +45,27 @@ def test_the_answers_agree_with_the_picture(draws: st.DataObject) -> None:
     answers_agree(build(draws.draw(expressions(frame, depth=2))), frame)
 
 
-@given(st.data(), st.sampled_from([1, 2, 7, 20, 50]))
-def test_the_answers_do_not_depend_on_how_many_cells_a_strip_holds(
-    data: st.DataObject, cells: int
+# How small the pieces may be in which an answer is found: every path is walked at small shapes.
+PIECES = [
+    {"SIDE": 1},
+    {"SIDE": 2, "MOST_AT_ONCE": 3},
+    {"SIDE": 3, "MOST_CELLS": 1, "MOST_READ": 1},
+    {"SIDE": 4, "FIRST_TILES": 1, "MOST_WORDS": 4},
+    {"SIDE": 70, "MOST_READ": 8},
+]
+
+
+@given(st.data(), st.sampled_from(PIECES))
+def test_the_answers_do_not_depend_on_how_the_work_is_cut(
+    draws: st.DataObject, pieces: dict[str, int]
 ) -> None:
-    frame = data.draw(frames())
-    mask = build(data.draw(expressions(frame, depth=1)))
+    frame = draws.draw(frames(longest=9))
+    mask = build(draws.draw(expressions(frame, depth=3)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "STRIP_CELLS", cells)
+        for name, value in pieces.items():
+            home = next(module for module in (evaluate, descent, bits) if hasattr(module, name))
+            patch.setattr(home, name, value)
         answers_agree(mask, frame)
-
-
-def strip_sizes(mask: sl.Mask, *at: int) -> list[int]:
-    """How many cells each strip holds, from top to bottom."""
-    return [strip.size for _, strip in evaluate.strips(mask, evaluate.Frame.of(*at))]
-
-
-def test_strips_hold_as_many_rows_as_fit_and_at_least_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluate, "STRIP_CELLS", 24)
-    assert strip_sizes(sl.causal(), 5, 12) == [24, 24, 12]
-    assert strip_sizes(sl.causal(), 5, 13) == [13] * 5
-    assert strip_sizes(sl.causal(), 2, 100) == [100, 100]
-    rows_and_heads = sl.padding([1, 2]) & sl.per_head([sl.causal()] * 3 + [sl.chunks(2)])
-    assert strip_sizes(rows_and_heads, 6, 1) == [24, 24]
-    assert strip_sizes(sl.padding([1, 2]), 3, 6) == [24, 12]
-    firsts = [first for first, _ in evaluate.strips(sl.causal(), evaluate.Frame.of(5, 12, 3))]
-    assert firsts == [0, 2, 4]
 
 
 def test_rows_are_those_of_the_picture() -> None:
@@ -153,11 +153,11 @@ def peak_of(call: Callable[[], Any]) -> tuple[Any, float]:
         tracemalloc.stop()
 
 
-def test_counting_a_large_shape_is_exact_and_holds_one_strip_at_a_time() -> None:
-    n = 20_000
+def test_counting_a_large_shape_is_exact_and_cheap() -> None:
+    n = 2**20
     count, megabytes = peak_of(lambda: sl.causal().count(n))
     assert count == n * (n + 1) // 2
-    assert megabytes < 100  # the picture alone would be 400
+    assert megabytes < 20  # the picture alone would be a million
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_counting_a_large_shape_is_exact_and_holds_one_strip_at_a_time() -> None
     ],
     ids=lambda mask: mask.text()[:14],
 )
-def test_every_mask_is_asked_in_strips(mask: sl.Mask) -> None:
+def test_every_mask_is_asked_piece_by_piece(mask: sl.Mask) -> None:
     empty, megabytes = peak_of(lambda: mask.empty_rows(8000))
     assert not empty.any()
     assert megabytes < 200
@@ -194,7 +194,7 @@ def test_a_pack_too_long_to_be_asked_cell_by_cell_says_so(monkeypatch: pytest.Mo
         with pytest.raises(
             sl.InvalidMask, match="too long to ask cell by cell; at most 6 positions"
         ):
-            too_long.count(2)
+            too_long.dense(2)
 
 
 def test_a_pack_may_be_as_long_as_32_bits_say() -> None:

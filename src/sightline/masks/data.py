@@ -22,13 +22,15 @@ from sightline.masks.arguments import (
     describe,
 )
 from sightline.masks.arrays import Array, Cells, Data
+from sightline.masks.bounds import states
 from sightline.masks.mask import Extent, Mask, Spec
-from sightline.masks.nodes import Atom, Nothing
+from sightline.masks.nodes import Atom, Nothing, Staircase
+from sightline.masks.segment_runs import SegmentRuns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Ints = NDArray[np.int64]
+    from sightline.masks.bounds import Ints, Rows, Run, States, Tiles
 
 # A table with the segment of each position is only made to ask single cells: 256 MiB at most.
 MOST_EXPANDED = 2**26
@@ -45,6 +47,7 @@ class Segments(Atom):
     ids: Data
     lengths: Data
     expanded: list[Any] = field(default_factory=list[Any], compare=False)
+    indexed: list[SegmentRuns] = field(default_factory=list[SegmentRuns], compare=False)
 
     @property
     def batch(self) -> int:
@@ -75,6 +78,55 @@ class Segments(Atom):
         key, key_inside = cells.lookup(table, cells.key)
         return (query == key) & (query >= 0) & query_inside & key_inside
 
+    def index(self) -> SegmentRuns:
+        """Return the runs, ready to be asked for many positions. Kept."""
+        if not self.indexed:
+            self.indexed.append(SegmentRuns(self.ids.array, self.lengths.array))
+        return self.indexed[0]
+
+    def bounds(self, tiles: Tiles) -> States:
+        index = self.index()
+        queries, keys = self._places(tiles)
+        query = index.ids.take(queries[0])
+        alone = (queries[0] == queries[1]) & (keys[0] == keys[1])
+        full = alone & (query == index.ids.take(keys[0])) & (query >= 0)
+        return states(~full & index.surely_apart(queries, keys), full)
+
+    def _places(self, tiles: Tiles) -> tuple[Run, Run]:
+        """Return the first and the last run of the queries and of the keys of each tile."""
+        place, batch = self.index().place, tiles.batch
+        return (
+            (place(batch, tiles.q_first), place(batch, tiles.q_last)),
+            (place(batch, tiles.k_first), place(batch, tiles.k_last)),
+        )
+
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        """Two runs on each axis at most are told by their cuts and by which of them are equal."""
+        index = self.index()
+        queries, keys = self._places(tiles)
+        equal = tiles.q_first * 0 + 1
+        for q in queries:
+            for k in keys:
+                query = index.ids.take(q)
+                equal = 2 * equal + ((query == index.ids.take(k)) & (query >= 0))
+        cuts = [
+            np.where(run < last, index.stops.take(run) - first, 0)
+            for (run, last), first in ((queries, tiles.q_first), (keys, tiles.k_first))
+        ]
+        simple = (queries[1] - queries[0] <= 1) & (keys[1] - keys[0] <= 1)
+        told = zip((equal, *cuts), (tiles.batch, tiles.q_first, tiles.k_first), strict=True)
+        return [simple.astype(np.int64), *(np.where(simple, cut, place) for cut, place in told)]
+
+    def runs(self, rows: Rows) -> list[Run] | None:
+        index = self.index()
+        if not index.in_order:
+            return None
+        run = index.place(rows.batch, rows.query)
+        return [(index.starts.take(run), index.seen.take(run))]
+
+    def cuts(self) -> Ints:
+        return np.cumsum(self.lengths.array, axis=1)
+
     def spec(self) -> Spec:
         rows: list[list[int]] = []
         for ids, lengths in zip(self.ids.array, self.lengths.array, strict=True):
@@ -92,7 +144,7 @@ class Segments(Atom):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class PrefixLM(Atom):
+class PrefixLM(Staircase):
     """The key is in the prefix of its row, or not after the query."""
 
     lengths: Data
@@ -103,6 +155,16 @@ class PrefixLM(Atom):
 
     def allowed(self, cells: Cells) -> Array:
         return (cells.key < cells.per_row(self.lengths.array)) | (cells.key <= cells.query)
+
+    def run(self, rows: Rows) -> Run:
+        prefix = rows.per_row(self.lengths.array)
+        return rows.query * 0, np.maximum(prefix, rows.query + 1)
+
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        width = tiles.k_last - tiles.k_first + 1
+        prefix = np.clip(tiles.per_row(self.lengths.array) - tiles.k_first, 0, width)
+        # Above the diagonal only the prefix shows, however far above.
+        return [prefix, np.minimum(tiles.k_first - tiles.q_last, 1)]
 
     def spec(self) -> Spec:
         return "prefix_lm", {"lengths": self.lengths.array.tolist()}

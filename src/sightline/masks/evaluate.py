@@ -1,63 +1,31 @@
-"""Exact answers about a mask at a shape, by asking every cell; in strips, where not all are kept.
+"""Exact answers about a mask at a shape, read off its structure: tiles first, cells where mixed.
 
-Everything but ``dense`` holds a bounded strip of rows at a time. Answers read off the structure
-of the expression, without asking the cells, are the planner's.
+Only ``dense`` holds a value for every cell. What the others cost follows the mask's boundary; a
+mask without structure, such as a predicate, is asked cell by cell, a bounded number at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sightline.errors import InvalidMask, ShapeMismatch
-from sightline.masks.arguments import as_int
 from sightline.masks.arrays import Cells
+from sightline.masks.bits import WORD, count_bits, read
+from sightline.masks.bounds import FULL
+from sightline.masks.descent import Blocks, Grid, descend
+from sightline.masks.frame import Frame
 from sightline.masks.mask import Mask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# How many cells a strip may hold: 2 MiB of bools, and 16 MiB for each intermediate result.
-STRIP_CELLS = 2**21
+    from sightline.masks.bits import Words
+    from sightline.masks.bounds import Ints
 
-
-@dataclass(frozen=True)
-class Frame:
-    """The rectangle of absolute positions at which a mask is asked."""
-
-    q_len: int
-    kv_len: int
-    q_offset: int
-    kv_offset: int
-
-    @classmethod
-    def of(cls, q_len: int, kv_len: int | None, q_offset: int = 0, kv_offset: int = 0) -> Frame:
-        """Check the four numbers; ``kv_len`` None means ``q_len``."""
-        kv_len = q_len if kv_len is None else kv_len
-        return cls(
-            _checked(q_len, "q_len"),
-            _checked(kv_len, "kv_len"),
-            _checked(q_offset, "q_offset"),
-            _checked(kv_offset, "kv_offset"),
-        )
-
-    @classmethod
-    def of_rows(cls, q_start: int, q_stop: int, kv_len: int | None, kv_offset: int) -> Frame:
-        """The frame of the queries from ``q_start`` up to ``q_stop``; keys up to there if None."""
-        start, stop = _checked(q_start, "q_start"), _checked(q_stop, "q_stop")
-        if start > stop:
-            raise ShapeMismatch(f"q_start must not be after q_stop, got {start} and {stop}.")
-        return cls.of(stop - start, stop if kv_len is None else kv_len, start, kv_offset)
-
-
-def _checked(value: int, name: str) -> int:
-    try:
-        return as_int(value, name, least=0)
-    except InvalidMask as error:
-        raise ShapeMismatch(str(error)) from None
+# The side of the smallest tiles.
+SIDE = 128
 
 
 def dense(mask: Mask, frame: Frame) -> NDArray[np.bool_]:
@@ -66,18 +34,14 @@ def dense(mask: Mask, frame: Frame) -> NDArray[np.bool_]:
     result = np.empty(shape, dtype=np.bool_)
     if result.size:
         mask.check_reach(frame.q_offset + frame.q_len, frame.kv_offset + frame.kv_len)
-        _fill(mask, frame, result)
+        cells = Cells(
+            batch=_axis(0, mask.batch, 0),
+            head=_axis(0, mask.heads, 1),
+            query=_axis(frame.q_offset, frame.q_len, 2),
+            key=_axis(frame.kv_offset, frame.kv_len, 3),
+        )
+        result[...] = mask.allowed(cells)
     return result
-
-
-def _fill(mask: Mask, frame: Frame, result: NDArray[np.bool_]) -> None:
-    cells = Cells(
-        batch=_axis(0, mask.batch, 0),
-        head=_axis(0, mask.heads, 1),
-        query=_axis(frame.q_offset, frame.q_len, 2),
-        key=_axis(frame.kv_offset, frame.kv_len, 3),
-    )
-    result[...] = mask.allowed(cells)
 
 
 def _axis(start: int, length: int, axis: int) -> NDArray[np.int64]:
@@ -86,19 +50,26 @@ def _axis(start: int, length: int, axis: int) -> NDArray[np.int64]:
     return np.arange(start, start + length, dtype=np.int64).reshape(shape)
 
 
-def strips(mask: Mask, frame: Frame) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-    """Yield (first row, bools of some rows) from top to bottom, at most ``STRIP_CELLS`` each."""
-    per_row = max(1, mask.batch * mask.heads * frame.kv_len)
-    height = max(1, STRIP_CELLS // per_row)
-    for first in range(0, frame.q_len, height):
-        rows = min(height, frame.q_len - first)
-        strip = Frame(rows, frame.kv_len, frame.q_offset + first, frame.kv_offset)
-        yield first, dense(mask, strip)
-
-
 def count(mask: Mask, frame: Frame) -> int:
     """Return the number of allowed pairs over all batch rows and heads of the mask."""
-    return sum(int(np.count_nonzero(strip)) for _, strip in strips(mask, frame))
+    total = 0
+    grid = _grid(mask, frame)
+    for state, blocks in descend(mask, grid):
+        tiles = grid.tiles(blocks)
+        if state == FULL:
+            heights, widths = tiles.q_last - tiles.q_first + 1, tiles.k_last - tiles.k_first + 1
+            total += int((heights * widths).sum())
+            continue
+        for _, words, group in read(mask, tiles):
+            times = np.bincount(group, minlength=len(words))
+            total += int((count_bits(words, axis=(1, 2)) * times).sum())
+    return total
+
+
+def _grid(mask: Mask, frame: Frame) -> Grid:
+    if frame.q_len and frame.kv_len:
+        mask.check_reach(frame.q_offset + frame.q_len, frame.kv_offset + frame.kv_len)
+    return Grid.uniform(frame, SIDE, SIDE)
 
 
 def density(mask: Mask, frame: Frame) -> float:
@@ -107,9 +78,107 @@ def density(mask: Mask, frame: Frame) -> float:
     return count(mask, frame) / pairs if pairs else 0.0
 
 
+@dataclass(frozen=True)
+class RowSummary:
+    """What each query sees, ``[batch, heads, q_len]`` int64 each.
+
+    Attributes:
+        first: the first key, by its absolute position; -1 if the row is empty.
+        last: the last key; -1 if the row is empty.
+        seen: the number of keys.
+    """
+
+    first: Ints
+    last: Ints
+    seen: Ints
+
+    @property
+    def empty(self) -> NDArray[np.bool_]:
+        """Where a query may see no key at all."""
+        return self.seen == 0
+
+
+def summarize(mask: Mask, frame: Frame) -> RowSummary:
+    """Return the first and the last key of every row, and how many there are."""
+    beyond = frame.kv_offset + frame.kv_len
+    shape = (mask.batch, mask.heads, frame.q_len)
+    first = np.full(shape, beyond, dtype=np.int64)
+    last, seen = np.full(shape, -1, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    grid = _grid(mask, frame)
+    tops = np.full((*shape[:2], grid.rows), beyond, dtype=np.int64)
+    full = RowSummary(tops, np.full_like(tops, -1), np.zeros_like(tops))
+    for state, blocks in descend(mask, grid):
+        if state == FULL:
+            _add_full(full, grid, blocks)
+        else:
+            _add_mixed(RowSummary(first, last, seen), mask, grid, blocks, frame)
+    # What is full is full for every row of its blocks.
+    of_row = np.arange(frame.q_len) // SIDE
+    first = np.minimum(first, full.first[..., of_row])
+    last = np.maximum(last, full.last[..., of_row])
+    seen += full.seen[..., of_row]
+    return RowSummary(np.where(seen > 0, first, -1), last, seen)
+
+
+def _add_full(found: RowSummary, grid: Grid, blocks: Blocks) -> None:
+    tiles = grid.tiles(blocks)
+    for step in range(min(blocks.size, grid.rows)):
+        inside = np.flatnonzero(blocks.row + step < grid.rows)
+        where = (blocks.batch[inside], blocks.head[inside], blocks.row[inside] + step)
+        start, end = tiles.k_first[inside], tiles.k_last[inside]
+        np.minimum.at(found.first, where, start)
+        np.maximum.at(found.last, where, end)
+        np.add.at(found.seen, where, end - start + 1)
+
+
+def _add_mixed(found: RowSummary, mask: Mask, grid: Grid, blocks: Blocks, frame: Frame) -> None:
+    tiles = grid.tiles(blocks)
+    for numbers, words, group in read(mask, tiles):
+        low, high, ones = _ends(words)
+        some = tiles.at(numbers)
+        tile, row = np.nonzero(ones[group] > 0)
+        where = (some.batch[tile], some.head[tile], some.q_first[tile] - frame.q_offset + row)
+        kind = group[tile]
+        np.minimum.at(found.first, where, some.k_first[tile] + low[kind, row])
+        np.maximum.at(found.last, where, some.k_first[tile] + high[kind, row])
+        np.add.at(found.seen, where, ones[kind, row])
+
+
+def _ends(words: Words) -> tuple[Ints, Ints, Ints]:
+    """Return the first and the last set bit of every row, and how many are set, ``[P, rows]``."""
+    found: list[list[Ints]] = []
+    for word in range(words.shape[2]):
+        bits = np.unpackbits(
+            words[..., word, None].astype("<u8").view(np.uint8), axis=-1, bitorder="little"
+        )
+        some = words[..., word] != 0
+        low, high = np.argmax(bits, axis=-1), WORD - 1 - np.argmax(bits[..., ::-1], axis=-1)
+        beyond = words.shape[2] * WORD
+        found.append(
+            [
+                np.where(some, low + word * WORD, beyond),
+                np.where(some, high + word * WORD, -1),
+            ]
+        )
+    lows, highs = zip(*found, strict=True)
+    return np.min(lows, axis=0), np.max(highs, axis=0), count_bits(words, axis=2)
+
+
 def empty_rows(mask: Mask, frame: Frame) -> NDArray[np.bool_]:
     """Return bools ``[batch, heads, q_len]``, True where a query may see no key."""
     result = np.ones((mask.batch, mask.heads, frame.q_len), dtype=np.bool_)
-    for first, strip in strips(mask, frame):
-        result[:, :, first : first + strip.shape[2]] = ~strip.any(axis=-1)
-    return result
+    grid = _grid(mask, frame)
+    full = np.zeros((mask.batch, mask.heads, grid.rows), dtype=np.bool_)
+    for state, blocks in descend(mask, grid):
+        if state == FULL:
+            for step in range(min(blocks.size, grid.rows)):
+                row = np.minimum(blocks.row + step, grid.rows - 1)
+                full[blocks.batch, blocks.head, row] = True
+            continue
+        tiles = grid.tiles(blocks)
+        for numbers, words, group in read(mask, tiles):
+            some = tiles.at(numbers)
+            tile, row = np.nonzero(count_bits(words, axis=2)[group])
+            query = some.q_first[tile] - frame.q_offset + row
+            result[some.batch[tile], some.head[tile], query] = False
+    return result & ~full[..., np.arange(frame.q_len) // SIDE]

@@ -1,25 +1,28 @@
-"""Masks given cell by cell or case by case: dense arrays, intervals, per-row masks.
+"""Masks given cell by cell or case by case: dense arrays, per-row masks.
 
 The structured masks of the other files say more with less; these take what a user already has.
-Functions are in opaque.py.
+Intervals of keys are in key_intervals.py, functions in opaque.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from sightline.errors import InvalidMask, ShapeMismatch
-from sightline.masks.arguments import as_array, as_bools, as_integers, describe
+from sightline.masks.arguments import as_array, as_bools, describe
 from sightline.masks.arrays import Array, Cells, Data
+from sightline.masks.bounds import EMPTY, every, states
 from sightline.masks.mask import Extent, Mask, Spec
-from sightline.masks.nodes import Atom, Nothing, common_size, widest
+from sightline.masks.nodes import Atom, common_size, side_by_side, widest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from sightline.masks.bounds import Ints, States, Tiles
 
 # Additive masks in the wild forbid with -inf, the dtype's minimum, -1e9 or -1e4 (BERT); anything
 # weaker (Swin's -100) still lets a strong key through and is a bias, not a mask.
@@ -31,6 +34,7 @@ class Dense(Atom):
     """As an array says, ``[B|1, H|1, Q, K]``; bound to that many queries and keys."""
 
     array: Data
+    kept: list[Any] = field(default_factory=list[Any], compare=False)
 
     @property
     def batch(self) -> int:
@@ -48,6 +52,25 @@ class Dense(Atom):
         query, key = cells.query * in_rows, cells.key * in_columns
         return cells.place(table)[batch, head, query, key] & in_rows & in_columns
 
+    def bounds(self, tiles: Tiles) -> States:
+        table = self._allowed_before()
+        row = tiles.batch if self.batch > 1 else tiles.batch * 0
+        head = tiles.head if self.heads > 1 else tiles.head * 0
+        top, bottom = (np.minimum(q, table.shape[2] - 1) for q in (tiles.q_first, tiles.q_last + 1))
+        left, right = (np.minimum(k, table.shape[3] - 1) for k in (tiles.k_first, tiles.k_last + 1))
+        allowed = table[row, head, bottom, right] - table[row, head, top, right]
+        allowed = allowed - table[row, head, bottom, left] + table[row, head, top, left]
+        area = (tiles.q_last - tiles.q_first + 1) * (tiles.k_last - tiles.k_first + 1)
+        return states(allowed == 0, allowed == area)
+
+    def _allowed_before(self) -> NDArray[np.int64]:
+        """Return the summed-area table: allowed cells above and left of each corner. Kept."""
+        if not self.kept:
+            rows = np.cumsum(self.array.array, axis=2, dtype=np.int64)
+            table = np.cumsum(rows, axis=3, out=rows)
+            self.kept.append(np.pad(table, ((0, 0), (0, 0), (1, 0), (1, 0))))
+        return self.kept[0]
+
     def spec(self) -> Spec:
         table = self.array.array.astype(np.int64)
         table = table[0, 0] if table.shape[:2] == (1, 1) else table
@@ -64,49 +87,6 @@ class Dense(Atom):
                 f"{q_stop} and keys up to {k_stop}; what is not in the array is not known. Give a "
                 "larger array, or a mask that is defined everywhere."
             )
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Intervals(Atom):
-    """Query q sees start[q] <= k < end[q], for the union of n intervals: ``[B|1, H|1, Q, n]``."""
-
-    start: Data
-    end: Data
-
-    @property
-    def batch(self) -> int:
-        return self.start.array.shape[0]
-
-    @property
-    def heads(self) -> int:
-        return self.start.array.shape[1]
-
-    def allowed(self, cells: Cells) -> Array:
-        starts, ends = self.start.array, self.end.array
-        batch = cells.batch if self.batch > 1 else 0
-        head = cells.head if self.heads > 1 else 0
-        inside = cells.query < starts.shape[2]
-        query = cells.query * inside
-        result = cells.key < 0
-        for i in range(starts.shape[3]):
-            start = cells.place(starts[..., i])[batch, head, query]
-            end = cells.place(ends[..., i])[batch, head, query]
-            result = result | ((cells.key >= start) & (cells.key < end))
-        return result & inside
-
-    def spec(self) -> Spec:
-        def short(data: Data) -> list[Any]:
-            table = data.array
-            if self.heads > 1:
-                return table.tolist()
-            if self.batch > 1:
-                return table[:, 0].tolist()
-            return table[0, 0, :, 0].tolist() if table.shape[3] == 1 else table[0, 0].tolist()
-
-        return "intervals", {"start": short(self.start), "end": short(self.end)}
-
-    def extent(self) -> Extent:
-        return self.start.array.shape[2], int(self.end.array.max())
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -130,6 +110,37 @@ class PerRow(Atom):
         for i, mask in enumerate(self.masks[1:], start=1):
             result = result | ((index == i) & mask.allowed(cells))
         return result
+
+    def each(self, tiles: Tiles) -> Iterator[tuple[Mask, Ints]]:
+        """Yield the masks with the numbers of the tiles of their batch rows or heads."""
+        index = tiles.batch if self.axis == "batch" else tiles.head
+        for i, mask in enumerate(self.masks):
+            mine = np.flatnonzero(index == i)
+            if len(mine):
+                yield mask, mine
+
+    def bounds(self, tiles: Tiles) -> States:
+        result = every(EMPTY, tiles)
+        for mask, mine in self.each(tiles):
+            result[mine] = mask.bounds(tiles.at(mine))
+        return result
+
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        columns = [tiles.batch if self.axis == "batch" else tiles.head]
+        for mask, mine in self.each(tiles):
+            for place, column in enumerate(mask.signature(tiles.at(mine)), start=1):
+                if place == len(columns):
+                    columns.append(np.zeros_like(tiles.batch))
+                columns[place][mine] = column
+        return columns
+
+    def cuts(self) -> Ints:
+        each = [mask.cuts() for mask in self.masks]
+        if self.axis == "head":
+            return side_by_side(each)
+        width = max(cuts.shape[1] for cuts in each)
+        padded = [np.pad(cuts, ((0, 0), (0, width - cuts.shape[1]))) for cuts in each]
+        return np.concatenate(padded)
 
     def spec(self) -> Spec:
         return f"per_{self.axis}", {"masks": [mask.spec() for mask in self.masks]}
@@ -256,64 +267,4 @@ def _allowed_by_numbers(numbers: NDArray[Any]) -> NDArray[np.bool_]:
     return numbers == 0
 
 
-def intervals(start: object, end: object) -> Mask:
-    """Query q sees the keys start[q] <= k < end[q].
-
-    ``start`` and ``end`` are ``[Q]``, ``[Q, n]`` for the union of n intervals a row,
-    ``[B, Q, n]`` or ``[B|1, H|1, Q, n]``; an interval with start = end is empty. Queries from Q
-    on see nothing.
-
-    >>> import sightline as sl
-    >>> sl.intervals(start=[0, 0, 2], end=[1, 2, 4]).dense(3, 4)[0, 0].astype(int)
-    array([[1, 0, 0, 0],
-           [1, 1, 0, 0],
-           [0, 0, 1, 1]])
-    """
-    starts = as_integers(start, "intervals(start=)", ranks=(1, 2, 3, 4))
-    ends = as_integers(end, "intervals(end=)", ranks=(1, 2, 3, 4))
-    if starts.shape != ends.shape:
-        raise ShapeMismatch(
-            "intervals wants start and end of the same shape, got "
-            f"{list(starts.shape)} and {list(ends.shape)}."
-        )
-    if (starts > ends).any():
-        at = tuple(int(i) for i in np.argwhere(starts > ends)[0])
-        raise InvalidMask(
-            f"intervals(end=) must not be before start, got {starts[at]} .. {ends[at]} at "
-            f"{list(at)}; an empty interval has end = start."
-        )
-    full = {1: (1, 1, -1, 1), 2: (1, 1, *starts.shape), 3: (len(starts), 1, *starts.shape[1:])}
-    shape = full.get(starts.ndim, starts.shape)
-    return _intervals(starts.reshape(shape), ends.reshape(shape)) if starts.size else Nothing()
-
-
-def _intervals(start: NDArray[np.int64], end: NDArray[np.int64]) -> Mask:
-    """Merge the intervals of each row that touch, sort them, and cut off what is empty."""
-    start = np.where(start < end, start, np.iinfo(np.int64).max)  # empty ones sort to the end
-    order = np.argsort(start, axis=-1, kind="stable")
-    start, end = np.take_along_axis(start, order, -1), np.take_along_axis(end, order, -1)
-    merged_start, merged_end = np.zeros_like(start), np.zeros_like(end)
-    filled = np.zeros(start.shape[:-1], dtype=np.int64)
-    for i in range(start.shape[-1]):
-        real = start[..., i] < end[..., i]
-        last = np.maximum(filled - 1, 0)[..., None]
-        last_end = np.take_along_axis(merged_end, last, -1)[..., 0]
-        touches = real & (filled > 0) & (start[..., i] <= last_end)
-        fresh = real & ~touches
-        slot = np.where(touches, last[..., 0], np.minimum(filled, start.shape[-1] - 1))[..., None]
-        new_end = np.where(touches, np.maximum(last_end, end[..., i]), end[..., i])
-        keep_start = np.take_along_axis(merged_start, slot, -1)[..., 0]
-        keep_end = np.take_along_axis(merged_end, slot, -1)[..., 0]
-        put_start = np.where(fresh, start[..., i], keep_start)
-        put_end = np.where(real, new_end, keep_end)
-        np.put_along_axis(merged_start, slot, put_start[..., None], -1)
-        np.put_along_axis(merged_end, slot, put_end[..., None], -1)
-        filled = filled + fresh
-    used = np.flatnonzero(filled.any(axis=(0, 1)))
-    if not used.size:
-        return Nothing()
-    rows, width = int(used[-1]) + 1, int(filled.max())
-    return Intervals(Data(merged_start[:, :, :rows, :width]), Data(merged_end[:, :, :rows, :width]))
-
-
-__all__ = ["dense", "intervals", "per_batch", "per_head"]
+__all__ = ["dense", "per_batch", "per_head"]

@@ -7,14 +7,19 @@ token: they see nothing and nobody sees them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sightline.errors import InvalidMask
 from sightline.masks.arguments import as_grid, as_int, as_per_axis
 from sightline.masks.arrays import Array, Cells, positive_part
+from sightline.masks.bounds import EMPTY, FULL, PARTIAL, between, every, states
 from sightline.masks.mask import Extent, Mask, Spec
 from sightline.masks.nodes import Atom
+
+if TYPE_CHECKING:
+    from sightline.masks.bounds import Bools, Ints, States, Tiles
 
 Sizes = tuple[int, ...]
 
@@ -41,8 +46,63 @@ def inside(cells: Cells, grid: Sizes) -> Array:
     return (cells.query < cell_count(grid)) & (cells.key < cell_count(grid))
 
 
+def ranges(first: Ints, last: Ints, grid: Sizes) -> list[tuple[Ints, Ints]]:
+    """Return the least and the greatest coordinate on each axis of the tokens of a stretch.
+
+    A stretch that goes on into the next line of an axis may touch all of that axis.
+    """
+    found: list[tuple[Ints, Ints]] = []
+    for size in reversed(grid[1:]):
+        low, high = first % size, last % size
+        first, last = first // size, last // size
+        one_line = first == last
+        found.append((np.where(one_line, low, 0), np.where(one_line, high, size - 1)))
+    return [(first, last), *reversed(found)]
+
+
+class GridAtom(Atom):
+    """A mask over the tokens of a grid that looks at each axis for itself."""
+
+    __slots__ = ()
+
+    grid: Sizes
+
+    def axis_bounds(self, axis: int, query: tuple[Ints, Ints], key: tuple[Ints, Ints]) -> States:
+        """Return the states on one axis, for ranges of query and of key coordinates."""
+        raise NotImplementedError
+
+    def bounds(self, tiles: Tiles) -> States:
+        tokens = cell_count(self.grid)
+        beyond = (tiles.q_first >= tokens) | (tiles.k_first >= tokens)
+        cut = (tiles.q_last >= tokens) | (tiles.k_last >= tokens)
+        result = np.where(beyond, EMPTY, np.where(cut, PARTIAL, FULL)).astype(np.int8)
+        queries = ranges(tiles.q_first, np.minimum(tiles.q_last, tokens - 1), self.grid)
+        keys = ranges(tiles.k_first, np.minimum(tiles.k_last, tokens - 1), self.grid)
+        for axis, (query, key) in enumerate(zip(queries, keys, strict=True)):
+            result = np.minimum(result, self.axis_bounds(axis, query, key))
+        return result
+
+    def settled(self, query: tuple[Ints, Ints], key: tuple[Ints, Ints]) -> Bools:
+        """Return where moving query and key on along the first axis by a period changes nothing."""
+        raise NotImplementedError
+
+    def period(self) -> int:
+        """Return that period, in lines of the first axis."""
+        return 1
+
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        """Away from the borders of the first axis the pattern repeats."""
+        line = cell_count(self.grid[1:])
+        query = tiles.q_first // line, tiles.q_last // line
+        key = tiles.k_first // line, tiles.k_last // line
+        inside = (query[1] < self.grid[0]) & (key[1] < self.grid[0])
+        repeats = inside & self.settled(query, key)
+        place = np.where(repeats, tiles.q_first % (self.period() * line), tiles.q_first)
+        return [repeats.astype(np.int64), place, tiles.k_first - tiles.q_first]
+
+
 @dataclass(frozen=True, slots=True, repr=False)
-class ShiftedWindow(Atom):
+class ShiftedWindow(GridAtom):
     """Same window of the grid rolled by ``shift``, and on the same side of the roll's seam."""
 
     grid: Sizes
@@ -61,6 +121,21 @@ class ShiftedWindow(Atom):
             result = result & ((query_at >= padded - shift) == (key_at >= padded - shift))
         return result
 
+    def axis_bounds(self, axis: int, query: tuple[Ints, Ints], key: tuple[Ints, Ints]) -> States:
+        def group(at: Ints) -> Ints:
+            """Number the groups along the axis; what the roll brought around comes first."""
+            window, shift = self.window[axis], self.shift_by[axis]
+            return np.where(at < shift, 0, 1 + (at - shift) // window)
+
+        return between(group(query[0]), group(query[1]), group(key[0]), group(key[1]))
+
+    def settled(self, query: tuple[Ints, Ints], key: tuple[Ints, Ints]) -> Bools:
+        # Before the seam lie lines of another group; from there on windows follow each other.
+        return np.minimum(query[0], key[0]) >= self.shift_by[0]
+
+    def period(self) -> int:
+        return self.window[0]
+
     def spec(self) -> Spec:
         arguments = {"grid": self.grid, "window": self.window, "shift": self.shift_by}
         return "shifted_window", arguments
@@ -73,7 +148,7 @@ class ShiftedWindow(Atom):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Neighborhood(Atom):
+class Neighborhood(GridAtom):
     """The ``kernel``-sized neighborhood of the query, moved inwards at the border."""
 
     grid: Sizes
@@ -94,6 +169,23 @@ class Neighborhood(Atom):
             result = result & (key % step == residue) & near
         return result
 
+    def axis_bounds(self, axis: int, query: tuple[Ints, Ints], key: tuple[Ints, Ints]) -> States:
+        size, kernel, step = self.grid[axis], self.kernel[axis], self.dilation[axis]
+        # Among the tokens of one residue the neighborhood starts between these two.
+        shortest, longest = size // step - kernel, -(-size // step) - kernel
+        low = np.clip(query[0] // step - kernel // 2, 0, shortest)
+        high = np.clip(query[1] // step - kernel // 2, 0, longest)
+        first, last = key[0] // step, key[1] // step
+        full = (first >= high) & (last < low + kernel) & (step == 1)
+        return states((last < low) | (first >= high + kernel), full)
+
+    def settled(self, query: tuple[Ints, Ints], key: tuple[Ints, Ints]) -> Bools:
+        margin = self.kernel[0] * self.dilation[0]
+        return (query[0] >= margin) & (query[1] < self.grid[0] - margin)
+
+    def period(self) -> int:
+        return self.dilation[0]
+
     def spec(self) -> Spec:
         arguments = {"grid": self.grid, "kernel": self.kernel, "dilation": self.dilation}
         return "neighborhood", arguments
@@ -103,7 +195,7 @@ class Neighborhood(Atom):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Axial(Atom):
+class Axial(GridAtom):
     """Equal coordinates on every axis but one."""
 
     grid: Sizes
@@ -116,6 +208,14 @@ class Axial(Atom):
             if axis != self.axis:
                 result = result & (query == key)
         return result
+
+    def axis_bounds(self, axis: int, query: tuple[Ints, Ints], key: tuple[Ints, Ints]) -> States:
+        if axis == self.axis:
+            return every(FULL, query[0])
+        return between(*query, *key)
+
+    def settled(self, query: tuple[Ints, Ints], key: tuple[Ints, Ints]) -> Bools:
+        return query[0] >= 0
 
     def spec(self) -> Spec:
         return "axial", {"grid": self.grid, "axis": self.axis}

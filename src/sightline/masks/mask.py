@@ -14,9 +14,12 @@ import numpy as np
 from sightline.errors import InvalidMask, NoTruthValue
 from sightline.masks.arguments import as_int, describe
 from sightline.masks.arrays import Array, Cells
+from sightline.masks.bounds import one_by_one
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from sightline.masks.bounds import Ints, Rows, Run, States, Tiles
 
 # The plain-tuple form of an expression: (name, {keyword: value}) for an atom,
 # ("and", *parts), ("or", *parts), ("not", part), ("transpose", part),
@@ -72,6 +75,25 @@ class Mask:
     def spec(self) -> Spec:
         """Return the expression as nested plain tuples, with the public constructors' names."""
         raise NotImplementedError
+
+    def bounds(self, tiles: Tiles) -> States:
+        """Return EMPTY, PARTIAL or FULL for each of the tiles, ``[T]``; see bounds.py."""
+        raise NotImplementedError
+
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        """Return ``[T]`` integers such that equal ones, in tiles of a size, mean equal cells."""
+        return one_by_one(tiles)
+
+    def runs(self, rows: Rows) -> list[Run] | None:
+        """Return the keys that each row may see as a union of runs; None if they are not few.
+
+        Runs may overlap, be empty, and begin before key 0.
+        """
+        return None
+
+    def cuts(self) -> Ints:
+        """Return where a new sequence begins in each batch row, ``[1|B, n]``, in no order."""
+        return np.zeros((1, 0), dtype=np.int64)
 
     def transposed(self) -> Mask:
         """Return the mask with the roles of query and key swapped (``.T``)."""
@@ -226,6 +248,29 @@ class Mask:
         from sightline.masks import evaluate
 
         return evaluate.empty_rows(self, evaluate.Frame.of(q_len, kv_len, q_offset, kv_offset))
+
+    def first_key(
+        self, q_len: int, kv_len: int | None = None, q_offset: int = 0, kv_offset: int = 0
+    ) -> NDArray[np.int64]:
+        """Return the first key that each query may see, ``[batch, heads, q_len]``; -1 for none.
+
+        >>> import sightline as sl
+        >>> sl.window(left=1, right=0).first_key(4)
+        array([[[0, 0, 1, 2]]])
+        """
+        from sightline.masks import evaluate
+
+        frame = evaluate.Frame.of(q_len, kv_len, q_offset, kv_offset)
+        return evaluate.summarize(self, frame).first
+
+    def last_key(
+        self, q_len: int, kv_len: int | None = None, q_offset: int = 0, kv_offset: int = 0
+    ) -> NDArray[np.int64]:
+        """Return the last key that each query may see, ``[batch, heads, q_len]``; -1 for none."""
+        from sightline.masks import evaluate
+
+        frame = evaluate.Frame.of(q_len, kv_len, q_offset, kv_offset)
+        return evaluate.summarize(self, frame).last
 
     # -- text ---------------------------------------------------------------------------------
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sightline.masks import (
+    block_sparse,
     data,
     explicit,
     grid,
+    key_intervals,
     opaque,
     orders,
     padding,
@@ -33,8 +35,8 @@ NAMES: dict[str, Callable[..., Mask]] = {
     "fixed": sparse.fixed,
     "log_sparse": sparse.log_sparse,
     "log_sparse_row_mask": sparse.log_sparse_row_mask,
-    "random_blocks": sparse.random_blocks,
-    "block_diffusion": sparse.block_diffusion,
+    "random_blocks": block_sparse.random_blocks,
+    "block_diffusion": block_sparse.block_diffusion,
     "shifted_window": grid.shifted_window,
     "neighborhood": grid.neighborhood,
     "axial": grid.axial,
@@ -48,6 +50,6 @@ NAMES: dict[str, Callable[..., Mask]] = {
     "per_batch": explicit.per_batch,
     "per_head": explicit.per_head,
     "dense": explicit.dense,
-    "intervals": explicit.intervals,
+    "intervals": key_intervals.intervals,
     "predicate": opaque.predicate,
 }

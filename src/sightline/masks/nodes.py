@@ -1,4 +1,6 @@
-"""The nodes of a mask expression: the base of every atom, two constants, ``& | ~``, moves, swaps.
+"""The nodes of a mask expression: the base of every atom, two constants, ``& | ~``.
+
+Moves and swaps are in moves.py.
 
 Nodes are frozen values in canonical form; make them with the operators of ``Mask``, never by
 hand, which would skip the laws of rewrite.py.
@@ -8,11 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
 
 from sightline.errors import ShapeMismatch
 from sightline.masks.arrays import Array, Cells, Data
+from sightline.masks.bounds import (
+    EMPTY,
+    FULL,
+    PARTIAL,
+    every,
+    join_runs,
+    meet_runs,
+    outside_runs,
+    states,
+)
+from sightline.masks.intervals import ENDLESS
 from sightline.masks.mask import Extent, Mask, Spec
+
+if TYPE_CHECKING:
+    from sightline.masks.bounds import Ints, Rows, Run, States, Tiles
 
 
 class Atom(Mask):
@@ -21,9 +39,13 @@ class Atom(Mask):
     __slots__ = ()
 
     def transposed(self) -> Mask:
+        from sightline.masks.moves import Transposed  # it is an atom itself
+
         return Transposed(self)
 
     def moved(self, rows: int, columns: int) -> Mask:
+        from sightline.masks.moves import Shifted
+
         return Shifted(self, rows, columns)
 
     def complement(self) -> Mask:
@@ -33,12 +55,37 @@ class Atom(Mask):
         return _fields_key(self)
 
 
+class Staircase(Atom):
+    """An atom that shows each query one run of keys, whose ends never fall from query to query."""
+
+    __slots__ = ()
+
+    def run(self, rows: Rows) -> Run:
+        """Return the start and stop of the keys of each row."""
+        raise NotImplementedError
+
+    def bounds(self, tiles: Tiles) -> States:
+        first_start, first_stop = self.run(tiles.top)
+        last_start, last_stop = self.run(tiles.bottom)
+        empty = (tiles.k_last < first_start) | (tiles.k_first >= last_stop)
+        return states(empty, (tiles.k_first >= last_start) & (tiles.k_last < first_stop))
+
+    def runs(self, rows: Rows) -> list[Run] | None:
+        return [self.run(rows)]
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Everything(Atom):
     """Every query may see every key."""
 
     def allowed(self, cells: Cells) -> Array:
         return cells.key >= 0
+
+    def bounds(self, tiles: Tiles) -> States:
+        return every(FULL, tiles)
+
+    def runs(self, rows: Rows) -> list[Run] | None:
+        return [(rows.query * 0, rows.query * 0 + ENDLESS)]
 
     def spec(self) -> Spec:
         return "everything", {}
@@ -59,6 +106,12 @@ class Nothing(Atom):
 
     def allowed(self, cells: Cells) -> Array:
         return cells.key < 0
+
+    def bounds(self, tiles: Tiles) -> States:
+        return every(EMPTY, tiles)
+
+    def runs(self, rows: Rows) -> list[Run] | None:
+        return [(rows.query * 0, rows.query * 0)]
 
     def spec(self) -> Spec:
         return "nothing", {}
@@ -95,6 +148,20 @@ class _Connective(Mask):
         for part in self.parts:
             part.check_reach(q_stop, k_stop)
 
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        """Only the parts that are mixed in a tile tell it from others."""
+        columns: list[Ints] = []
+        for part in self.parts:
+            found = part.bounds(tiles)
+            mixed = found == PARTIAL
+            columns.append(found.astype(np.int64))
+            if mixed.any():
+                columns.extend(np.where(mixed, c, 0) for c in part.signature(tiles))
+        return columns
+
+    def cuts(self) -> Ints:
+        return side_by_side([part.cuts() for part in self.parts])
+
     def node_count(self) -> int:
         return 1 + sum(part.node_count() for part in self.parts)
 
@@ -113,6 +180,15 @@ class And(_Connective):
         for part in self.parts[1:]:
             result = result & part.allowed(cells)
         return result
+
+    def bounds(self, tiles: Tiles) -> States:
+        return _combined(self.parts, tiles, np.minimum, EMPTY)
+
+    def runs(self, rows: Rows) -> list[Run] | None:
+        found = self.parts[0].runs(rows)
+        for part in self.parts[1:]:
+            found = None if found is None else meet_runs(found, part.runs(rows))
+        return found
 
     def spec(self) -> Spec:
         return "and", *(part.spec() for part in self.parts)
@@ -140,6 +216,15 @@ class Or(_Connective):
             result = result | part.allowed(cells)
         return result
 
+    def bounds(self, tiles: Tiles) -> States:
+        return _combined(self.parts, tiles, np.maximum, FULL)
+
+    def runs(self, rows: Rows) -> list[Run] | None:
+        found = self.parts[0].runs(rows)
+        for part in self.parts[1:]:
+            found = None if found is None else join_runs(found, part.runs(rows))
+        return found
+
     def spec(self) -> Spec:
         return "or", *(part.spec() for part in self.parts)
 
@@ -153,7 +238,7 @@ class Or(_Connective):
         return And(in_order(part.complement() for part in self.parts))
 
 
-class _Wrapper(Atom):
+class Wrapper(Atom):
     """What the one-part nodes share; in canonical form their part is an atom (or moved atom)."""
 
     __slots__ = ()
@@ -174,15 +259,27 @@ class _Wrapper(Atom):
     def check_reach(self, q_stop: int, k_stop: int) -> None:
         self.part.check_reach(q_stop, k_stop)
 
+    def cuts(self) -> Ints:
+        return self.part.cuts()
+
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Not(_Wrapper):
+class Not(Wrapper):
     """Allowed exactly where the part forbids. Made by ``~``."""
 
     part: Mask
 
     def allowed(self, cells: Cells) -> Array:
         return ~self.part.allowed(cells)
+
+    def bounds(self, tiles: Tiles) -> States:
+        return FULL - self.part.bounds(tiles)
+
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        return self.part.signature(tiles)
+
+    def runs(self, rows: Rows) -> list[Run] | None:
+        return outside_runs(self.part.runs(rows), ENDLESS)
 
     def spec(self) -> Spec:
         return "not", self.part.spec()
@@ -200,70 +297,6 @@ class Not(_Wrapper):
         return (*self.part.order_key(), "~")  # ~a stands next to a
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Transposed(_Wrapper):
-    """The part with the roles of query and key swapped. Made by ``.T``."""
-
-    part: Mask
-
-    def allowed(self, cells: Cells) -> Array:
-        return self.part.allowed(cells.at(query=cells.key, key=cells.query))
-
-    def spec(self) -> Spec:
-        return "transpose", self.part.spec()
-
-    def transposed(self) -> Mask:
-        return self.part
-
-    def extent(self) -> Extent:
-        queries, keys = self.part.extent()
-        return keys, queries
-
-    def check_reach(self, q_stop: int, k_stop: int) -> None:
-        self.part.check_reach(k_stop, q_stop)
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Shifted(_Wrapper):
-    """The part moved ``rows`` down and ``columns`` to the right. Made by ``.shift``."""
-
-    part: Mask
-    rows_down: int
-    columns_right: int
-
-    def allowed(self, cells: Cells) -> Array:
-        query = cells.query - self.rows_down
-        key = cells.key - self.columns_right
-        covered = (query >= 0) & (key >= 0)
-        # Uncovered cells are asked at position 0: masks answer for positions >= 0 only.
-        there = cells.at(query=query * (query >= 0), key=key * (key >= 0))
-        return self.part.allowed(there) & covered
-
-    def spec(self) -> Spec:
-        amounts = {"query": self.rows_down, "key": self.columns_right}
-        return "shift", self.part.spec(), {k: v for k, v in amounts.items() if v}
-
-    def transposed(self) -> Mask:
-        return self.part.transposed().moved(self.columns_right, self.rows_down)
-
-    def moved(self, rows: int, columns: int) -> Mask:
-        total = (self.rows_down + rows, self.columns_right + columns)
-        moved = self.part if total == (0, 0) else self.part.moved(*total)
-        # A move back into view does not bring back what a move out of view has lost.
-        lost = (self.rows_down < 0 < rows, self.columns_right < 0 < columns)
-        return covered(moved, rows if lost[0] else 0, columns if lost[1] else 0)
-
-    def extent(self) -> Extent:
-        queries, keys = self.part.extent()
-        return (
-            None if queries is None else max(0, queries + self.rows_down),
-            None if keys is None else max(0, keys + self.columns_right),
-        )
-
-    def check_reach(self, q_stop: int, k_stop: int) -> None:
-        self.part.check_reach(max(0, q_stop - self.rows_down), max(0, k_stop - self.columns_right))
-
-
 # -- helpers for the atoms --------------------------------------------------------------------
 
 
@@ -277,6 +310,20 @@ def common_size(masks: Iterable[Mask], axis: str) -> int:
             f"masks of {got} {word} cannot be combined; they must be equal, or 1 to serve all."
         )
     return sizes.pop() if sizes else 1
+
+
+def _combined(parts: tuple[Mask, ...], tiles: Tiles, choose: np.ufunc, decided: int) -> States:
+    """Return the parts' states combined; a part is only asked of tiles that are not decided."""
+    result = parts[0].bounds(tiles)
+    for part in parts[1:]:
+        open_tiles = np.flatnonzero(result != decided)
+        if 2 * len(open_tiles) < len(tiles):
+            if len(open_tiles):
+                found = part.bounds(tiles.at(open_tiles))
+                result[open_tiles] = choose(result[open_tiles], found)
+        else:
+            result = choose(result, part.bounds(tiles))
+    return result
 
 
 def _fields_key(mask: Mask) -> tuple[Any, ...]:
@@ -326,6 +373,13 @@ def covered(mask: Mask, rows: int, columns: int) -> Mask:
     from sightline.masks.positional import from_position
 
     return all_of([mask, from_position("query", rows), from_position("key", columns)])
+
+
+def side_by_side(cuts: Iterable[Ints]) -> Ints:
+    """Return the cuts of several masks together; one batch row serves all."""
+    each = list(cuts)
+    batch = max(len(some) for some in each)
+    return np.concatenate([np.broadcast_to(c, (batch, c.shape[1])) for c in each], axis=1)
 
 
 def widest(extents: Iterable[Extent]) -> Extent:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sightline.errors import InvalidMask
 from sightline.masks.arguments import as_size, describe
 from sightline.masks.arrays import Array, Cells
+from sightline.masks.bounds import EMPTY, FULL, PARTIAL, every
 from sightline.masks.mask import Mask, Spec
 from sightline.masks.nodes import Atom
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sightline.masks.bounds import Bools, States, Tiles
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -20,7 +26,7 @@ class Predicate(Atom):
     """As an opaque function says; only asking it tells."""
 
     fn: Callable[[Any, Any, Any, Any], Any]
-    bounds: Callable[..., Any] | None
+    tile_bounds: Callable[..., Any] | None
     batch_size: int | None
     head_count: int | None
 
@@ -68,6 +74,42 @@ class Predicate(Atom):
                 f"{list(shape)}; make it elementwise: operators on b, h, q and k, no indexing."
             )
 
+    def bounds(self, tiles: Tiles) -> States:
+        if self.tile_bounds is None:
+            return every(PARTIAL, tiles)
+        batch = tiles.batch * (self.batch > 1) if self.batch_size else Undeclared("batch")
+        head = tiles.head * (self.heads > 1) if self.head_count else Undeclared("heads")
+        ends = (tiles.q_first, tiles.q_last, tiles.k_first, tiles.k_last)
+        found = np.asarray(self.tile_bounds(batch, head, *ends))
+        if found.shape != ends[0].shape or found.dtype.kind not in "iu":
+            raise InvalidMask(
+                f"the bounds of predicate {self.label()} must return integers of shape "
+                f"{list(ends[0].shape)}, one a tile, got {describe(found)}."
+            )
+        if ((found < EMPTY) | (found > FULL)).any():
+            raise InvalidMask(
+                f"the bounds of predicate {self.label()} must return 0 (nothing allowed), 1 "
+                f"(cannot say) or 2 (all allowed), got {sorted(set(found.tolist()))[:5]}."
+            )
+        self.check_promises(tiles, found)
+        return found.astype(np.int8)
+
+    def check_promises(self, tiles: Tiles, found: NDArray[Any]) -> None:
+        """Ask the function for the corners of the tiles that its bounds call empty or full."""
+        for query in (tiles.q_first, tiles.q_last):
+            for key in (tiles.k_first, tiles.k_last):
+                allowed: Bools = self.allowed(Cells(tiles.batch, tiles.head, query, key))
+                broken = np.flatnonzero((allowed & (found == EMPTY)) | (~allowed & (found == FULL)))
+                if len(broken):
+                    t = broken[0]
+                    promise = "nothing" if found[t] == EMPTY else "everything"
+                    raise InvalidMask(
+                        f"the bounds of predicate {self.label()} promise {promise} for queries "
+                        f"{tiles.q_first[t]} .. {tiles.q_last[t]} and keys {tiles.k_first[t]} .. "
+                        f"{tiles.k_last[t]}, but the predicate itself says otherwise of query "
+                        f"{query[t]} and key {key[t]}; return 1 where it is not certain."
+                    )
+
     def label(self) -> str:
         """Return the function's name and where it is defined, for people."""
         name = getattr(self.fn, "__qualname__", type(self.fn).__name__)
@@ -78,7 +120,7 @@ class Predicate(Atom):
     def spec(self) -> Spec:
         arguments = {
             "fn": self.fn,
-            "bounds": self.bounds,
+            "bounds": self.tile_bounds,
             "batch": self.batch_size,
             "heads": self.head_count,
         }
@@ -123,7 +165,11 @@ def predicate(
     Args:
         fn: takes the batch row, head, query and key as broadcastable integer arrays (numpy's or
             torch's) and returns bools; use operators only (``& | ~``, not ``and``/``or``/``not``).
-        bounds: optionally a function that classifies tiles, for planning without asking ``fn``.
+        bounds: optionally ``bounds(b, h, q_first, q_last, k_first, k_last)``, which classifies
+            rectangles so that planning need not ask ``fn`` for every cell: integer arrays in, one
+            entry a rectangle, both ends belonging to it; out 0 where nothing in it is allowed, 2
+            where everything is, 1 where it cannot say. 0 and 2 are promises: their corners are
+            checked, the rest is believed.
         batch: the number of batch rows, if ``fn`` reads b. Reading it undeclared raises.
         heads: the number of heads, if ``fn`` reads h.
 

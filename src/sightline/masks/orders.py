@@ -6,16 +6,21 @@ Positions beyond the data are nobody's: they see nothing and nobody sees them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from sightline.errors import InvalidMask
 from sightline.masks.arguments import as_rows, describe
 from sightline.masks.arrays import Array, Cells, Data
+from sightline.masks.bounds import states
 from sightline.masks.data import flat_if_one
 from sightline.masks.mask import Extent, Mask, Spec
 from sightline.masks.nodes import Atom
+from sightline.masks.range_least import RangeLeast
+
+if TYPE_CHECKING:
+    from sightline.masks.bounds import Bools, Run, States, Tiles
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -24,6 +29,7 @@ class Permutation(Atom):
 
     ranks: Data
     stream: Literal["content", "query"]
+    kept: list[RangeLeast] = field(default_factory=list[RangeLeast], compare=False)
 
     @property
     def batch(self) -> int:
@@ -34,6 +40,21 @@ class Permutation(Atom):
         key, key_inside = cells.lookup(self.ranks.array, cells.key)
         earlier = key <= query if self.stream == "content" else key < query
         return earlier & query_inside & key_inside
+
+    def bounds(self, tiles: Tiles) -> States:
+        least, most = self.extremes()
+        beyond, whole, queries, keys = within(tiles, self.ranks.array.shape[1])
+        q_least, k_least = least(tiles.batch, *queries), least(tiles.batch, *keys)
+        q_most, k_most = -most(tiles.batch, *queries), -most(tiles.batch, *keys)
+        own = 1 if self.stream == "content" else 0
+        none = beyond | (k_least >= q_most + own)
+        return states(none, whole & ~none & (k_most < q_least + own))
+
+    def extremes(self) -> tuple[RangeLeast, RangeLeast]:
+        """Return the least rank of a stretch, and the greatest, negated. Kept."""
+        if not self.kept:
+            self.kept.extend([RangeLeast(self.ranks.array), RangeLeast(-self.ranks.array)])
+        return self.kept[0], self.kept[1]
 
     def spec(self) -> Spec:
         order = np.argsort(self.ranks.array, axis=1).tolist()
@@ -55,6 +76,7 @@ class Tree(Atom):
     parents: Data
     enter: Data = field(compare=False)
     leave: Data = field(compare=False)
+    kept: list[RangeLeast] = field(default_factory=list[RangeLeast], compare=False)
 
     @property
     def batch(self) -> int:
@@ -66,12 +88,35 @@ class Tree(Atom):
         last, _ = cells.lookup(self.leave.array, cells.key)
         return (first <= query) & (query < last) & query_inside & key_inside
 
+    def bounds(self, tiles: Tiles) -> States:
+        if not self.kept:
+            enter, leave = self.enter.array, self.leave.array
+            self.kept.extend(RangeLeast(table) for table in (enter, -enter, leave, -leave))
+        enter, enter_most, leave, leave_most = self.kept
+        beyond, whole, queries, keys = within(tiles, self.parents.array.shape[1])
+        q_least, q_most = enter(tiles.batch, *queries), -enter_most(tiles.batch, *queries)
+        k_least, k_most = enter(tiles.batch, *keys), -enter_most(tiles.batch, *keys)
+        none = beyond | (q_most < k_least) | (q_least >= -leave_most(tiles.batch, *keys))
+        full = (k_most <= q_least) & (q_most < leave(tiles.batch, *keys))
+        return states(none, whole & ~none & full)
+
     def spec(self) -> Spec:
         return "tree", {"parents": flat_if_one(self.parents.array.tolist())}
 
     def extent(self) -> Extent:
         size = self.parents.array.shape[1]
         return size, size
+
+
+def within(tiles: Tiles, size: int) -> tuple[Bools, Bools, Run, Run]:
+    """Return which tiles lie beyond the data, which wholly within, and the ends cut to them."""
+    beyond = (tiles.q_first >= size) | (tiles.k_first >= size)
+    whole = (tiles.q_last < size) & (tiles.k_last < size)
+    queries, keys = (
+        (np.minimum(first, size - 1), np.minimum(last, size - 1))
+        for first, last in ((tiles.q_first, tiles.q_last), (tiles.k_first, tiles.k_last))
+    )
+    return beyond, whole, queries, keys
 
 
 # -- what users call --------------------------------------------------------------------------

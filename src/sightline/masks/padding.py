@@ -6,7 +6,7 @@ saying the same are equal. Positions beyond the data are padding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -14,17 +14,16 @@ import numpy as np
 from sightline.errors import InvalidMask
 from sightline.masks.arguments import as_bools, as_column, as_int, describe
 from sightline.masks.arrays import Array, Cells, Data
+from sightline.masks.bounds import states
 from sightline.masks.mask import Extent, Mask, Spec
-from sightline.masks.nodes import Atom
+from sightline.masks.nodes import Atom, Staircase
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Ints = NDArray[np.int64]
+    from sightline.masks.bounds import Ints, Rows, Run, States, Tiles
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Padding(Atom):
+class Padding(Staircase):
     """The key is real: ``start[b] <= k < stop[b]``; rows without a real token are ``[0, 0)``."""
 
     start: Data
@@ -37,6 +36,18 @@ class Padding(Atom):
     def allowed(self, cells: Cells) -> Array:
         start, stop = cells.per_row(self.start.array), cells.per_row(self.stop.array)
         return (cells.key >= start) & (cells.key < stop)
+
+    def run(self, rows: Rows) -> Run:
+        none = rows.query * 0
+        return none + rows.per_row(self.start.array), none + rows.per_row(self.stop.array)
+
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        width = tiles.k_last - tiles.k_first + 1
+        ends = (tiles.per_row(data.array) for data in (self.start, self.stop))
+        return [np.clip(end - tiles.k_first, 0, width) for end in ends]
+
+    def cuts(self) -> Ints:
+        return np.stack([self.start.array, self.stop.array], axis=1)
 
     def spec(self) -> Spec:
         start, stop = self.start.array, self.stop.array
@@ -62,6 +73,7 @@ class ValidKeys(Atom):
     """The key is real, where the real ones of a row are not one run: ``valid[b, k]``."""
 
     valid: Data
+    kept: list[Any] = field(default_factory=list[Any], compare=False)
 
     @property
     def batch(self) -> int:
@@ -70,6 +82,22 @@ class ValidKeys(Atom):
     def allowed(self, cells: Cells) -> Array:
         value, inside = cells.lookup(self.valid.array, cells.key)
         return value & inside
+
+    def bounds(self, tiles: Tiles) -> States:
+        length = self.valid.array.shape[1]
+        start, stop = (np.minimum(k, length) for k in (tiles.k_first, tiles.k_last + 1))
+        row = tiles.batch if self.batch > 1 else 0
+        real = self._real_before()[row, stop] - self._real_before()[row, start]
+        return states(real == 0, real == tiles.k_last - tiles.k_first + 1)
+
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        return [tiles.batch, tiles.k_first]
+
+    def _real_before(self) -> Ints:
+        """Return how many real keys lie before each position, ``[B, K + 1]``."""
+        if not self.kept:
+            self.kept.append(np.pad(np.cumsum(self.valid.array, axis=1), ((0, 0), (1, 0))))
+        return self.kept[0]
 
     def spec(self) -> Spec:
         return "padding", {"valid": self.valid.array.astype(np.int64).tolist()}

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from sightline.masks.arguments import as_int, as_size
 from sightline.masks.arrays import Array, Cells
+from sightline.masks.bounds import states
 from sightline.masks.mask import Mask, Spec
-from sightline.masks.nodes import Atom, Everything, covered
+from sightline.masks.nodes import Atom, Everything, Staircase, covered
 from sightline.masks.positional import window_of
+
+if TYPE_CHECKING:
+    from sightline.masks.bounds import Ints, Rows, Run, States, Tiles
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Chunks(Atom):
+class Chunks(Staircase):
     """Query and key lie in the same chunk of ``size`` positions."""
 
     size: int
 
     def allowed(self, cells: Cells) -> Array:
         return cells.query // self.size == cells.key // self.size
+
+    def run(self, rows: Rows) -> Run:
+        start = rows.query // self.size * self.size
+        return start, start + self.size
+
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        return same_chunks(tiles, self.size)
 
     def spec(self) -> Spec:
         return "chunks", {"size": self.size}
@@ -28,13 +42,19 @@ class Chunks(Atom):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class BlockCausal(Atom):
+class BlockCausal(Staircase):
     """The key's chunk is the query's or an earlier one."""
 
     size: int
 
     def allowed(self, cells: Cells) -> Array:
         return cells.key // self.size <= cells.query // self.size
+
+    def run(self, rows: Rows) -> Run:
+        return rows.query * 0, (rows.query // self.size + 1) * self.size
+
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        return same_chunks(tiles, self.size)
 
     def spec(self) -> Spec:
         return "block_causal", {"size": self.size}
@@ -50,6 +70,14 @@ class Dilated(Atom):
     def allowed(self, cells: Cells) -> Array:
         return (cells.query - cells.key - self.phase) % self.stride == 0
 
+    def bounds(self, tiles: Tiles) -> States:
+        least, most = tiles.q_first - tiles.k_last, tiles.q_last - tiles.k_first
+        met = multiples(self.stride, least - self.phase, most - self.phase)
+        return states(met == 0, met == most - least + 1)
+
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        return [(tiles.q_first - tiles.k_first) % self.stride]
+
     def spec(self) -> Spec:
         return "dilated", {"stride": self.stride, "phase": self.phase}
 
@@ -58,6 +86,29 @@ class Dilated(Atom):
 
     def moved(self, rows: int, columns: int) -> Mask:
         return covered(dilated(self.stride, self.phase + rows - columns), rows, columns)
+
+
+def same_chunks(tiles: Tiles, size: int) -> list[Ints]:
+    """Return the signature of a mask that sees only places within chunks, and which is later.
+
+    How many chunks lie between does not matter once no chunk of the queries meets one of the keys.
+    """
+    apart = tiles.q_first // size - tiles.k_first // size
+    far = 2 + max_extent(tiles) // size
+    return [tiles.q_first % size, tiles.k_first % size, np.clip(apart, -far, far)]
+
+
+def max_extent(tiles: Tiles) -> int:
+    """Return the greatest number of queries or keys of a tile."""
+    if not len(tiles):
+        return 0
+    widths = np.maximum(tiles.q_last - tiles.q_first, tiles.k_last - tiles.k_first)
+    return int(widths.max()) + 1
+
+
+def multiples(step: int, first: Ints, last: Ints) -> Ints:
+    """Return how many multiples of ``step`` lie in ``first`` .. ``last``."""
+    return last // step - (first - 1) // step
 
 
 # -- what users call --------------------------------------------------------------------------

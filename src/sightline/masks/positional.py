@@ -16,12 +16,15 @@ from sightline.errors import InvalidMask
 from sightline.masks import intervals
 from sightline.masks.arguments import as_distance, as_int, as_integers, as_size, describe
 from sightline.masks.arrays import Array, Cells, Data
+from sightline.masks.bounds import FULL, MOST_RUNS, among, states
 from sightline.masks.intervals import ENDLESS
 from sightline.masks.mask import Extent, Mask, Spec
 from sightline.masks.nodes import Atom, Everything, Nothing, covered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from sightline.masks.bounds import Ints, Rows, Run, States, Tiles
 
 Axis = Literal["query", "key"]
 
@@ -44,6 +47,21 @@ class Band(Atom):
         if low is None:
             return gap <= high
         return gap >= low if high is None else (gap >= low) & (gap <= high)
+
+    def bounds(self, tiles: Tiles) -> States:
+        least, most = tiles.k_first - tiles.q_last, tiles.k_last - tiles.q_first
+        if len(self.gaps.array) > 1:
+            return among(self.gaps.array.reshape(-1), least, most)
+        start, stop = self.gaps.array[0]
+        return states((most < start) | (least >= stop), (least >= start) & (most < stop))
+
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        return [tiles.k_first - tiles.q_first]
+
+    def runs(self, rows: Rows) -> list[Run] | None:
+        if len(self.gaps.array) > MOST_RUNS:
+            return None
+        return [(rows.query + start, rows.query + stop) for start, stop in self.gaps.array]
 
     def ends(self) -> tuple[int | None, int | None]:
         """Return the least and the greatest allowed gap; None where there is none."""
@@ -110,6 +128,32 @@ class Positions(Atom):
     def allowed(self, cells: Cells) -> Array:
         position = cells.query if self.axis == "query" else cells.key
         return cells.count_at_or_before(self.members.array.reshape(-1), position) % 2 == 1
+
+    def bounds(self, tiles: Tiles) -> States:
+        return among(self.members.array.reshape(-1), *self._span(tiles))
+
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        ends = self.members.array.reshape(-1)
+        first, last = self._span(tiles)
+        before = np.searchsorted(ends, first, "right")
+        crossed = np.searchsorted(ends, last, "right") - before
+        next_end = ends[np.minimum(before, len(ends) - 1)]
+        # One end within the tile is told by its place there, several by the tile's own place.
+        place = np.where(crossed == 1, next_end - first, np.where(crossed > 1, first, 0))
+        return [before % 2, np.minimum(crossed, 2), place]
+
+    def runs(self, rows: Rows) -> list[Run] | None:
+        if self.axis == "query":
+            inside = among(self.members.array.reshape(-1), rows.query, rows.query)
+            return [(rows.query * 0, np.where(inside == FULL, ENDLESS, 0))]
+        if len(self.members.array) > MOST_RUNS:
+            return None
+        return [(rows.query * 0 + a, rows.query * 0 + b) for a, b in self.members.array]
+
+    def _span(self, tiles: Tiles) -> tuple[Ints, Ints]:
+        if self.axis == "query":
+            return tiles.q_first, tiles.q_last
+        return tiles.k_first, tiles.k_last
 
     def spec(self) -> Spec:
         name = "keys" if self.axis == "key" else "queries"

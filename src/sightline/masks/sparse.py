@@ -1,19 +1,27 @@
 """Sparse attention patterns from the literature, each as its authors define it.
 
 Sparse Transformer's strided and fixed patterns, LogSparse (the paper's and the widely used
-code's, which differ), BigBird-style random blocks, and BD3-LM's block diffusion.
+code's, which differ). Those made of blocks are in block_sparse.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sightline.errors import InvalidMask
+import numpy as np
+
 from sightline.masks.arguments import as_int, as_size
 from sightline.masks.arrays import Array, Cells
+from sightline.masks.bounds import among, states
+from sightline.masks.intervals import ENDLESS, union
 from sightline.masks.mask import Extent, Mask, Spec
 from sightline.masks.nodes import Atom
+from sightline.masks.periodic import Chunks, max_extent, multiples, same_chunks
 from sightline.masks.positional import causal
+
+if TYPE_CHECKING:
+    from sightline.masks.bounds import Ints, States, Tiles
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -25,6 +33,18 @@ class Strided(Atom):
     def allowed(self, cells: Cells) -> Array:
         back = cells.query - cells.key
         return (back >= 0) & ((back <= self.stride) | (back % self.stride == 0))
+
+    def bounds(self, tiles: Tiles) -> States:
+        least, most = backs(tiles)
+        some = (most >= 0) & ((least <= self.stride) | (multiples(self.stride, least, most) > 0))
+        one = (least == most) & (least % self.stride == 0)
+        return states(~some, (least >= 0) & ((most <= self.stride) | one))
+
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        back = tiles.q_first - tiles.k_first
+        # Far below the diagonal the pattern only repeats.
+        far = self.stride + max_extent(tiles)
+        return [np.where(back > far, far + 1 + (back - far) % self.stride, back)]
 
     def spec(self) -> Spec:
         return "strided", {"stride": self.stride}
@@ -41,6 +61,24 @@ class Fixed(Atom):
         same_chunk = cells.query // self.stride == cells.key // self.stride
         is_summary = cells.key % self.stride >= self.stride - self.summary
         return (cells.key <= cells.query) & (same_chunk | is_summary)
+
+    def bounds(self, tiles: Tiles) -> States:
+        first, last = (k // self.stride for k in (tiles.k_first, tiles.k_last))
+        start, stop = (q // self.stride for q in (tiles.q_first, tiles.q_last))
+        summaries = self._summaries_to(tiles.k_last) - self._summaries_to(tiles.k_first - 1)
+        apart = (last < start) | (stop < first)
+        together = (start == stop) & (first == last) & (start == first)
+        none = (tiles.k_first > tiles.q_last) | (apart & (summaries == 0))
+        all_summaries = summaries == tiles.k_last - tiles.k_first + 1
+        return states(none, (tiles.k_last <= tiles.q_first) & (together | all_summaries))
+
+    def _summaries_to(self, key: Ints) -> Ints:
+        """Return how many of the keys 0 .. ``key`` are the last ones of their chunks."""
+        whole, rest = (key + 1) // self.stride, (key + 1) % self.stride
+        return whole * self.summary + np.maximum(rest - (self.stride - self.summary), 0)
+
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        return same_chunks(tiles, self.stride)
 
     def spec(self) -> Spec:
         return "fixed", {"stride": self.stride, "summary": self.summary}
@@ -61,6 +99,25 @@ class LogSparse(Atom):
         if self.restart is None:
             return result
         return result & (cells.query // self.restart == cells.key // self.restart)
+
+    def bounds(self, tiles: Tiles) -> States:
+        near = among(self._ends(), *backs(tiles))
+        if self.restart is None:
+            return near
+        return np.minimum(near, self._chunks().bounds(tiles))
+
+    def _chunks(self) -> Chunks:
+        return Chunks(self.restart or 1)
+
+    def _ends(self) -> Ints:
+        """Return the set of allowed distances back, as the ends of its intervals."""
+        powers = 2 ** np.arange(ENDLESS.bit_length() - 1)
+        near = np.array([[0, self.local + 1]], dtype=np.int64)
+        return union([near, np.stack([powers, powers + 1], axis=1)]).reshape(-1)
+
+    def signature(self, tiles: Tiles) -> list[Ints]:
+        back = [tiles.q_first - tiles.k_first]
+        return back if self.restart is None else [*back, *self._chunks().signature(tiles)]
 
     def spec(self) -> Spec:
         return "log_sparse", {"local": self.local, "restart": self.restart}
@@ -98,6 +155,21 @@ class LogSparseRowMask(Atom):
         distances = (self.log_len - 1 + 2**i for i in range(self.log_len))
         return [distance for distance in distances if distance <= self.sub_len]
 
+    def bounds(self, tiles: Tiles) -> States:
+        least, most = backs(tiles)
+        sub, log = self.sub_len, self.log_len
+        dense_rows = (self.win_len // sub) * 2 * log
+        # Only before key log_len - 1 do the anchors' local windows break off.
+        regular = tiles.k_first >= log - 1
+        local = (least // sub == most // sub) & (most % sub < log)
+        seen = (tiles.q_last < dense_rows) | (regular & local)
+        reached = tiles.q_first * 0
+        for distance in {*range(log), *(step % sub for step in self.point_distances())}:
+            reached = reached + multiples(sub, least - distance, most - distance)
+        unreached = (tiles.q_first >= dense_rows) & regular & (reached == 0)
+        none = (most < 0) | (tiles.q_first >= self.win_len) | unreached
+        return states(none, (least >= 0) & (tiles.q_last < self.win_len) & seen)
+
     def spec(self) -> Spec:
         return "log_sparse_row_mask", {"sub_len": self.sub_len, "win_len": self.win_len}
 
@@ -105,70 +177,9 @@ class LogSparseRowMask(Atom):
         return self.win_len, self.win_len
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class RandomBlocks(Atom):
-    """The key's block is among ``per_row`` blocks drawn for the query's block."""
-
-    block: int
-    per_row: int
-    seed: int
-
-    def allowed(self, cells: Cells) -> Array:
-        row, column = cells.query // self.block, cells.key // self.block
-        # Floyd's sampling without replacement, written out over its ``per_row`` steps. Rows with
-        # no more candidates than draws take all of them.
-        chosen: list[Array] = []
-        base = mix(mix(self.seed) ^ row)
-        for step in range(self.per_row):
-            top = row - self.per_row + 1 + step
-            drawn = mix(base ^ (top * (top >= 0))) % (top * (top >= 0) + 1)
-            taken = top < 0
-            for earlier in chosen:
-                taken = taken | (earlier == drawn)
-            chosen.append(drawn * ~taken + top * taken)
-        result = (row < self.per_row) & (column <= row)
-        for pick in chosen:
-            result = result | ((row >= self.per_row) & (pick == column))
-        return result
-
-    def spec(self) -> Spec:
-        return "random_blocks", {"block": self.block, "per_row": self.per_row, "seed": self.seed}
-
-
-def mix(x: Array) -> Array:
-    """Scramble 31-bit integers; every product stays within int64 on any array library."""
-    low_bits = 2**31 - 1
-    x = (x + 0x1E3779B9) & low_bits
-    x = x ^ (x >> 16)
-    x = (x * 0x45D9F3B) & low_bits
-    x = x ^ (x >> 15)
-    x = (x * 0x2C1B3C6D) & low_bits
-    return x ^ (x >> 16)
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class BlockDiffusion(Atom):
-    """Noised tokens 0 .. length-1, then the same tokens clean, in blocks of ``block``."""
-
-    length: int
-    block: int
-
-    def allowed(self, cells: Cells) -> Array:
-        query, key, length = cells.query, cells.key, self.length
-        clean_query, clean_key = query >= length, key >= length
-        query_block = (query % length) // self.block
-        key_block = (key % length) // self.block
-        own_noise = ~clean_query & ~clean_key & (query_block == key_block)
-        earlier_clean = ~clean_query & clean_key & (key_block < query_block)
-        clean_to_clean = clean_query & clean_key & (key_block <= query_block)
-        inside = (query < 2 * length) & (key < 2 * length)
-        return inside & (own_noise | earlier_clean | clean_to_clean)
-
-    def spec(self) -> Spec:
-        return "block_diffusion", {"length": self.length, "block": self.block}
-
-    def extent(self) -> Extent:
-        return 2 * self.length, 2 * self.length
+def backs(tiles: Tiles) -> tuple[Ints, Ints]:
+    """Return the least and the greatest distance back from a query to a key in each tile."""
+    return tiles.q_first - tiles.k_last, tiles.q_last - tiles.k_first
 
 
 # -- what users call --------------------------------------------------------------------------
@@ -240,60 +251,9 @@ def log_sparse_row_mask(sub_len: int, win_len: int) -> Mask:
     return LogSparseRowMask(sub_len, as_size(win_len, "log_sparse_row_mask(win_len=)"))
 
 
-def random_blocks(block: int, per_row: int, seed: int = 0) -> Mask:
-    """The key's block is one of ``per_row`` blocks drawn for the query's block.
-
-    Blocks hold ``block`` positions. Query block i draws min(per_row, i + 1) different blocks of
-    0 .. i, by a counter-based generator: the same seed gives the same mask whatever the length,
-    the batch or the device. For an encoder, draw the other side as well:
-    ``random_blocks(64, 3, seed=1) | random_blocks(64, 3, seed=2).T``. After BigBird
-    (Zaheer et al. 2020), whose draw depends on the length.
-
-    >>> import sightline as sl
-    >>> mask = sl.random_blocks(block=2, per_row=2, seed=5)
-    >>> bool((mask.dense(16)[..., :9, :9] == mask.dense(9)).all())
-    True
-    """
-    block = as_size(block, "random_blocks(block=)")
-    per_row = as_int(per_row, "random_blocks(per_row=)", least=1, most=4096)
-    return RandomBlocks(
-        block, per_row, as_int(seed, "random_blocks(seed=)", least=0, most=2**31 - 1)
-    )
-
-
-def block_diffusion(length: int, block: int) -> Mask:
-    """BD3-LM's training mask over 2·length positions: noised tokens, then the same ones clean.
-
-    A noised token sees the noised tokens of its own block and the clean tokens of earlier blocks;
-    a clean token sees the clean tokens of its own and earlier blocks (Arriola et al. 2025,
-    "Block Diffusion"). Positions from 2·length on see nothing.
-
-    >>> import sightline as sl
-    >>> sl.block_diffusion(length=4, block=2).dense(8)[0, 0].astype(int)
-    array([[1, 1, 0, 0, 0, 0, 0, 0],
-           [1, 1, 0, 0, 0, 0, 0, 0],
-           [0, 0, 1, 1, 1, 1, 0, 0],
-           [0, 0, 1, 1, 1, 1, 0, 0],
-           [0, 0, 0, 0, 1, 1, 0, 0],
-           [0, 0, 0, 0, 1, 1, 0, 0],
-           [0, 0, 0, 0, 1, 1, 1, 1],
-           [0, 0, 0, 0, 1, 1, 1, 1]])
-    """
-    length = as_size(length, "block_diffusion(length=)")
-    block = as_size(block, "block_diffusion(block=)")
-    if block > length:
-        raise InvalidMask(
-            f"block_diffusion(block=) must be at most length={length}, got {block}; "
-            f"one block over all tokens is block={length}."
-        )
-    return BlockDiffusion(length, block)
-
-
 __all__ = [
-    "block_diffusion",
     "fixed",
     "log_sparse",
     "log_sparse_row_mask",
-    "random_blocks",
     "strided",
 ]

@@ -1,0 +1,205 @@
+"""The cells of tiles, exactly, as bits: 64 keys of a row in one word.
+
+Rows that are a few runs of keys become words without looking at a cell; what is not is asked cell
+by cell. In ``&`` and ``|`` only the parts that are mixed in a tile are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sightline.masks.arrays import Cells
+from sightline.masks.bounds import EMPTY, FULL, PARTIAL, Rows, Tiles
+from sightline.masks.explicit import PerRow
+from sightline.masks.nodes import And, Not, Or
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sightline.masks.bounds import Ints, Run
+    from sightline.masks.mask import Mask
+
+    # [tiles, rows, words]: bit i of word w is key 64 * w + i of the tile.
+    Words = NDArray[np.uint64]
+
+WORD = 64
+# LOW[n] has the lowest n bits set.
+LOW = np.array([(1 << n) - 1 for n in range(WORD + 1)], dtype=np.uint64)
+# Cells read one by one at a time: 4 MiB for each intermediate result.
+MOST_CELLS = 2**19
+# Words made from runs at a time: about the same.
+MOST_WORDS = 2**17
+# Words kept at a time: 8 MiB.
+MOST_READ = 2**20
+
+
+def words_across(width: int) -> int:
+    """Return how many words hold ``width`` keys."""
+    return -(-width // WORD)
+
+
+def bits(mask: Mask, tiles: Tiles, height: int, width: int) -> Words:
+    """Return the cells of the tiles, ``[T, height, words]``; what is beyond a tile is 0.
+
+    ``height`` and ``width`` are those of the largest tile.
+    """
+    result = np.empty((len(tiles), height, words_across(width)), dtype=np.uint64)
+    step = max(1, MOST_WORDS // (height * result.shape[2]))
+    for start in range(0, len(tiles), step):
+        some = tiles.at(slice(start, start + step))
+        words = _bits(mask, some, height, result.shape[2])
+        result[start : start + step] = words & _inside(some, height, result.shape[2])
+    return result
+
+
+def _bits(mask: Mask, tiles: Tiles, height: int, words: int) -> Words:
+    """The same, with any bits beyond a tile."""
+    query = _along(tiles.q_first, tiles.q_last, height)
+    runs = mask.runs(Rows(tiles.batch[:, None], tiles.head[:, None], query))
+    if runs is not None:
+        return _from_runs(runs, tiles, height, words)
+    if isinstance(mask, Not):
+        return ~_bits(mask.part, tiles, height, words)
+    if isinstance(mask, (And, Or)):
+        return _combined(mask, tiles, height, words)
+    if isinstance(mask, PerRow):
+        result = np.zeros((len(tiles), height, words), dtype=np.uint64)
+        for part, mine in mask.each(tiles):
+            result[mine] = _bits(part, tiles.at(mine), height, words)
+        return result
+    return _from_cells(mask, tiles, height, words)
+
+
+def _combined(mask: And | Or, tiles: Tiles, height: int, words: int) -> Words:
+    conjunction = isinstance(mask, And)
+    neutral, decided = (LOW[WORD], EMPTY) if conjunction else (LOW[0], FULL)
+    result = np.full((len(tiles), height, words), neutral, dtype=np.uint64)
+    for part in mask.parts:
+        found = part.bounds(tiles)
+        mixed = np.flatnonzero(found == PARTIAL)
+        if len(mixed):
+            read = _bits(part, tiles.at(mixed), height, words)
+            result[mixed] = result[mixed] & read if conjunction else result[mixed] | read
+        result[found == decided] = ~neutral
+    return result
+
+
+def _along(first: Ints, last: Ints, count: int) -> Ints:
+    """Return the positions of each tile, ``[T, count]``; its last one stands for those beyond."""
+    return np.minimum(first[:, None] + np.arange(count), last[:, None])
+
+
+def _from_runs(runs: list[Run], tiles: Tiles, height: int, words: int) -> Words:
+    shape = (len(tiles), height, words)
+    result: Words | None = None
+    first, low_keys = tiles.k_first[:, None], _lowest_keys(words)
+    for start, stop in runs:
+        before = low_keys.take(start - first, axis=0, mode="clip")
+        within = low_keys.take(stop - first, axis=0, mode="clip")
+        seen = np.bitwise_and(within, ~before)
+        result = seen if result is None else result | seen
+    return np.broadcast_to(LOW[0] if result is None else result, shape)
+
+
+@lru_cache(maxsize=8)
+def _lowest_keys(words: int) -> Words:
+    """Return the words of the lowest n keys of a row for every n, ``[64 * words + 1, words]``."""
+    keys = np.arange(words * WORD + 1)[:, None] - np.arange(words) * WORD
+    return LOW.take(keys, mode="clip")
+
+
+def _from_cells(mask: Mask, tiles: Tiles, height: int, words: int) -> Words:
+    """Ask every cell; positions beyond a tile are not asked for, as no one need know them."""
+    width = words * WORD
+    result = np.empty((len(tiles), height, words), dtype=np.uint64)
+    step = max(1, MOST_CELLS // (height * width))
+    for start in range(0, len(tiles), step):
+        some = tiles.at(slice(start, start + step))
+        cells = Cells(
+            batch=some.batch[:, None, None],
+            head=some.head[:, None, None],
+            query=_along(some.q_first, some.q_last, height)[:, :, None],
+            key=_along(some.k_first, some.k_last, width)[:, None, :],
+        )
+        allowed = np.broadcast_to(mask.allowed(cells), (len(some), height, width))
+        packed = np.packbits(allowed, axis=-1, bitorder="little")
+        result[start : start + step] = packed.view("<u8")
+    return result
+
+
+def _inside(tiles: Tiles, height: int, words: int) -> Words:
+    """Return the words of everything(): ones within each tile, zeros beyond; broadcasts."""
+    heights, widths = tiles.q_last - tiles.q_first + 1, tiles.k_last - tiles.k_first + 1
+    if (heights == height).all() and (widths == words * WORD).all():
+        return LOW[WORD:].reshape(1, 1, 1)
+    columns = LOW.take(widths[:, None] - np.arange(words) * WORD, mode="clip")[:, None, :]
+    inside = np.arange(height) < heights[:, None]
+    return np.where(inside[..., None], columns, LOW[0])
+
+
+def full_bits(tiles: Tiles, height: int, width: int) -> Words:
+    """Return what ``bits`` gives where every cell of the tiles is allowed."""
+    return _inside(tiles, height, words_across(width))
+
+
+def count_bits(words: Words, axis: int | tuple[int, ...] | None = None) -> Any:
+    """Return how many bits are set, summed over ``axis`` (all of them if None)."""
+    if hasattr(np, "bitwise_count"):
+        ones: NDArray[Any] = np.bitwise_count(words)
+    else:  # numpy 1
+        ones = np.unpackbits(words[..., None].view(np.uint8), axis=-1).sum(-1, dtype=np.int64)
+    return ones.sum(axis=axis, dtype=np.int64)
+
+
+def read(mask: Mask, tiles: Tiles) -> Iterator[tuple[Ints, Words, Ints]]:
+    """Yield (numbers of tiles, the different cells among them, which of those each tile holds).
+
+    Tiles of equal signature are read once. Each is yielded once, a bounded number at a time.
+    """
+    if not len(tiles):
+        return
+    heights, widths = tiles.q_last - tiles.q_first + 1, tiles.k_last - tiles.k_first + 1
+    height, width = int(heights.max()), int(widths.max())
+    first, group = alike([heights, widths, *mask.signature(tiles)])
+    step = max(1, MOST_READ // (height * words_across(width)))
+    if len(first) <= step:
+        yield np.arange(len(tiles)), bits(mask, tiles.at(first), height, width), group
+        return
+    order = np.argsort(group, kind="stable")
+    ends = np.searchsorted(group[order], np.arange(0, len(first) + step, step))
+    for i, start in enumerate(range(0, len(first), step)):
+        mine = order[ends[i] : ends[i + 1]]
+        words = bits(mask, tiles.at(first[start : start + step]), height, width)
+        yield mine, words, group[mine] - start
+
+
+# -- tiles that are surely alike ----------------------------------------------------------------
+
+
+def alike(columns: list[Ints]) -> tuple[Ints, Ints]:
+    """Group equal rows of ``columns``: return (the place of one of each, the group of each row)."""
+    if not columns or not len(columns[0]):
+        none = np.zeros(0, dtype=np.int64)
+        return none, none
+    mixed = np.zeros(len(columns[0]), dtype=np.uint64)
+    for column in columns:
+        mixed = scramble(mixed ^ column.astype(np.uint64))
+    _, first, group = np.unique(mixed, return_index=True, return_inverse=True)
+    group = group.reshape(-1)
+    # Different rows of equal hash would be a wrong answer: compare, and if so sort the rows.
+    if all(np.array_equal(column, column[first[group]]) for column in columns):
+        return first, group
+    rows = np.stack(columns, axis=1)
+    _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return first, group.reshape(-1)
+
+
+def scramble(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Mix 64-bit integers so that close ones end up far apart."""
+    x = (x ^ (x >> np.uint64(32))) * np.uint64(0x9FB21C651E98DF25)
+    x = (x ^ (x >> np.uint64(29))) * np.uint64(0xD6E8FEB86659FD93)
+    return x ^ (x >> np.uint64(32))

@@ -1,0 +1,162 @@
+"""From large tiles to small ones: where in a grid of blocks a mask is full, and where it is mixed.
+
+Starts with a few tiles for each batch row and head, asks the mask what it says of them, splits
+those that are PARTIAL into four and stops at single blocks. The cost follows the mask's boundary,
+not its area.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sightline.masks.bounds import FULL, PARTIAL, Tiles
+from sightline.masks.frame import Frame
+
+if TYPE_CHECKING:
+    from sightline.masks.bounds import Ints
+    from sightline.masks.mask import Mask
+
+# The first tiles: about this many, so that the upper levels cost next to nothing.
+FIRST_TILES = 64
+# More tiles than this are followed down in parts, so that memory stays small.
+MOST_AT_ONCE = 2**18
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Squares of ``size`` x ``size`` blocks of a grid, ``[T]`` each, by their place in it.
+
+    ``row`` and ``column`` are those of the first block; squares at the border hold fewer blocks.
+    """
+
+    batch: Ints
+    head: Ints
+    row: Ints
+    column: Ints
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def at(self, places: Ints) -> Blocks:
+        """Return the squares at some places."""
+        return Blocks(
+            *self._owners(places), self.row.take(places), self.column.take(places), self.size
+        )
+
+    def _owners(self, places: Ints) -> tuple[Ints, Ints]:
+        if self.batch.strides == (0,):  # one batch row and head for all, which need no looking up
+            return tuple(np.broadcast_to(n[:1], len(places)) for n in (self.batch, self.head))  # pyright: ignore
+        return self.batch.take(places), self.head.take(places)
+
+    def split(self, rows: int, columns: int) -> Blocks:
+        """Return the four quarters of every square, without those beyond the grid."""
+        half = self.size // 2
+        row = np.repeat(self.row, 4).reshape(-1, 4)
+        row[:, 2:] += half
+        column = np.repeat(self.column, 4).reshape(-1, 4)
+        column[:, 1::2] += half
+        inside = np.flatnonzero((row < rows) & (column < columns))
+        if len(inside) == row.size:
+            return Blocks(*self._owners(inside // 4), row.reshape(-1), column.reshape(-1), half)
+        return Blocks(*self._owners(inside // 4), row.take(inside), column.take(inside), half)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where blocks begin and end: rising absolute positions, ``[1|B, blocks + 1]`` on each axis.
+
+    A batch row of fewer blocks than another ends in blocks without positions.
+    """
+
+    q_edges: Ints
+    k_edges: Ints
+
+    @classmethod
+    def uniform(cls, frame: Frame, block_q: int, block_kv: int) -> Grid:
+        """Return blocks of equal size, of which the last ones may be cut off by the frame."""
+        return cls(
+            _edges(frame.q_offset, frame.q_len, block_q),
+            _edges(frame.kv_offset, frame.kv_len, block_kv),
+        )
+
+    @property
+    def rows(self) -> int:
+        """The number of query blocks."""
+        return self.q_edges.shape[1] - 1
+
+    @property
+    def columns(self) -> int:
+        """The number of key blocks."""
+        return self.k_edges.shape[1] - 1
+
+    def tiles(self, blocks: Blocks) -> Tiles:
+        """Return the cells of the squares."""
+        return Tiles(
+            blocks.batch,
+            blocks.head,
+            *_span(self.q_edges, blocks.batch, blocks.row, blocks.size),
+            *_span(self.k_edges, blocks.batch, blocks.column, blocks.size),
+        )
+
+
+def _edges(offset: int, length: int, block: int) -> Ints:
+    edges = np.arange(offset, offset + length + block, block, dtype=np.int64)
+    return np.minimum(edges, offset + length)[None]
+
+
+def _span(edges: Ints, batch: Ints, block: Ints, size: int) -> tuple[Ints, Ints]:
+    end = np.minimum(block + size, edges.shape[1] - 1)
+    if len(edges) == 1:
+        return edges[0][block], edges[0][end] - 1
+    return edges[batch, block], edges[batch, end] - 1
+
+
+def descend(mask: Mask, grid: Grid) -> Iterator[tuple[int, Blocks]]:
+    """Yield (FULL, squares) for what is wholly allowed, and (PARTIAL, single blocks).
+
+    Every allowed cell lies in exactly one of them; a PARTIAL block may turn out to be empty or
+    full when its cells are read.
+    """
+    waiting = [_first(mask.batch, mask.heads, grid)] if grid.rows and grid.columns else []
+    while waiting:
+        blocks = waiting.pop()
+        tiles = grid.tiles(blocks)
+        if len(grid.q_edges) > 1 or len(grid.k_edges) > 1:
+            real = (tiles.q_first <= tiles.q_last) & (tiles.k_first <= tiles.k_last)
+            blocks, tiles = blocks.at(np.flatnonzero(real)), tiles.at(real)
+        found = mask.bounds(tiles)
+        full = np.flatnonzero(found == FULL)
+        if len(full):
+            yield FULL, blocks.at(full)
+        mixed = blocks.at(np.flatnonzero(found == PARTIAL))
+        if not len(mixed):
+            continue
+        if blocks.size == 1:
+            yield PARTIAL, mixed
+            continue
+        quarters = mixed.split(grid.rows, grid.columns)
+        for start in reversed(range(0, len(quarters), MOST_AT_ONCE)):
+            stop = min(start + MOST_AT_ONCE, len(quarters))
+            waiting.append(
+                quarters
+                if not start and stop == len(quarters)
+                else quarters.at(np.arange(start, stop))
+            )
+
+
+def _first(batch: int, heads: int, grid: Grid) -> Blocks:
+    size = 1
+    while batch * heads * -(-grid.rows // size) * -(-grid.columns // size) > FIRST_TILES:
+        if size >= max(grid.rows, grid.columns):
+            break
+        size *= 2
+    axes = (batch, heads, -(-grid.rows // size), -(-grid.columns // size))
+    b, h, row, column = (axis.reshape(-1) for axis in np.indices(axes, dtype=np.int64))
+    if batch == heads == 1:
+        b = h = np.broadcast_to(b[:1], len(row))
+    return Blocks(b, h, row * size, column * size, size)

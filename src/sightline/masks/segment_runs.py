@@ -1,0 +1,99 @@
+"""Which segment a position belongs to, read from the runs: for planning, where no table fits."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sightline.masks.intervals import ENDLESS
+from sightline.masks.range_least import RangeLeast
+
+if TYPE_CHECKING:
+    from sightline.masks.bounds import Bools, Ints
+
+
+# How many stretches to cut a row into for each of its runs.
+STRETCHES_A_RUN = 8
+
+
+class SegmentRuns:
+    """The runs of equal segment ids of each batch row, with one more, -1, for what lies beyond.
+
+    A run is known by its place in the tables laid flat.
+
+    Attributes:
+        ids: the segment of each run, ``[B, R + 1]``; -1 is none.
+        starts: where each run begins, ``[B, R + 1]``.
+        stops: where it ends (exclusive), ``[B, R + 1]``; the last one is endless.
+        seen: the same, but 0 for gaps, which see nothing.
+        in_order: whether every segment is one run, so that runs and segments correspond.
+    """
+
+    def __init__(self, ids: Ints, lengths: Ints) -> None:
+        stops = np.cumsum(lengths, axis=1)
+        self._span = int(stops.max()) + 1
+        self._rows, self._runs = ids.shape
+        self._width = self._runs + 1
+        # One rising row of ends for all batch rows: each begins where the one before it ended.
+        self._ends = (stops + self._span * np.arange(len(stops))[:, None]).reshape(-1)
+        self.ids = np.pad(ids, ((0, 0), (0, 1)), constant_values=-1)
+        self.starts = np.pad(stops, ((0, 0), (1, 0)))
+        self.stops = np.pad(stops, ((0, 0), (0, 1)), constant_values=ENDLESS)
+        self.seen = np.where(self.ids < 0, 0, self.stops)
+        rising = np.diff(np.maximum.accumulate(ids, axis=1), axis=1) > 0
+        self.in_order = bool((rising | (ids[:, 1:] < 0)).all())
+
+    def place(self, batch: Ints, position: Ints) -> Ints:
+        """Return the place in the flat tables of the run at each position."""
+        position = np.minimum(position, self._span - 1)
+        width, before, crowded = self._stretches
+        row = batch if self._rows > 1 else batch * 0
+        stretch = (position >> width) + row * before.shape[1]
+        run: Ints = before.take(stretch) + row * self._width
+        run += self.stops.take(run) <= position
+        if crowded is not None:
+            several = np.nonzero(crowded.take(stretch))
+            if len(several[0]):
+                row = np.broadcast_to(row, run.shape)[several]
+                run[several] = self._search(row, position[several]) + row * self._width
+        return run
+
+    def _search(self, row: Ints, position: Ints) -> Ints:
+        return np.searchsorted(self._ends, position + row * self._span, "right") - row * self._runs
+
+    @cached_property
+    def _stretches(self) -> tuple[int, Ints, Bools | None]:
+        """Cut the row into short stretches, most of which meet one end of a run or none.
+
+        Return the log2 of their length, the run at the start of each, and where there are several
+        ends (None if nowhere). Looking up is several times as fast as searching.
+        """
+        width = max(0, (self._span // (STRETCHES_A_RUN * self._runs)).bit_length() - 1)
+        starts = np.arange(0, self._span + (1 << width), 1 << width)
+        starts = np.minimum(starts, self._span - 1)[None]
+        rows = np.arange(self._rows, dtype=np.int64)[:, None]
+        before = self._search(rows, starts)
+        crowded = np.diff(before, axis=1, append=before[:, -1:]) > 1
+        return width, before, crowded if crowded.any() else None
+
+    def surely_apart(self, left: tuple[Ints, Ints], right: tuple[Ints, Ints]) -> Bools:
+        """Return where two ranges of places (first, last) share no segment; False if not known."""
+        if self.in_order:
+            lone_gap = (left[0] == left[1]) & (self.ids.take(left[0]) < 0)
+            return lone_gap | (left[1] < right[0]) | (right[1] < left[0])
+        zero = left[0] * 0
+        low, low_other = self._least(zero, *left), self._least(zero, *right)
+        high, high_other = -self._most(zero, *left), -self._most(zero, *right)
+        return (high < low_other) | (high_other < low)
+
+    @cached_property
+    def _least(self) -> RangeLeast:
+        """The least segment of a range of runs; a gap is in none, so it counts as endless."""
+        return RangeLeast(np.where(self.ids < 0, ENDLESS, self.ids).reshape(1, -1))
+
+    @cached_property
+    def _most(self) -> RangeLeast:
+        """The greatest segment of a range of runs, negated; gaps are -1."""
+        return RangeLeast(-self.ids.reshape(1, -1))
