@@ -50,7 +50,7 @@ class SegmentRuns:
         position = np.minimum(position, self._span - 1)
         width, before, crowded = self._stretches
         row = batch if self._rows > 1 else batch * 0
-        stretch = (position >> width) + row * before.shape[1]
+        stretch: Ints = np.right_shift(position, width) + row * before.shape[1]
         run: Ints = before.take(stretch) + row * self._width
         run += self.stops.take(run) <= position
         if crowded is not None:
