@@ -209,7 +209,7 @@ def documents(lengths: object = None, ids: object = None, cu_seqlens: object = N
             f"documents wants exactly one of lengths=, ids= and cu_seqlens=, got {len(given)}."
         )
     if lengths is not None:
-        return _segments([(np.arange(len(row)), row) for row in _length_rows(lengths)])
+        return from_runs([(np.arange(len(row)), row) for row in _length_rows(lengths)])
     if ids is not None:
         rows = as_rows(ids, "documents(ids=)", least=None)
         if rows.min() < 0:
@@ -225,7 +225,7 @@ def documents(lengths: object = None, ids: object = None, cu_seqlens: object = N
             "documents(cu_seqlens=) must start at 0 and never fall, such as [0, 3, 7]; "
             f"got {describe(offsets.tolist())}. Lengths go in as lengths=."
         )
-    return _segments([(np.arange(len(row)), row) for row in steps])
+    return from_runs([(np.arange(len(row)), row) for row in steps])
 
 
 def _length_rows(lengths: object) -> list[Ints]:
@@ -241,7 +241,7 @@ def _length_rows(lengths: object) -> list[Ints]:
     return [array] if array.ndim == 1 else list(array)
 
 
-def _segments(rows: Sequence[tuple[Ints, Ints]]) -> Mask:
+def from_runs(rows: Sequence[tuple[Ints, Ints]]) -> Mask:
     """Return the mask of the (ids, lengths) runs of each row, with the runs made canonical."""
     longest = max(sum(lengths.tolist()) for _, lengths in rows)  # as ints, which do not overflow
     as_int(longest, "the length of a row of documents", least=0, most=2**31 - 1)
@@ -274,7 +274,7 @@ def _segments_from_ids(ids: Ints) -> Mask:
     for row in np.maximum(ids, -1):
         starts = np.concatenate([[0], np.flatnonzero(np.diff(row)) + 1])
         rows.append((row[starts], np.diff(np.concatenate([starts, [len(row)]]))))
-    return _segments(rows)
+    return from_runs(rows)
 
 
 def spans(ids: object) -> Mask:

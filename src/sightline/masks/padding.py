@@ -141,7 +141,7 @@ def padding(
     if valid is not None:
         if side == "left" or total is not None:
             raise InvalidMask("padding(valid=) already says where; drop side= and total=.")
-        return _padding_from_bools(valid)
+        return _from_bools(valid)
     real = as_column(lengths, "padding(lengths=)")
     longest = int(real.max())
     end = longest if total is None else as_int(total, "padding(total=)", least=0)
@@ -151,24 +151,29 @@ def padding(
             "raise total or cut the sequences."
         )
     return (
-        _padding(end - real, np.full_like(real, end))
+        padding_runs(end - real, np.full_like(real, end))
         if side == "left"
-        else _padding(0 * real, real)
+        else padding_runs(0 * real, real)
     )
 
 
-def _padding(start: Ints, stop: Ints) -> Mask:
+def padding_runs(start: Ints, stop: Ints) -> Mask:
+    """Return the mask of the keys ``start[b] <= k < stop[b]``; no key where they are no run."""
     some = start < stop
     return Padding(Data(start * some), Data(stop * some))
 
 
-def _padding_from_bools(valid: object) -> Mask:
+def _from_bools(valid: object) -> Mask:
     bits = as_bools(valid, "padding(valid=)", ranks=(1, 2))
-    bits = bits.reshape(1, -1) if bits.ndim == 1 else bits
+    return padding_bits(bits.reshape(1, -1) if bits.ndim == 1 else bits)
+
+
+def padding_bits(bits: NDArray[np.bool_]) -> Mask:
+    """Return the mask of the keys that are True in ``bits``, ``[B, K]`` with K >= 1."""
     start, count = np.argmax(bits, axis=1), np.count_nonzero(bits, axis=1)
     stop = bits.shape[1] - np.argmax(bits[:, ::-1], axis=1)
     if (stop - start == count)[count > 0].all():
-        return _padding(start, np.where(count > 0, stop, 0))
+        return padding_runs(start, np.where(count > 0, stop, 0))
     return ValidKeys(Data(bits[:, : int(stop[count > 0].max())]))
 
 
