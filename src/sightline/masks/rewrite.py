@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from sightline.masks.data_order import data_within
+from sightline.masks.data_rules import meet_data
 from sightline.masks.intervals import complement, union
 from sightline.masks.mask import Mask
 from sightline.masks.nodes import And, Atom, Everything, Nothing, Or, common_size, in_order
@@ -32,7 +34,7 @@ def conjunction(masks: Iterable[Mask]) -> Mask:
         parts = unique(flatten(parts, And))
         common_size(parts, "batch")
         common_size(parts, "heads")
-        parts = meet_positions(meet_bands(without(parts, Everything())))
+        parts = meet_data(meet_positions(meet_bands(without(parts, Everything()))))
         if Nothing() in parts or contradicts(parts):
             return Nothing()
         decided = decide(parts)
@@ -134,14 +136,14 @@ def implied(goal: Mask, facts: Sequence[Mask], depth: int = 4) -> bool:
 
 
 def within(inner: Mask, outer: Mask) -> bool:
-    """Return whether two single parts are equal, or bands or positions one of which holds both."""
+    """Return whether two single parts are equal, or of kinds of which one can hold the other."""
     if inner == outer:
         return True
     if isinstance(inner, Band) and isinstance(outer, Band):
         return join_bands([inner, outer]) == [outer]
     if isinstance(inner, Positions) and isinstance(outer, Positions):
         return inner.axis == outer.axis and join_positions([inner, outer]) == [outer]
-    return False
+    return data_within(inner, outer)
 
 
 def _facts(mask: Mask) -> tuple[Mask, ...]:
