@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import sightline as sl
 from sightline.masks import mask
+from sightline.masks.nodes import Shifted
 from sightline.testing.specs import build
 from sightline.testing.strategies import Frame, expressions, frames
 
@@ -42,7 +43,10 @@ ALPHABET: list[Callable[[], sl.Mask]] = [
     lambda: sl.block_causal(2),
     lambda: sl.dilated(3, phase=1),
     lambda: sl.padding(lengths=[3, 5]),
+    lambda: sl.padding(valid=[[1, 0, 1, 1], [0, 1, 1, 0]]),
     lambda: sl.documents(lengths=[2, 3]),
+    lambda: sl.documents(lengths=[[1, 3, 1], [2, 2]]),
+    lambda: sl.prefix_lm([4, 2]),
     lambda: sl.per_head([sl.causal(), sl.chunks(2), sl.prefix(1)]),
 ]
 
@@ -98,6 +102,21 @@ TRICKY: list[tuple[Callable[[], sl.Mask], ...]] = [
         lambda: sl.causal(strict=True) & ~sl.prefix(1) & sl.queries(slice(1, None)),
         lambda: ~sl.keys([3, 6]),
     ),
+    (lambda: sl.window(left=2), lambda: ~sl.block_causal(3), lambda: sl.block_causal(3).T),
+    (lambda: sl.prefix_lm(3), lambda: sl.keys([0, 5]) - sl.prefix_lm(4).T, sl.causal),
+    (lambda: sl.chunks(3), lambda: sl.window(0, 0), lambda: sl.documents(lengths=[2, 3])),
+    (
+        lambda: sl.documents(lengths=[4, 4]),
+        lambda: sl.documents(lengths=[3, 5]),
+        lambda: sl.chunks(2),
+    ),
+    (
+        lambda: sl.padding([1]),
+        lambda: sl.padding(valid=[0, 1]),
+        lambda: sl.padding([2, 2]),
+    ),
+    (lambda: sl.block_causal(2), lambda: sl.window(2, 0), lambda: sl.window(0, 3)),
+    (lambda: sl.prefix(3), lambda: sl.prefix_lm([5, 5]), lambda: sl.prefix_lm([1, 7])),
 ]
 
 triples = st.one_of(
@@ -220,11 +239,23 @@ def test_transposing_goes_through_the_operators(a: sl.Mask, b: sl.Mask) -> None:
 shifts = st.integers(0, 4)
 
 
+def holds_shifted(mask: sl.Mask) -> bool:
+    """Return whether a part is kept as a move of another: there the laws do not look inside."""
+    inside = [*getattr(mask, "parts", ()), *getattr(mask, "masks", ())]
+    if hasattr(mask, "part"):
+        inside.append(mask.part)
+    return isinstance(mask, Shifted) or any(holds_shifted(part) for part in inside)
+
+
 @given(masks, shifts, shifts)
 def test_shifting_down_or_right_and_back_gives_the_mask_back(
     a: sl.Mask, rows: int, columns: int
 ) -> None:
-    assert_same(a.shift(query=rows, key=columns).shift(query=-rows, key=-columns), a)
+    back = a.shift(query=rows, key=columns).shift(query=-rows, key=-columns)
+    if holds_shifted(a):
+        np.testing.assert_array_equal(cells(back), cells(a))
+    else:
+        assert_same(back, a)
 
 
 @given(masks)
