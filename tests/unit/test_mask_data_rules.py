@@ -66,12 +66,17 @@ padding([3, 5]) | padding([2, 3], side="left", total=4) = padding([4, 5])
 padding([2, 1]) | padding([1, 1], side="left", total=4) = \
     padding(valid=[[1, 1, 0, 1], [1, 0, 0, 1]])
 padding([2, 2]) & padding([1, 1], side="left", total=4) = padding([0, 0])
-padding([0, 2]) | padding([1, 2], side="left", total=4) = padding(valid=[[0, 0, 0, 1], [1] * 4])
+padding([2, 2]) | padding([1, 1], side="left", total=4) = \
+    padding(valid=[[1, 1, 0, 1], [1, 1, 0, 1]])
+padding([2, 3]) | padding([2, 2], side="left", total=4) = padding([4, 4])
+padding([0, 2]) | padding([1, 2], side="left", total=4) = \
+    padding(valid=[[0, 0, 0, 1], [1, 1, 1, 1]])
 padding(valid=[1, 0, 1]) & padding(2)            = padding(1)
 padding(valid=[1, 0, 1, 1]) & padding(valid=[1, 1, 0, 1, 1]) = padding(valid=[1, 0, 0, 1])
 padding(valid=[1, 0, 1]) | padding(valid=[0, 1]) = padding(3)
 padding(valid=[1, 0, 1]) | padding(2)            = padding(3)
 padding(valid=[1, 0, 1]) - padding(valid=[1, 0, 1, 1]) = nothing()
+padding([0, 1]) - padding([1, 2], side="left", total=2) = nothing()
 chunks(2) & chunks(4)                            = chunks(2)
 chunks(2) | chunks(4)                            = chunks(4)
 chunks(2) - chunks(6)                            = nothing()
@@ -122,14 +127,17 @@ STAY = [
     "causal() & block_causal(4).T",
     "causal() & prefix_lm(3).T",
     "window(left=0, right=0) & chunks(2)",
+    "window(right=1) & block_causal(2)",
     "window(right=1) & prefix_lm(3)",
     "prefix(3) & prefix_lm(2)",
     "queries(range(0, 2)) & prefix_lm(2)",
     "~documents(lengths=[2]) & documents(lengths=[4])",
     "documents(lengths=[2, 2]) | documents(lengths=[1, 3])",
     "documents(lengths=[4]) | chunks(2)",
+    "documents(lengths=[[3, 1], [1]]) | documents(lengths=[[3], [4]])",
     "spans([0, -1, 0, 0]) | spans([0, 0, 1])",
     "documents(lengths=[2]) | spans([-1, 0, 0])",
+    "documents(lengths=[2]) | spans([-1, -1, 0])",
     "documents(lengths=[2, 2]) | documents(lengths=[[2, 2], [1, 3]])",
     "spans([0, 1, 0]) | chunks(2)",
     "documents(lengths=[1, 2]) | chunks(2)",
@@ -147,7 +155,7 @@ def rules() -> list[list[str]]:
 
 
 def read(text: str) -> sl.Mask:
-    return sl.parse(text.replace("[1] * 4", "[1, 1, 1, 1]"))
+    return sl.parse(text)
 
 
 def same_cells(left: sl.Mask, right: sl.Mask, frame: Frame) -> None:
@@ -306,6 +314,9 @@ def test_no_large_table_is_made_of_paddings(monkeypatch: pytest.MonkeyPatch) -> 
     # One run in every row is no table, however long.
     long = sl.padding([2**40, 1]) | sl.padding([1, 2**40])
     assert long == sl.padding([2**40, 2**40])
+    assert long | sl.padding([1, 1], side="left", total=2**40 + 1) == sl.padding([2**40 + 1] * 2)
+    last = sl.padding([1, 1], side="left", total=2**40)
+    assert sl.padding([0, 2**40]) | last == sl.padding([1, 2**40], side="left", total=2**40)
 
 
 def test_long_documents_are_not_cut_into_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

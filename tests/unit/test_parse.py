@@ -412,8 +412,8 @@ JUST_RIGHT: dict[str, tuple[str, Callable[[], sl.Mask]]] = {
         lambda: sl.spans([-1, 0] * 2000),
     ),
     "different terms": (
-        " & ".join(f"chunks({i + 2})" for i in range(500)),
-        lambda: build(("and", *(("chunks", {"size": i + 2}) for i in range(500)))),
+        " & ".join(f"dilated({i + 2})" for i in range(500)),
+        lambda: build(("and", *(("dilated", {"stride": i + 2}) for i in range(500)))),
     ),
 }
 

@@ -3,7 +3,7 @@
 ``conjunction`` and ``disjunction`` are the only ways in which ``And`` and ``Or`` come to be, so
 that structure decides ``==``, hash and text. Negation, ``.T`` and ``.shift`` are pushed down to
 the atoms by the nodes themselves (De Morgan); what two atoms of a kind mean together is said by
-the atom (its ``meet`` and ``join``).
+the functions at the end for bands and positions, by data_rules.py for masks that carry data.
 """
 
 from __future__ import annotations
