@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from sightline.masks.sparse import log_sparse as log_sparse
     from sightline.masks.sparse import log_sparse_row_mask as log_sparse_row_mask
     from sightline.masks.sparse import strided as strided
+    from sightline.plan.block_map import BlockMap as BlockMap
+    from sightline.plan.planner import plan as plan
 
 __version__ = "0.1.0"
 
@@ -84,6 +86,8 @@ _ROOMS = {
     "masks.positional": "causal everything keys nothing prefix queries sinks window",
     "masks.sparse": "fixed log_sparse log_sparse_row_mask strided",
     "masks.parser": "parse",
+    "plan.block_map": "BlockMap",
+    "plan.planner": "plan",
 }
 _HOME = {name: f"sightline.{room}" for room, names in _ROOMS.items() for name in names.split()}
 

@@ -155,15 +155,18 @@ def count_bits(words: Words, axis: int | tuple[int, ...] | None = None) -> Any:
     return ones.sum(axis=axis, dtype=np.int64)
 
 
-def read(mask: Mask, tiles: Tiles) -> Iterator[tuple[Ints, Words, Ints]]:
+def read(
+    mask: Mask, tiles: Tiles, height: int = 0, width: int = 0
+) -> Iterator[tuple[Ints, Words, Ints]]:
     """Yield (numbers of tiles, the different cells among them, which of those each tile holds).
 
     Tiles of equal signature are read once. Each is yielded once, a bounded number at a time.
+    ``height`` and ``width`` are at least those of the largest tile.
     """
     if not len(tiles):
         return
     heights, widths = tiles.q_last - tiles.q_first + 1, tiles.k_last - tiles.k_first + 1
-    height, width = int(heights.max()), int(widths.max())
+    height, width = max(height, int(heights.max())), max(width, int(widths.max()))
     first, group = alike([heights, widths, *mask.signature(tiles)])
     step = max(1, MOST_READ // (height * words_across(width)))
     if len(first) <= step:
@@ -196,6 +199,12 @@ def alike(columns: list[Ints]) -> tuple[Ints, Ints]:
     rows = np.stack(columns, axis=1)
     _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     return first, group.reshape(-1)
+
+
+@lru_cache(maxsize=8)
+def weights(count: int) -> NDArray[np.uint64]:
+    """Return odd numbers without a pattern; a product of words with them tells words apart."""
+    return scramble(np.arange(1, count + 1, dtype=np.uint64)) | np.uint64(1)
 
 
 def scramble(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -14,7 +14,8 @@ import numpy as np
 from sightline.masks.data import PrefixLM, Segments
 from sightline.masks.intervals import ENDLESS, mirrored, union
 from sightline.masks.mask import Mask
-from sightline.masks.nodes import Not, Nothing, Transposed
+from sightline.masks.moves import Transposed
+from sightline.masks.nodes import Not, Nothing
 from sightline.masks.padding import Padding, ValidKeys
 from sightline.masks.padding_sets import padding_within
 from sightline.masks.periodic import BlockCausal, Chunks

@@ -28,7 +28,8 @@ from sightline.masks.data_order import (
 )
 from sightline.masks.intervals import ENDLESS, complement, union
 from sightline.masks.mask import Mask
-from sightline.masks.nodes import Not, Nothing, Transposed
+from sightline.masks.moves import Transposed
+from sightline.masks.nodes import Not, Nothing
 from sightline.masks.padding import Padding, ValidKeys
 from sightline.masks.padding_sets import common_keys, keys_of_either
 from sightline.masks.periodic import Chunks

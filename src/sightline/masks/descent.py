@@ -84,6 +84,20 @@ class Grid:
             _edges(frame.kv_offset, frame.kv_len, block_kv),
         )
 
+    @classmethod
+    def aligned(cls, frame: Frame, block_q: int, block_kv: int, mask: Mask) -> Grid:
+        """Return blocks that begin anew wherever the mask says that a sequence begins."""
+        cuts = mask.cuts()
+        return cls(
+            _cut_edges(frame.q_offset, frame.q_len, block_q, cuts),
+            _cut_edges(frame.kv_offset, frame.kv_len, block_kv, cuts),
+        )
+
+    def largest(self) -> tuple[int, int]:
+        """Return the queries and the keys of the largest block."""
+        heights, widths = (np.diff(edges, axis=1) for edges in (self.q_edges, self.k_edges))
+        return int(heights.max(initial=1)), int(widths.max(initial=1))
+
     @property
     def rows(self) -> int:
         """The number of query blocks."""
@@ -107,6 +121,21 @@ class Grid:
 def _edges(offset: int, length: int, block: int) -> Ints:
     edges = np.arange(offset, offset + length + block, block, dtype=np.int64)
     return np.minimum(edges, offset + length)[None]
+
+
+def _cut_edges(offset: int, length: int, block: int, cuts: Ints) -> Ints:
+    """Return the edges of blocks for each batch row; all rows are made as long as the longest."""
+    stop = offset + length
+    rows: list[Ints] = []
+    for row in cuts:
+        begins = np.unique(np.concatenate([[offset], row[(row > offset) & (row < stop)], [stop]]))
+        whole = -(-np.diff(begins) // block)
+        # The i-th block of a sequence begins i blocks after it.
+        first = np.repeat(np.cumsum(whole) - whole, whole)
+        edges = np.repeat(begins[:-1], whole) + (np.arange(len(first)) - first) * block
+        rows.append(np.append(edges, stop))
+    most = max(len(row) for row in rows)
+    return np.stack([np.pad(row, (0, most - len(row)), mode="edge") for row in rows])
 
 
 def _span(edges: Ints, batch: Ints, block: Ints, size: int) -> tuple[Ints, Ints]:

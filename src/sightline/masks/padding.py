@@ -19,6 +19,8 @@ from sightline.masks.mask import Extent, Mask, Spec
 from sightline.masks.nodes import Atom, Staircase
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from sightline.masks.bounds import Ints, Rows, Run, States, Tiles
 
 

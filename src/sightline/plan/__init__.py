@@ -1,0 +1,38 @@
+"""What work there is: from a mask and a shape to the blocks that must be computed; see planner.py.
+
+The package and its front door share a public name: ``sl.plan`` is the package once any of it is
+loaded, and calling the package is calling the front door.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+
+def cache_clear() -> None:
+    """Forget every plan that is kept."""
+    from sightline.plan.planner import PLANS
+
+    PLANS.clear()
+
+
+def cache_info() -> Any:
+    """Return how often a kept plan was found, and how many there are, of how many bytes."""
+    from sightline.plan.planner import PLANS
+
+    return PLANS.info()
+
+
+class _CallablePackage(ModuleType):
+    """The package, which can be called as its front door."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Call ``sightline.plan.planner.plan``."""
+        from sightline.plan.planner import plan
+
+        return plan(*args, **options)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

@@ -1,0 +1,232 @@
+"""From a mask and a shape to its BlockMap: exact, at the cost of the mask's boundary.
+
+descent.py finds the tiles that are full and the blocks that are mixed; here the mixed ones are
+read, those that turn out empty or full are demoted, equal bits are kept once, and all of it
+becomes runs of blocks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+
+from sightline.errors import InvalidArgument
+from sightline.masks.arguments import as_size, describe
+from sightline.masks.bits import full_bits, read, weights, words_across
+from sightline.masks.bounds import FULL
+from sightline.masks.descent import Blocks, Grid, descend
+from sightline.masks.frame import Frame
+from sightline.masks.mask import Mask
+from sightline.plan.block_map import FULL_RUN, BlockMap
+from sightline.plan.cache import PlanCache
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sightline.masks.bits import Words
+
+    Ints = NDArray[np.int64]
+    Int32s = NDArray[np.int32]
+
+Cuts = Literal["uniform", "aligned"]
+
+# More mixed blocks than this is a mask without a structure to read: 128 MiB of runs.
+MOST_MIXED = 2**23
+
+# What a block that turns out to be empty is told by, in place of a pattern.
+EMPTY_BLOCK = -2
+
+PLANS = PlanCache()
+
+
+def plan(
+    mask: Mask,
+    q_len: int,
+    kv_len: int | None = None,
+    *,
+    q_offset: int = 0,
+    kv_offset: int = 0,
+    block_q: int = 128,
+    block_kv: int = 128,
+    cuts: Cuts = "uniform",
+) -> BlockMap:
+    """Return which blocks of scores a mask leaves to compute, exactly.
+
+    The structure is read from the expression, not found by looking at every pair: a causal mask
+    over documents at a million tokens takes milliseconds. A ``predicate`` without ``bounds`` has no
+    structure to read and is asked for every pair.
+
+    Plans are kept: asking again for an equal mask at the same shape returns the same object.
+    ``sl.plan.cache_clear()`` forgets them, ``sl.plan.cache_info()`` says how many there are.
+
+    Args:
+        mask: who may see whom.
+        q_len: number of queries.
+        kv_len: number of keys; None means ``q_len``.
+        q_offset: absolute position of the first query.
+        kv_offset: absolute position of the first key.
+        block_q: queries a block.
+        block_kv: keys a block.
+        cuts: ``"uniform"``: blocks begin at multiples of their size. ``"aligned"``: they begin anew
+            with every document and every run of real tokens, so that a sequence is cut alike
+            whether it stands alone, padded, or packed with others.
+
+    Raises:
+        InvalidArgument: an argument out of range, or a mask without structure at a shape too large
+            to ask every pair.
+        ShapeMismatch: a negative length, or a shape beyond the array of a ``dense`` mask.
+
+    >>> import sightline as sl
+    >>> sl.plan(sl.causal() & sl.documents(lengths=[2**19, 2**19]), 2**20).counts
+    BlockCounts(empty=50327552, partial=8192, full=16773120)
+    """
+    frame = Frame.of(q_len, kv_len, q_offset, kv_offset)
+    key = (mask, frame, block_q, block_kv, cuts)
+    known = PLANS.get(key)
+    if known is None:
+        known = _checked(mask, frame, block_q, block_kv, cuts)
+        PLANS.put(key, known)
+    return known
+
+
+def _checked(mask: Mask, frame: Frame, block_q: object, block_kv: object, cuts: object) -> BlockMap:
+    if not isinstance(cast(Any, mask), Mask):
+        raise InvalidArgument(
+            f"plan wants a mask, got {describe(mask)}; wrap an array as sl.dense(array, means=...)."
+        )
+    if cuts not in ("uniform", "aligned"):
+        raise InvalidArgument(f"plan(cuts=) must be 'uniform' or 'aligned', got {describe(cuts)}.")
+    sizes = as_size(block_q, "plan(block_q=)"), as_size(block_kv, "plan(block_kv=)")
+    if frame.q_len and frame.kv_len:
+        mask.check_reach(frame.q_offset + frame.q_len, frame.kv_offset + frame.kv_len)
+    grid = Grid.uniform(frame, *sizes) if cuts == "uniform" else Grid.aligned(frame, *sizes, mask)
+    return _build(mask, frame, grid, sizes, cuts)
+
+
+def _build(mask: Mask, frame: Frame, grid: Grid, sizes: tuple[int, int], cuts: Cuts) -> BlockMap:
+    patterns = Patterns(grid)
+    full: list[tuple[Ints, Ints]] = []
+    mixed: list[tuple[Ints, Ints]] = []
+    count = 0
+    for state, blocks in descend(mask, grid):
+        if state == FULL:
+            full.append(_full_runs(mask, grid, blocks))
+            continue
+        count += len(blocks)
+        if count > MOST_MIXED:
+            raise InvalidArgument(
+                f"{mask!r} has no structure that a plan can read at {frame.q_len} x "
+                f"{frame.kv_len}: more than {MOST_MIXED} blocks of {sizes[0]} x {sizes[1]} are "
+                "mixed. Use larger blocks or a smaller shape; give a predicate its bounds=."
+            )
+        place = _row(mask, grid, blocks) * (grid.columns + 1) + blocks.column
+        found = patterns.add(mask, grid, blocks)
+        whole = place[found == FULL_RUN]
+        full.append((whole, whole + 1))
+        mixed.append((place[found >= 0], found[found >= 0]))
+    rows = mask.batch * mask.heads * grid.rows
+    runs = _runs(full, mixed, rows, grid.columns + 1)
+    return BlockMap(mask, frame, *sizes, cuts, grid, *runs, patterns.kept())
+
+
+def _row(mask: Mask, grid: Grid, blocks: Blocks) -> Ints:
+    return (blocks.batch * mask.heads + blocks.head) * grid.rows + blocks.row
+
+
+def _full_runs(mask: Mask, grid: Grid, blocks: Blocks) -> tuple[Ints, Ints]:
+    """Return the first place of each row of the squares, and the place after its last.
+
+    A place is ``row * (columns + 1) + column``, so that no run ends where the next row begins.
+    """
+    start = _row(mask, grid, blocks) * (grid.columns + 1) + blocks.column
+    width = np.minimum(blocks.size, grid.columns - blocks.column)
+    if blocks.size == 1:
+        return start, start + 1
+    steps = np.arange(min(blocks.size, grid.rows))
+    inside = blocks.row[:, None] + steps < grid.rows
+    starts = (start[:, None] + steps * (grid.columns + 1))[inside]
+    return starts, starts + np.broadcast_to(width[:, None], inside.shape)[inside]
+
+
+def _runs(
+    full: list[tuple[Ints, Ints]], mixed: list[tuple[Ints, Ints]], rows: int, width: int
+) -> tuple[Ints, Int32s, Int32s, Int32s]:
+    """Return row_start, first_block, last_block, pattern of the runs, joined where they touch."""
+    # Stretches that do not overlap keep their partners when starts and stops are sorted apart.
+    starts, stops = (np.sort(ends) for ends in _columns(full))
+    begins = np.concatenate([starts[:1] >= 0, starts[1:] != stops[:-1]])
+    ends = np.concatenate([begins[1:], starts[:1] >= 0])
+    starts, stops = starts[begins], stops[ends]
+    place, pattern = _columns(mixed)
+    order = np.argsort(place)
+    place, pattern = place[order], pattern[order]
+    begins = np.concatenate(
+        [place[:1] >= 0, (place[1:] != place[:-1] + 1) | (pattern[1:] != pattern[:-1])]
+    )
+    ends = np.concatenate([begins[1:], place[:1] >= 0])
+    first = np.concatenate([starts, place[begins]])
+    order = np.argsort(first)
+    first = first[order]
+    last = np.concatenate([stops - 1, place[ends]])[order]
+    kind = np.concatenate([np.full(len(starts), FULL_RUN), pattern[begins]])[order]
+    row, column = np.divmod(first, width)
+    row_start = np.zeros(rows + 1, dtype=np.int64)
+    np.cumsum(np.bincount(row, minlength=rows), out=row_start[1:])
+    narrow = np.int32
+    return (
+        row_start,
+        column.astype(narrow),
+        (last - row * width).astype(narrow),
+        kind.astype(narrow),
+    )
+
+
+def _columns(parts: list[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+    none = np.zeros(0, dtype=np.int64)
+    left, right = zip(*parts, strict=True) if parts else ((none,), (none,))
+    return np.concatenate(left), np.concatenate(right)
+
+
+class Patterns:
+    """The bits of mixed blocks, each kept once."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._height, self._width = grid.largest()
+        self._words: list[Words] = []
+        self._numbers: dict[int, list[int]] = {}
+
+    def add(self, mask: Mask, grid: Grid, blocks: Blocks) -> Ints:
+        """Return the pattern of every block; FULL or EMPTY, as negative numbers, if it is none."""
+        tiles = grid.tiles(blocks)
+        result = np.empty(len(blocks), dtype=np.int64)
+        for numbers, words, group in read(mask, tiles, self._height, self._width):
+            holder = np.empty(len(words), dtype=np.int64)
+            holder[group] = numbers
+            all_bits = full_bits(tiles.at(holder), self._height, self._width)
+            kind = np.where((words == all_bits).all(axis=(1, 2)), FULL_RUN, EMPTY_BLOCK)
+            mixed = np.flatnonzero((kind == EMPTY_BLOCK) & words.any(axis=(1, 2)))
+            kind[mixed] = self._number(words, mixed)
+            result[numbers] = kind[group]
+        return result
+
+    def _number(self, words: Words, mixed: Ints) -> list[int]:
+        flat = words.reshape(len(words), -1)
+        hashes = (flat @ weights(flat.shape[1]))[mixed]
+        return [self._number_of(words[i], h) for i, h in zip(mixed, hashes.tolist(), strict=True)]
+
+    def _number_of(self, words: Words, hashed: int) -> int:
+        """Return the number of a pattern, a new one if there is none like it."""
+        alike = self._numbers.setdefault(hashed, [])
+        for number in alike:
+            if np.array_equal(self._words[number], words):
+                return number
+        alike.append(len(self._words))
+        self._words.append(words)
+        return alike[-1]
+
+    def kept(self) -> Words:
+        """Return all patterns, ``[patterns, rows, words]``."""
+        if not self._words:
+            return np.zeros((0, self._height, words_across(self._width)), dtype=np.uint64)
+        return np.stack(self._words)

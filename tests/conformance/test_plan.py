@@ -1,0 +1,141 @@
+"""A plan is exact: its runs and bits written out are what the oracle says, cell by cell.
+
+On random expressions x rectangles x offsets x block sizes; and a plan in which a promise is broken
+is caught by the same check.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import sightline as sl
+from sightline import reference
+from sightline.masks import bits, descent
+from sightline.masks.bounds import EMPTY, FULL, PARTIAL
+from sightline.masks.periodic import Chunks
+from sightline.plan.block_map import BlockMap
+from sightline.plan.planner import PLANS
+from sightline.testing.specs import build
+from sightline.testing.strategies import ATOMS, Frame, atoms, expressions, frames
+
+BLOCKS = st.sampled_from([(1, 1), (2, 3), (3, 2), (4, 4), (5, 1), (8, 64), (128, 128)])
+
+
+def written_out(plan: BlockMap) -> np.ndarray:
+    """The cells of a plan, from nothing but its runs, its patterns and its edges."""
+    result = np.zeros((plan.batch, plan.heads, plan.q_len, plan.kv_len), bool)
+    for b, h, i in np.ndindex(plan.batch, plan.heads, plan.q_blocks):
+        q_edges = plan.grid.q_edges[b if len(plan.grid.q_edges) > 1 else 0] - plan.q_offset
+        k_edges = plan.grid.k_edges[b if len(plan.grid.k_edges) > 1 else 0] - plan.kv_offset
+        rows = slice(q_edges[i], q_edges[i + 1])
+        for first, last, pattern in plan.runs(i, b, h):
+            for j in range(first, last + 1):
+                columns = slice(k_edges[j], k_edges[j + 1])
+                assert not result[b, h, rows, columns].any()
+                result[b, h, rows, columns] = block_bits(plan, pattern, rows, columns)
+    return result
+
+
+def block_bits(plan: BlockMap, pattern: int, rows: slice, columns: slice) -> Any:
+    if pattern < 0:
+        return True
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    octets = plan.patterns[pattern].astype("<u8").view(np.uint8)
+    cells = np.unpackbits(octets, axis=-1, bitorder="little").astype(bool)
+    assert not cells[height:].any()
+    assert not cells[:, width:].any()
+    assert cells[:height, :width].any()
+    assert not cells[:height, :width].all()
+    return cells[:height, :width]
+
+
+def check(plan: BlockMap, picture: np.ndarray) -> None:
+    got = written_out(plan)
+    full = np.broadcast_shapes(got.shape, picture.shape)
+    np.testing.assert_array_equal(np.broadcast_to(got, full), np.broadcast_to(picture, full))
+    # No run could be longer, no pattern is kept twice, and the figures are those of the picture.
+    assert plan.pairs == got.sum()
+    assert plan.density == got.mean()
+    assert len(np.unique(plan.patterns, axis=0)) == len(plan.patterns)
+    assert np.array_equal(np.unique(plan.pattern[plan.pattern >= 0]), np.arange(len(plan.patterns)))
+    same_row = plan.row[1:] == plan.row[:-1]
+    touching = same_row & (plan.first_block[1:] == plan.last_block[:-1] + 1)
+    assert not (touching & (plan.pattern[1:] == plan.pattern[:-1])).any()
+    states = plan.states()
+    counts = [np.count_nonzero(states == state) for state in (PARTIAL, FULL)]
+    assert list(plan.counts[1:]) == counts
+
+
+@given(data=st.data())
+def test_plans_of_random_expressions(data: st.DataObject) -> None:
+    frame = data.draw(frames(longest=16))
+    spec = data.draw(expressions(frame, depth=4))
+    q_len, kv_len, q_offset, kv_offset = frame.at
+    block_q, block_kv = data.draw(BLOCKS)
+    plan = sl.plan(
+        build(spec), q_len, kv_len, q_offset=q_offset, kv_offset=kv_offset,
+        block_q=block_q, block_kv=block_kv, cuts=data.draw(st.sampled_from(["uniform", "aligned"])),
+    )  # fmt: skip
+    check(plan, reference.dense(spec, *frame.at))
+    if plan.cuts == "uniform":
+        assert sum(plan.counts) == plan.states().size
+
+
+@pytest.mark.parametrize("name", sorted(ATOMS))
+@given(data=st.data())
+def test_plans_of_each_mask(name: str, data: st.DataObject) -> None:
+    frame = Frame(19, 23, 2, data.draw(st.sampled_from([0, 1])), 2, 3)
+    spec = data.draw(atoms(name, frame))
+    block_q, block_kv = data.draw(BLOCKS)
+    q_len, kv_len, q_offset, kv_offset = frame.at
+    plan = sl.plan(
+        build(spec), q_len, kv_len, q_offset=q_offset, kv_offset=kv_offset,
+        block_q=block_q, block_kv=block_kv,
+    )  # fmt: skip
+    check(plan, reference.dense(spec, *frame.at))
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        {"MOST_AT_ONCE": 3, "FIRST_TILES": 1},
+        {"MOST_READ": 1, "MOST_CELLS": 1},
+        {"MOST_WORDS": 1},
+    ],
+)
+@given(data=st.data())
+def test_how_the_work_is_cut_does_not_show(pieces: dict[str, int], data: st.DataObject) -> None:
+    frame = data.draw(frames(longest=12))
+    spec = data.draw(expressions(frame, depth=2))
+    q_len, kv_len, q_offset, kv_offset = frame.at
+    sl.plan.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in pieces.items():
+            patch.setattr(descent if hasattr(descent, name) else bits, name, value)
+        plan = sl.plan(
+            build(spec), q_len, kv_len, q_offset=q_offset, kv_offset=kv_offset,
+            block_q=2, block_kv=3,
+        )  # fmt: skip
+    check(plan, reference.dense(spec, *frame.at))
+
+
+@pytest.mark.parametrize("promise", [EMPTY, FULL])
+def test_a_broken_promise_makes_a_wrong_plan_and_is_caught(promise: int) -> None:
+    class Broken(Chunks):
+        """Chunks that promise too much of one tile."""
+
+        def bounds(self, tiles: Any) -> Any:
+            here = (tiles.q_first == 4) & (tiles.k_first == 4) & (tiles.q_last == 7)
+            return np.where(here, np.int8(promise), super().bounds(tiles))
+
+    PLANS.clear()
+    picture = reference.dense(("chunks", {"size": 5}), 12, 12)
+    check(sl.plan(sl.chunks(5), 12, block_q=4, block_kv=4), picture)
+    with pytest.raises(AssertionError):
+        check(sl.plan(Broken(5), 12, block_q=4, block_kv=4), picture)
+    PLANS.clear()
