@@ -18,6 +18,7 @@ from sightline import reference
 from sightline.masks import bits, descent
 from sightline.masks.bounds import EMPTY, FULL, PARTIAL
 from sightline.masks.periodic import Chunks
+from sightline.plan import planner
 from sightline.plan.block_map import BlockMap
 from sightline.plan.planner import PLANS
 from sightline.testing.specs import build
@@ -120,6 +121,23 @@ def test_how_the_work_is_cut_does_not_show(pieces: dict[str, int], data: st.Data
         plan = sl.plan(
             build(spec), q_len, kv_len, q_offset=q_offset, kv_offset=kv_offset,
             block_q=2, block_kv=3,
+        )  # fmt: skip
+    check(plan, reference.dense(spec, *frame.at))
+
+
+@given(data=st.data())
+def test_patterns_and_tiles_that_share_a_hash_are_told_apart(data: st.DataObject) -> None:
+    frame = data.draw(frames(longest=16))
+    spec = data.draw(expressions(frame, depth=2))
+    q_len, kv_len, q_offset, kv_offset = frame.at
+    sl.plan.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planner, "hash_rows", lambda words: words[:, 0] % np.uint64(2))
+        patch.setattr(bits, "scramble", lambda x: x % np.uint64(3))
+        patch.setattr(bits, "MOST_READ", data.draw(st.sampled_from([1, 8, 2**20])))
+        plan = sl.plan(
+            build(spec), q_len, kv_len, q_offset=q_offset, kv_offset=kv_offset,
+            block_q=3, block_kv=2,
         )  # fmt: skip
     check(plan, reference.dense(spec, *frame.at))
 

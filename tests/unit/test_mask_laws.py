@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import sightline as sl
 from sightline.masks import mask
-from sightline.masks.nodes import Shifted
+from sightline.masks.moves import Shifted
 from sightline.testing.specs import build
 from sightline.testing.strategies import Frame, expressions, frames
 

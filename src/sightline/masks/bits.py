@@ -32,9 +32,9 @@ LOW = np.array([(1 << n) - 1 for n in range(WORD + 1)], dtype=np.uint64)
 # Cells read one by one at a time: 4 MiB for each intermediate result.
 MOST_CELLS = 2**19
 # Words made from runs at a time: about the same.
-MOST_WORDS = 2**17
-# Words kept at a time: 8 MiB.
-MOST_READ = 2**20
+MOST_WORDS = 2**16
+# Words kept at a time: 2 MiB.
+MOST_READ = 2**18
 
 
 def words_across(width: int) -> int:
@@ -47,12 +47,15 @@ def bits(mask: Mask, tiles: Tiles, height: int, width: int) -> Words:
 
     ``height`` and ``width`` are those of the largest tile.
     """
-    result = np.empty((len(tiles), height, words_across(width)), dtype=np.uint64)
-    step = max(1, MOST_WORDS // (height * result.shape[2]))
+    words = words_across(width)
+    result = np.empty((len(tiles), height, words), dtype=np.uint64)
+    step = max(1, MOST_WORDS // (height * words))
     for start in range(0, len(tiles), step):
         some = tiles.at(slice(start, start + step))
-        words = _bits(mask, some, height, result.shape[2])
-        result[start : start + step] = words & _inside(some, height, result.shape[2])
+        here = result[start : start + step]
+        here[...] = _bits(mask, some, height, words)
+        if not _all_whole(some, height, words):
+            here &= _inside(some, height, words)
     return result
 
 
@@ -133,12 +136,18 @@ def _from_cells(mask: Mask, tiles: Tiles, height: int, words: int) -> Words:
 
 def _inside(tiles: Tiles, height: int, words: int) -> Words:
     """Return the words of everything(): ones within each tile, zeros beyond; broadcasts."""
-    heights, widths = tiles.q_last - tiles.q_first + 1, tiles.k_last - tiles.k_first + 1
-    if (heights == height).all() and (widths == words * WORD).all():
+    if _all_whole(tiles, height, words):
         return LOW[WORD:].reshape(1, 1, 1)
+    heights, widths = tiles.q_last - tiles.q_first + 1, tiles.k_last - tiles.k_first + 1
     columns = LOW.take(widths[:, None] - np.arange(words) * WORD, mode="clip")[:, None, :]
     inside = np.arange(height) < heights[:, None]
     return np.where(inside[..., None], columns, LOW[0])
+
+
+def _all_whole(tiles: Tiles, height: int, words: int) -> bool:
+    """Return whether no bit of the words lies beyond its tile."""
+    heights, widths = tiles.q_last - tiles.q_first + 1, tiles.k_last - tiles.k_first + 1
+    return bool((heights == height).all() and (widths == words * WORD).all())
 
 
 def full_bits(tiles: Tiles, height: int, width: int) -> Words:
@@ -201,9 +210,15 @@ def alike(columns: list[Ints]) -> tuple[Ints, Ints]:
     return first, group.reshape(-1)
 
 
+def hash_rows(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return a hash of each row of ``[n, words]``, which also tells high bits apart."""
+    odd = _odd_numbers(words.shape[1])
+    # Products lose what overflows on the left, so the left halves are hashed on their own.
+    return scramble(words @ odd) + (words >> np.uint64(32)) @ odd[::-1]
+
+
 @lru_cache(maxsize=8)
-def weights(count: int) -> NDArray[np.uint64]:
-    """Return odd numbers without a pattern; a product of words with them tells words apart."""
+def _odd_numbers(count: int) -> NDArray[np.uint64]:
     return scramble(np.arange(1, count + 1, dtype=np.uint64)) | np.uint64(1)
 
 

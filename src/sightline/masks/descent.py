@@ -153,29 +153,35 @@ def descend(mask: Mask, grid: Grid) -> Iterator[tuple[int, Blocks]]:
     """
     waiting = [_first(mask.batch, mask.heads, grid)] if grid.rows and grid.columns else []
     while waiting:
-        blocks = waiting.pop()
-        tiles = grid.tiles(blocks)
-        if len(grid.q_edges) > 1 or len(grid.k_edges) > 1:
-            real = (tiles.q_first <= tiles.q_last) & (tiles.k_first <= tiles.k_last)
-            blocks, tiles = blocks.at(np.flatnonzero(real)), tiles.at(real)
-        found = mask.bounds(tiles)
-        full = np.flatnonzero(found == FULL)
+        full, mixed = _sorted_out(mask, grid, waiting.pop())
         if len(full):
-            yield FULL, blocks.at(full)
-        mixed = blocks.at(np.flatnonzero(found == PARTIAL))
+            yield FULL, full
         if not len(mixed):
             continue
-        if blocks.size == 1:
+        if mixed.size == 1:
             yield PARTIAL, mixed
             continue
-        quarters = mixed.split(grid.rows, grid.columns)
-        for start in reversed(range(0, len(quarters), MOST_AT_ONCE)):
-            stop = min(start + MOST_AT_ONCE, len(quarters))
-            waiting.append(
-                quarters
-                if not start and stop == len(quarters)
-                else quarters.at(np.arange(start, stop))
-            )
+        waiting.extend(_in_parts(mixed.split(grid.rows, grid.columns)))
+
+
+def _sorted_out(mask: Mask, grid: Grid, blocks: Blocks) -> tuple[Blocks, Blocks]:
+    """Return the squares that are FULL and those that are PARTIAL."""
+    tiles = grid.tiles(blocks)
+    if len(grid.q_edges) > 1 or len(grid.k_edges) > 1:
+        real = np.flatnonzero((tiles.q_first <= tiles.q_last) & (tiles.k_first <= tiles.k_last))
+        blocks, tiles = blocks.at(real), tiles.at(real)
+    found = mask.bounds(tiles)
+    return blocks.at(np.flatnonzero(found == FULL)), blocks.at(np.flatnonzero(found == PARTIAL))
+
+
+def _in_parts(blocks: Blocks) -> list[Blocks]:
+    """Return the squares in parts of bounded size, the first of them last."""
+    if len(blocks) <= MOST_AT_ONCE:
+        return [blocks]
+    starts = range(0, len(blocks), MOST_AT_ONCE)
+    stops = (min(start + MOST_AT_ONCE, len(blocks)) for start in starts)
+    parts = [blocks.at(np.arange(a, b)) for a, b in zip(starts, stops, strict=True)]
+    return parts[::-1]
 
 
 def _first(batch: int, heads: int, grid: Grid) -> Blocks:

@@ -45,6 +45,11 @@ class SegmentRuns:
         rising = np.diff(np.maximum.accumulate(ids, axis=1), axis=1) > 0
         self.in_order = bool((rising | (ids[:, 1:] < 0)).all())
 
+    def place_in_order(self, batch: Ints, position: Ints) -> Ints:
+        """Return the same as ``place``; the quicker way for positions that rise, as rows do."""
+        row = batch if self._rows > 1 else batch * 0
+        return self._search(row, np.minimum(position, self._span - 1)) + row * self._width
+
     def place(self, batch: Ints, position: Ints) -> Ints:
         """Return the place in the flat tables of the run at each position."""
         position = np.minimum(position, self._span - 1)

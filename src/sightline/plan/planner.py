@@ -13,7 +13,7 @@ import numpy as np
 
 from sightline.errors import InvalidArgument
 from sightline.masks.arguments import as_size, describe
-from sightline.masks.bits import full_bits, read, weights, words_across
+from sightline.masks.bits import full_bits, hash_rows, read, words_across
 from sightline.masks.bounds import FULL
 from sightline.masks.descent import Blocks, Grid, descend
 from sightline.masks.frame import Frame
@@ -193,11 +193,13 @@ class Patterns:
 
     def __init__(self, grid: Grid) -> None:
         self._height, self._width = grid.largest()
-        self._words: list[Words] = []
+        self._kept: list[Words] = []
+        self._count = 0
+        # hash of a pattern -> the numbers of those that have it
         self._numbers: dict[int, list[int]] = {}
 
     def add(self, mask: Mask, grid: Grid, blocks: Blocks) -> Ints:
-        """Return the pattern of every block; FULL or EMPTY, as negative numbers, if it is none."""
+        """Return the pattern of every block; FULL_RUN or EMPTY_BLOCK if it turns out to be that."""
         tiles = grid.tiles(blocks)
         result = np.empty(len(blocks), dtype=np.int64)
         for numbers, words, group in read(mask, tiles, self._height, self._width):
@@ -206,27 +208,43 @@ class Patterns:
             all_bits = full_bits(tiles.at(holder), self._height, self._width)
             kind = np.where((words == all_bits).all(axis=(1, 2)), FULL_RUN, EMPTY_BLOCK)
             mixed = np.flatnonzero((kind == EMPTY_BLOCK) & words.any(axis=(1, 2)))
-            kind[mixed] = self._number(words, mixed)
+            kind[mixed] = self._number(words[mixed])
             result[numbers] = kind[group]
         return result
 
-    def _number(self, words: Words, mixed: Ints) -> list[int]:
+    def _number(self, words: Words) -> Ints:
+        """Return the number of each pattern; those not seen before are kept."""
+        if not len(words):
+            return np.zeros(0, dtype=np.int64)
         flat = words.reshape(len(words), -1)
-        hashes = (flat @ weights(flat.shape[1]))[mixed]
-        return [self._number_of(words[i], h) for i, h in zip(mixed, hashes.tolist(), strict=True)]
+        hashed = hash_rows(flat)
+        hashes, first, inverse = np.unique(hashed, return_index=True, return_inverse=True)
+        if not np.array_equal(flat, flat[first[inverse]]):  # two of them share a hash
+            _, first, inverse = np.unique(flat, axis=0, return_index=True, return_inverse=True)
+            hashes = hashed[first]
+        found = [self._known(h, flat[i]) for h, i in zip(hashes.tolist(), first, strict=True)]
+        numbers = np.array(found, dtype=np.int64)
+        new = np.flatnonzero(numbers < 0)
+        numbers[new] = self._count + np.arange(len(new))
+        for place in new.tolist():
+            self._numbers.setdefault(int(hashes[place]), []).append(int(numbers[place]))
+        self._kept.append(words[first[new]])
+        self._count += len(new)
+        return numbers[inverse.reshape(-1)]
 
-    def _number_of(self, words: Words, hashed: int) -> int:
-        """Return the number of a pattern, a new one if there is none like it."""
-        alike = self._numbers.setdefault(hashed, [])
-        for number in alike:
-            if np.array_equal(self._words[number], words):
-                return number
-        alike.append(len(self._words))
-        self._words.append(words)
-        return alike[-1]
+    def _known(self, hashed: int, flat: Words) -> int:
+        """Return the number of a pattern seen before, -1 if there is none like it."""
+        for number in self._numbers.get(hashed, ()):
+            start = 0
+            for kept in self._kept:
+                if number < start + len(kept):
+                    if np.array_equal(kept[number - start].reshape(-1), flat):
+                        return number
+                    break
+                start += len(kept)
+        return -1
 
     def kept(self) -> Words:
         """Return all patterns, ``[patterns, rows, words]``."""
-        if not self._words:
-            return np.zeros((0, self._height, words_across(self._width)), dtype=np.uint64)
-        return np.stack(self._words)
+        none = np.zeros((0, self._height, words_across(self._width)), dtype=np.uint64)
+        return np.concatenate([none, *self._kept]) if len(self._kept) != 1 else self._kept[0]
