@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from sightline.masks.sparse import log_sparse_row_mask as log_sparse_row_mask
     from sightline.masks.sparse import strided as strided
     from sightline.plan.block_map import BlockMap as BlockMap
+    from sightline.plan.compare import equivalent as equivalent
+    from sightline.plan.compare import implies as implies
     from sightline.plan.planner import plan as plan
 
 __version__ = "0.1.0"
@@ -87,6 +89,7 @@ _ROOMS = {
     "masks.sparse": "fixed log_sparse log_sparse_row_mask strided",
     "masks.parser": "parse",
     "plan.block_map": "BlockMap",
+    "plan.compare": "equivalent implies",
     "plan.planner": "plan",
 }
 _HOME = {name: f"sightline.{room}" for room, names in _ROOMS.items() for name in names.split()}

@@ -106,7 +106,7 @@ def test_plans_of_each_mask(name: str, data: st.DataObject) -> None:
     [
         {"MOST_AT_ONCE": 3, "FIRST_TILES": 1},
         {"MOST_READ": 1, "MOST_CELLS": 1},
-        {"MOST_WORDS": 1},
+        {"MOST_READ": 7, "MOST_AT_ONCE": 5},
     ],
 )
 @given(data=st.data())

@@ -90,16 +90,16 @@ def check_signature(
 
 
 def check_runs(mask: sl.Mask, picture: np.ndarray) -> None:
-    b, h, q = np.indices((*picture.shape[:2], SIDE))
-    runs = mask.runs(Rows(b, h, q))
+    b, h = (n.reshape(-1, 1) for n in np.indices(picture.shape[:2]))
+    key = np.arange(SIDE)
+    runs = mask.runs(Rows(b, h, np.broadcast_to(key, (len(b), SIDE))))
     if runs is None:
         return
-    key = np.arange(SIDE)
-    seen = np.zeros((*b.shape, SIDE), bool)
+    seen = np.zeros((len(b), SIDE, SIDE), bool)
     for start, stop in runs:
-        start, stop = (np.broadcast_to(end, b.shape)[..., None] for end in (start, stop))
+        start, stop = (np.broadcast_to(end, (len(b), SIDE))[..., None] for end in (start, stop))
         seen |= (key >= start) & (key < stop)
-    np.testing.assert_array_equal(seen, np.broadcast_to(picture, seen.shape), repr(mask))
+    np.testing.assert_array_equal(seen.reshape(picture.shape), picture, repr(mask))
 
 
 def picture_of(spec: tuple) -> np.ndarray:

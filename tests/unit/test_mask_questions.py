@@ -50,7 +50,7 @@ PIECES = [
     {"SIDE": 1},
     {"SIDE": 2, "MOST_AT_ONCE": 3},
     {"SIDE": 3, "MOST_CELLS": 1, "MOST_READ": 1},
-    {"SIDE": 4, "FIRST_TILES": 1, "MOST_WORDS": 4},
+    {"SIDE": 4, "FIRST_TILES": 1},
     {"SIDE": 70, "MOST_READ": 8},
 ]
 

@@ -31,10 +31,8 @@ WORD = 64
 LOW = np.array([(1 << n) - 1 for n in range(WORD + 1)], dtype=np.uint64)
 # Cells read one by one at a time: 4 MiB for each intermediate result.
 MOST_CELLS = 2**19
-# Words made from runs at a time: about the same.
-MOST_WORDS = 2**16
-# Words kept at a time: 2 MiB.
-MOST_READ = 2**18
+# Words read at a time: 512 KiB.
+MOST_READ = 2**16
 
 
 def words_across(width: int) -> int:
@@ -45,17 +43,12 @@ def words_across(width: int) -> int:
 def bits(mask: Mask, tiles: Tiles, height: int, width: int) -> Words:
     """Return the cells of the tiles, ``[T, height, words]``; what is beyond a tile is 0.
 
-    ``height`` and ``width`` are those of the largest tile.
+    ``height`` and ``width`` are at least those of the largest tile.
     """
     words = words_across(width)
-    result = np.empty((len(tiles), height, words), dtype=np.uint64)
-    step = max(1, MOST_WORDS // (height * words))
-    for start in range(0, len(tiles), step):
-        some = tiles.at(slice(start, start + step))
-        here = result[start : start + step]
-        here[...] = _bits(mask, some, height, words)
-        if not _all_whole(some, height, words):
-            here &= _inside(some, height, words)
+    result = _bits(mask, tiles, height, words)
+    if not _all_whole(tiles, height, words):
+        result = result & _inside(tiles, height, words)
     return result
 
 
@@ -101,9 +94,9 @@ def _from_runs(runs: list[Run], tiles: Tiles, height: int, words: int) -> Words:
     result: Words | None = None
     first, low_keys = tiles.k_first[:, None], _lowest_keys(words)
     for start, stop in runs:
-        before = low_keys.take(start - first, axis=0, mode="clip")
         within = low_keys.take(stop - first, axis=0, mode="clip")
-        seen = np.bitwise_and(within, ~before)
+        before = low_keys.take(start - first, axis=0, mode="clip")
+        seen = within & np.invert(before, out=before)
         result = seen if result is None else result | seen
     return np.broadcast_to(LOW[0] if result is None else result, shape)
 
@@ -164,29 +157,37 @@ def count_bits(words: Words, axis: int | tuple[int, ...] | None = None) -> Any:
     return ones.sum(axis=axis, dtype=np.int64)
 
 
-def read(
-    mask: Mask, tiles: Tiles, height: int = 0, width: int = 0
-) -> Iterator[tuple[Ints, Words, Ints]]:
+def distinct(mask: Mask, tiles: Tiles) -> tuple[Ints, Ints]:
+    """Group tiles that surely hold the same: return one of each group, and each tile's group."""
+    heights, widths = tiles.q_last - tiles.q_first, tiles.k_last - tiles.k_first
+    return alike([heights, widths, *mask.signature(tiles)])
+
+
+def read(mask: Mask, tiles: Tiles) -> Iterator[tuple[Ints, Words, Ints]]:
     """Yield (numbers of tiles, the different cells among them, which of those each tile holds).
 
     Tiles of equal signature are read once. Each is yielded once, a bounded number at a time.
-    ``height`` and ``width`` are at least those of the largest tile.
     """
     if not len(tiles):
         return
-    heights, widths = tiles.q_last - tiles.q_first + 1, tiles.k_last - tiles.k_first + 1
-    height, width = max(height, int(heights.max())), max(width, int(widths.max()))
-    first, group = alike([heights, widths, *mask.signature(tiles)])
-    step = max(1, MOST_READ // (height * words_across(width)))
-    if len(first) <= step:
-        yield np.arange(len(tiles)), bits(mask, tiles.at(first), height, width), group
-        return
-    order = np.argsort(group, kind="stable")
+    height, width = (
+        int((tiles.q_last - tiles.q_first).max()),
+        int((tiles.k_last - tiles.k_first).max()),
+    )
+    first, group = distinct(mask, tiles)
+    step = at_a_time(height + 1, width + 1)
+    # Small integers are sorted by their digits, which is much quicker.
+    order = np.argsort(group.astype(np.uint16) if len(first) < 2**16 else group, kind="stable")
     ends = np.searchsorted(group[order], np.arange(0, len(first) + step, step))
     for i, start in enumerate(range(0, len(first), step)):
         mine = order[ends[i] : ends[i + 1]]
-        words = bits(mask, tiles.at(first[start : start + step]), height, width)
+        words = bits(mask, tiles.at(first[start : start + step]), height + 1, width + 1)
         yield mine, words, group[mine] - start
+
+
+def at_a_time(height: int, width: int) -> int:
+    """Return how many tiles to read at a time."""
+    return max(1, MOST_READ // (height * words_across(width)))
 
 
 # -- tiles that are surely alike ----------------------------------------------------------------
@@ -200,8 +201,11 @@ def alike(columns: list[Ints]) -> tuple[Ints, Ints]:
     mixed = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
         mixed = scramble(mixed ^ column.astype(np.uint64))
-    _, first, group = np.unique(mixed, return_index=True, return_inverse=True)
-    group = group.reshape(-1)
+    order = np.argsort(mixed)
+    mixed = mixed[order]
+    begins = np.concatenate([[True], mixed[1:] != mixed[:-1]])
+    first, group = order[begins], np.empty_like(order)
+    group[order] = np.cumsum(begins) - 1
     # Different rows of equal hash would be a wrong answer: compare, and if so sort the rows.
     if all(np.array_equal(column, column[first[group]]) for column in columns):
         return first, group

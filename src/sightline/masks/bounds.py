@@ -29,7 +29,7 @@ MOST_RUNS = 8
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Queries of batch rows and heads: three integer arrays that broadcast together."""
+    """Queries of batch rows and heads: ``[T, 1]`` batch and head, ``[T, n]`` queries that rise."""
 
     batch: Ints
     head: Ints

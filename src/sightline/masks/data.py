@@ -121,7 +121,7 @@ class Segments(Atom):
         index = self.index()
         if not index.in_order:
             return None
-        run = index.place_in_order(rows.batch, rows.query)
+        run = index.place_along(rows.batch, rows.query)
         return [(index.starts.take(run), index.seen.take(run))]
 
     def cuts(self) -> Ints:

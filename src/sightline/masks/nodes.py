@@ -312,12 +312,16 @@ def common_size(masks: Iterable[Mask], axis: str) -> int:
     return sizes.pop() if sizes else 1
 
 
+# A part is asked of all tiles unless this share of them or less is still open.
+WORTH_ALL = 0.8
+
+
 def _combined(parts: tuple[Mask, ...], tiles: Tiles, choose: np.ufunc, decided: int) -> States:
     """Return the parts' states combined; a part is only asked of tiles that are not decided."""
     result = parts[0].bounds(tiles)
     for part in parts[1:]:
         open_tiles = np.flatnonzero(result != decided)
-        if 2 * len(open_tiles) < len(tiles):
+        if len(open_tiles) < WORTH_ALL * len(tiles):
             if len(open_tiles):
                 found = part.bounds(tiles.at(open_tiles))
                 result[open_tiles] = choose(result[open_tiles], found)

@@ -61,7 +61,14 @@ class Band(Atom):
     def runs(self, rows: Rows) -> list[Run] | None:
         if len(self.gaps.array) > MOST_RUNS:
             return None
-        return [(rows.query + start, rows.query + stop) for start, stop in self.gaps.array]
+        nowhere = rows.query[:1, :1] * 0
+        return [
+            (
+                nowhere if start == -ENDLESS else rows.query + start,
+                nowhere + ENDLESS if stop == ENDLESS else rows.query + stop,
+            )
+            for start, stop in self.gaps.array
+        ]
 
     def ends(self) -> tuple[int | None, int | None]:
         """Return the least and the greatest allowed gap; None where there is none."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from sightline.masks.bounds import Bools, Ints
 
 
+# Rows of positions that pass more ends of runs than this are searched.
+MOST_STEPS = 12
 # How many stretches to cut a row into for each of its runs.
 STRETCHES_A_RUN = 8
 
@@ -45,43 +47,57 @@ class SegmentRuns:
         rising = np.diff(np.maximum.accumulate(ids, axis=1), axis=1) > 0
         self.in_order = bool((rising | (ids[:, 1:] < 0)).all())
 
-    def place_in_order(self, batch: Ints, position: Ints) -> Ints:
-        """Return the same as ``place``; the quicker way for positions that rise, as rows do."""
-        row = batch if self._rows > 1 else batch * 0
-        return self._search(row, np.minimum(position, self._span - 1)) + row * self._width
+    def place_along(self, batch: Ints, position: Ints) -> Ints:
+        """Return the same as ``place`` for ``[T, n]`` positions that rise along their last axis."""
+        ends = position[:, [0, -1]]
+        first, last = (run[:, None] for run in self.place(batch, ends).T)
+        run: Ints = np.empty(position.shape, dtype=np.int64)
+        run[...] = first
+        most = int((last - first).max(initial=0))
+        if most > MOST_STEPS:
+            row = batch if self._rows > 1 else batch * 0
+            inside = np.minimum(position, self._span - 1)
+            return self._search(row, inside) + row * self._width
+        for step in range(most):
+            # The run's number grows by one wherever one of the ends between has been passed.
+            next_end: Ints = self.stops.take(np.minimum(first + step, last))
+            run += next_end <= position
+        return run
 
     def place(self, batch: Ints, position: Ints) -> Ints:
         """Return the place in the flat tables of the run at each position."""
         position = np.minimum(position, self._span - 1)
-        width, before, crowded = self._stretches
-        row = batch if self._rows > 1 else batch * 0
-        stretch: Ints = np.right_shift(position, width) + row * before.shape[1]
-        run: Ints = before.take(stretch) + row * self._width
+        width, before = self._stretches
+        stretch: Ints = np.right_shift(position, width)
+        if self._rows > 1:
+            stretch += batch * before.shape[1]
+        run: Ints = before.take(stretch)
+        several = np.nonzero(run < 0)
+        if len(several[0]):
+            row = np.broadcast_to(batch, run.shape)[several] if self._rows > 1 else run[several] * 0
+            run[several] = self._search(row, position[several])
+        if self._rows > 1:
+            run += batch * self._width
         run += self.stops.take(run) <= position
-        if crowded is not None:
-            several = np.nonzero(crowded.take(stretch))
-            if len(several[0]):
-                row = np.broadcast_to(row, run.shape)[several]
-                run[several] = self._search(row, position[several]) + row * self._width
         return run
 
     def _search(self, row: Ints, position: Ints) -> Ints:
         return np.searchsorted(self._ends, position + row * self._span, "right") - row * self._runs
 
     @cached_property
-    def _stretches(self) -> tuple[int, Ints, Bools | None]:
-        """Cut the row into short stretches, most of which meet one end of a run or none.
+    def _stretches(self) -> tuple[int, Ints]:
+        """Cut each row into short stretches, most of which meet one end of a run or none.
 
-        Return the log2 of their length, the run at the start of each, and where there are several
-        ends (None if nowhere). Looking up is several times as fast as searching.
+        Return the log2 of their length, and the run at the start of each; -1 where several runs
+        end within it. Looking up is several times as fast as searching.
         """
         width = max(0, (self._span // (STRETCHES_A_RUN * self._runs)).bit_length() - 1)
         starts = np.arange(0, self._span + (1 << width), 1 << width)
         starts = np.minimum(starts, self._span - 1)[None]
         rows = np.arange(self._rows, dtype=np.int64)[:, None]
         before = self._search(rows, starts)
-        crowded = np.diff(before, axis=1, append=before[:, -1:]) > 1
-        return width, before, crowded if crowded.any() else None
+        ends_within = np.diff(before, axis=1, append=before[:, -1:])
+        return width, np.where(ends_within > 1, -1, before)
 
     def surely_apart(self, left: tuple[Ints, Ints], right: tuple[Ints, Ints]) -> Bools:
         """Return where two ranges of places (first, last) share no segment; False if not known."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from sightline.errors import InvalidArgument
 from sightline.masks.arguments import as_size, describe
-from sightline.masks.bits import full_bits, hash_rows, read, words_across
-from sightline.masks.bounds import FULL
+from sightline.masks.bits import at_a_time, bits, distinct, full_bits, hash_rows, words_across
+from sightline.masks.bounds import FULL, Tiles
 from sightline.masks.descent import Blocks, Grid, descend
 from sightline.masks.frame import Frame
 from sightline.masks.mask import Mask
@@ -193,58 +193,77 @@ class Patterns:
 
     def __init__(self, grid: Grid) -> None:
         self._height, self._width = grid.largest()
-        self._kept: list[Words] = []
+        self._words = np.empty((0, self._height * words_across(self._width)), dtype=np.uint64)
         self._count = 0
-        # hash of a pattern -> the numbers of those that have it
-        self._numbers: dict[int, list[int]] = {}
+        # The hashes of the patterns, rising, and whose they are.
+        self._hashes = np.zeros(0, dtype=np.uint64)
+        self._owners = np.zeros(0, dtype=np.int64)
 
     def add(self, mask: Mask, grid: Grid, blocks: Blocks) -> Ints:
         """Return the pattern of every block; FULL_RUN or EMPTY_BLOCK if it turns out to be that."""
         tiles = grid.tiles(blocks)
-        result = np.empty(len(blocks), dtype=np.int64)
-        for numbers, words, group in read(mask, tiles, self._height, self._width):
-            holder = np.empty(len(words), dtype=np.int64)
-            holder[group] = numbers
-            all_bits = full_bits(tiles.at(holder), self._height, self._width)
-            kind = np.where((words == all_bits).all(axis=(1, 2)), FULL_RUN, EMPTY_BLOCK)
-            mixed = np.flatnonzero((kind == EMPTY_BLOCK) & words.any(axis=(1, 2)))
-            kind[mixed] = self._number(words[mixed])
-            result[numbers] = kind[group]
-        return result
+        first, group = distinct(mask, tiles)
+        self._make_room(len(first))
+        kind = np.empty(len(first), dtype=np.int64)
+        step = at_a_time(self._height, self._width)
+        for start in range(0, len(first), step):
+            some = slice(start, start + step)
+            kind[some] = self._kinds(mask, tiles.at(first[some]))
+        return kind[group]
 
-    def _number(self, words: Words) -> Ints:
+    def _kinds(self, mask: Mask, tiles: Tiles) -> Ints:
+        words = bits(mask, tiles, self._height, self._width)
+        whole = full_bits(tiles, self._height, self._width)
+        kind = np.where((words == whole).all(axis=(1, 2)), FULL_RUN, EMPTY_BLOCK)
+        mixed = np.flatnonzero((kind == EMPTY_BLOCK) & words.any(axis=(1, 2)))
+        if len(mixed):
+            kind[mixed] = self._numbers(words.reshape(len(words), -1)[mixed])
+        return kind
+
+    def _numbers(self, flat: Words) -> Ints:
         """Return the number of each pattern; those not seen before are kept."""
-        if not len(words):
-            return np.zeros(0, dtype=np.int64)
-        flat = words.reshape(len(words), -1)
-        hashed = hash_rows(flat)
-        hashes, first, inverse = np.unique(hashed, return_index=True, return_inverse=True)
-        if not np.array_equal(flat, flat[first[inverse]]):  # two of them share a hash
-            _, first, inverse = np.unique(flat, axis=0, return_index=True, return_inverse=True)
-            hashes = hashed[first]
-        found = [self._known(h, flat[i]) for h, i in zip(hashes.tolist(), first, strict=True)]
-        numbers = np.array(found, dtype=np.int64)
-        new = np.flatnonzero(numbers < 0)
+        hashes, first, inverse = np.unique(hash_rows(flat), return_index=True, return_inverse=True)
+        place = np.searchsorted(self._hashes, hashes)
+        known = place < len(self._hashes)
+        known[known] = self._hashes[place[known]] == hashes[known]
+        numbers = np.empty(len(hashes), dtype=np.int64)
+        numbers[known] = self._owners[place[known]]
+        new = np.flatnonzero(~known)
         numbers[new] = self._count + np.arange(len(new))
-        for place in new.tolist():
-            self._numbers.setdefault(int(hashes[place]), []).append(int(numbers[place]))
-        self._kept.append(words[first[new]])
-        self._count += len(new)
-        return numbers[inverse.reshape(-1)]
+        same = np.array_equal(flat[first[known]], self._words[numbers[known]])
+        if not same or not np.array_equal(flat, flat[first[inverse]]):
+            return self._numbers_by_content(flat)
+        self._keep(flat[first[new]], hashes[new])
+        return numbers[inverse]
 
-    def _known(self, hashed: int, flat: Words) -> int:
-        """Return the number of a pattern seen before, -1 if there is none like it."""
-        for number in self._numbers.get(hashed, ()):
-            start = 0
-            for kept in self._kept:
-                if number < start + len(kept):
-                    if np.array_equal(kept[number - start].reshape(-1), flat):
-                        return number
-                    break
-                start += len(kept)
-        return -1
+    def _numbers_by_content(self, flat: Words) -> Ints:
+        """Do the same without hashes, two of which are equal by chance."""
+        together = np.concatenate([self._words[: self._count], flat])
+        _, first, inverse = np.unique(together, axis=0, return_index=True, return_inverse=True)
+        new = np.flatnonzero(first >= self._count)
+        numbers = first.copy()
+        numbers[new] = self._count + np.arange(len(new))
+        self._keep(together[first[new]], hash_rows(together[first[new]]))
+        return numbers[inverse.reshape(-1)[len(together) - len(flat) :]]
+
+    def _make_room(self, count: int) -> None:
+        """Have room for so many more; what is never written costs no memory."""
+        if self._count + count > len(self._words):
+            room = np.empty((self._count + count, self._words.shape[1]), dtype=np.uint64)
+            room[: self._count] = self._words[: self._count]
+            self._words = room
+
+    def _keep(self, flat: Words, hashes: NDArray[np.uint64]) -> None:
+        stop = self._count + len(flat)
+        self._words[self._count : stop] = flat
+        hashes = np.concatenate([self._hashes, hashes])
+        owners = np.concatenate([self._owners, np.arange(self._count, stop)])
+        order = np.argsort(hashes)
+        self._hashes, self._owners, self._count = hashes[order], owners[order], stop
 
     def kept(self) -> Words:
         """Return all patterns, ``[patterns, rows, words]``."""
-        none = np.zeros((0, self._height, words_across(self._width)), dtype=np.uint64)
-        return np.concatenate([none, *self._kept]) if len(self._kept) != 1 else self._kept[0]
+        words = self._words[: self._count]
+        if 2 * len(words) < len(self._words):
+            words = words.copy()
+        return words.reshape(self._count, self._height, words_across(self._width))
