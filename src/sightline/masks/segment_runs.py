@@ -49,8 +49,8 @@ class SegmentRuns:
 
     def place_along(self, batch: Ints, position: Ints) -> Ints:
         """Return the same as ``place`` for ``[T, n]`` positions that rise along their last axis."""
-        ends = position[:, [0, -1]]
-        first, last = (run[:, None] for run in self.place(batch, ends).T)
+        ends = self.place(batch, position[:, [0, -1]])
+        first, last = ends[:, :1], ends[:, 1:]
         run: Ints = np.empty(position.shape, dtype=np.int64)
         run[...] = first
         most = int((last - first).max(initial=0))
@@ -60,8 +60,7 @@ class SegmentRuns:
             return self._search(row, inside) + row * self._width
         for step in range(most):
             # The run's number grows by one wherever one of the ends between has been passed.
-            next_end: Ints = self.stops.take(np.minimum(first + step, last))
-            run += next_end <= position
+            run += self.stops.take(np.minimum(first + step, last)) <= position
         return run
 
     def place(self, batch: Ints, position: Ints) -> Ints:
