@@ -31,6 +31,8 @@ WORD = 64
 LOW = np.array([(1 << n) - 1 for n in range(WORD + 1)], dtype=np.uint64)
 # Cells read one by one at a time: 4 MiB for each intermediate result.
 MOST_CELLS = 2**19
+# Odd, and without a pattern.
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 # Words read at a time: 512 KiB.
 MOST_READ = 2**16
 
@@ -200,7 +202,8 @@ def alike(columns: list[Ints]) -> tuple[Ints, Ints]:
         return none, none
     mixed = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
-        mixed = scramble(mixed ^ column.astype(np.uint64))
+        mixed = mixed * MULTIPLIER + column.astype(np.uint64)
+    mixed = scramble(mixed)
     order = np.argsort(mixed)
     mixed = mixed[order]
     begins = np.concatenate([[True], mixed[1:] != mixed[:-1]])
@@ -216,9 +219,8 @@ def alike(columns: list[Ints]) -> tuple[Ints, Ints]:
 
 def hash_rows(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return a hash of each row of ``[n, words]``, which also tells high bits apart."""
-    odd = _odd_numbers(words.shape[1])
-    # Products lose what overflows on the left, so the left halves are hashed on their own.
-    return scramble(words @ odd) + (words >> np.uint64(32)) @ odd[::-1]
+    # A product loses what overflows on the left, so the left halves are laid over the right ones.
+    return (words ^ (words >> np.uint64(32))) @ _odd_numbers(words.shape[1])
 
 
 @lru_cache(maxsize=8)

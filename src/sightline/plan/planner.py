@@ -158,15 +158,13 @@ def _runs(
     begins = np.concatenate([starts[:1] >= 0, starts[1:] != stops[:-1]])
     ends = np.concatenate([begins[1:], starts[:1] >= 0])
     starts, stops = starts[begins], stops[ends]
-    place, pattern = _columns(mixed)
-    order = np.argsort(place)
-    place, pattern = place[order], pattern[order]
+    place, pattern = _sorted_together(*_columns(mixed))
     begins = np.concatenate(
         [place[:1] >= 0, (place[1:] != place[:-1] + 1) | (pattern[1:] != pattern[:-1])]
     )
     ends = np.concatenate([begins[1:], place[:1] >= 0])
     first = np.concatenate([starts, place[begins]])
-    order = np.argsort(first)
+    order = np.argsort(first, kind="stable")  # of two rising rows, which takes one pass
     first = first[order]
     last = np.concatenate([stops - 1, place[ends]])[order]
     kind = np.concatenate([np.full(len(starts), FULL_RUN), pattern[begins]])[order]
@@ -180,6 +178,16 @@ def _runs(
         (last - row * width).astype(narrow),
         kind.astype(narrow),
     )
+
+
+def _sorted_together(place: Ints, pattern: Ints) -> tuple[Ints, Ints]:
+    """Return both in the order of ``place``: sorted as one number each, which is the quickest."""
+    bits_of_pattern = int(pattern.max(initial=0)).bit_length()
+    if int(place.max(initial=0)).bit_length() + bits_of_pattern > 62:
+        order = np.argsort(place)
+        return place[order], pattern[order]
+    both = np.sort((place << bits_of_pattern) | pattern)
+    return both >> bits_of_pattern, both & ((1 << bits_of_pattern) - 1)
 
 
 def _columns(parts: list[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
