@@ -6,49 +6,16 @@ alternating order; the figure is the median of the single ratios, below 1 where 
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
+from measure import ROUNDS, Row, compare, median_of
 from rich.console import Console
 from rich.table import Table
 from torch.nn.functional import scaled_dot_product_attention
 
 import sightline as sl
-
-ROUNDS = 15
-
-
-@dataclass(frozen=True)
-class Row:
-    """One comparison: medians in seconds, and the median of the ratios round by round."""
-
-    what: str
-    ours: float
-    theirs: float
-    ratio: float
-
-
-def compare(what: str, ours: Callable[[], object], theirs: Callable[[], object]) -> Row:
-    for _ in range(2):
-        ours(), theirs()
-    pairs: list[tuple[float, float]] = []
-    for turn in range(ROUNDS):
-        first, second = (ours, theirs) if turn % 2 else (theirs, ours)
-        times = {first: once(first), second: once(second)}
-        pairs.append((times[ours], times[theirs]))
-    mine, peers = zip(*pairs, strict=True)
-    ratio = statistics.median(a / b for a, b in pairs)
-    return Row(what, statistics.median(mine), statistics.median(peers), ratio)
-
-
-def once(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def padded_causal_bools(batch: int, length: int) -> Row:
@@ -107,11 +74,9 @@ def values_of_a_million_positions() -> list[str]:
     lengths = np.random.default_rng(2).multinomial(size, [1 / 1024] * 1024)
     a = sl.causal() & sl.documents(lengths=lengths)
     b = sl.documents(cu_seqlens=np.concatenate([[0], np.cumsum(lengths)])) & sl.window(right=0)
-    build = statistics.median(
-        once(lambda: sl.causal() & sl.documents(lengths=lengths)) for _ in range(ROUNDS)
-    )
-    equal = statistics.median(once(lambda: a == b) for _ in range(ROUNDS))
-    read = statistics.median(once(lambda: sl.parse(a.text())) for _ in range(ROUNDS))
+    build = median_of(lambda: sl.causal() & sl.documents(lengths=lengths))
+    equal = median_of(lambda: a == b)
+    read = median_of(lambda: sl.parse(a.text()))
     assert a == b
     return [
         f"a packed causal mask of {size:,} tokens in 1,024 documents:",

@@ -90,6 +90,10 @@ def plan(
     return known
 
 
+# As functools.lru_cache names them; the package, which is ``sl.plan`` too, has the same two.
+vars(plan).update(cache_clear=PLANS.clear, cache_info=PLANS.info)
+
+
 def _checked(mask: Mask, frame: Frame, block_q: object, block_kv: object, cuts: object) -> BlockMap:
     if not isinstance(cast(Any, mask), Mask):
         raise InvalidArgument(
