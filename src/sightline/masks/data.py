@@ -125,7 +125,7 @@ class Segments(Atom):
         return [(index.starts.take(run), index.seen.take(run))]
 
     def cuts(self) -> Ints:
-        return np.cumsum(self.lengths.array, axis=1)
+        return np.pad(np.cumsum(self.lengths.array, axis=1), ((0, 0), (1, 0)))
 
     def spec(self) -> Spec:
         rows: list[list[int]] = []

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 # The side of the smallest tiles.
 SIDE = 128
+# Tiles whose rows are summed up at a time: 4 MiB for each intermediate result.
+TILES_AT_ONCE = 2**12
+_NOWHERE = 2**62
 
 
 def dense(mask: Mask, frame: Frame) -> NDArray[np.bool_]:
@@ -122,26 +125,43 @@ def summarize(mask: Mask, frame: Frame) -> RowSummary:
 
 def _add_full(found: RowSummary, grid: Grid, blocks: Blocks) -> None:
     tiles = grid.tiles(blocks)
-    for step in range(min(blocks.size, grid.rows)):
-        inside = np.flatnonzero(blocks.row + step < grid.rows)
-        where = (blocks.batch[inside], blocks.head[inside], blocks.row[inside] + step)
-        start, end = tiles.k_first[inside], tiles.k_last[inside]
-        np.minimum.at(found.first, where, start)
-        np.maximum.at(found.last, where, end)
-        np.add.at(found.seen, where, end - start + 1)
+    square, row = _rows_of(blocks, grid)
+    where = (blocks.batch[square], blocks.head[square], row)
+    start, end = tiles.k_first[square], tiles.k_last[square]
+    np.minimum.at(found.first, where, start)
+    np.maximum.at(found.last, where, end)
+    np.add.at(found.seen, where, end - start + 1)
+
+
+def _rows_of(blocks: Blocks, grid: Grid) -> tuple[Ints, Ints]:
+    """Return every row of blocks of every square, with the number of the square."""
+    steps = np.arange(min(blocks.size, grid.rows))
+    square, step = np.nonzero(blocks.row[:, None] + steps < grid.rows)
+    return square, blocks.row[square] + step
 
 
 def _add_mixed(found: RowSummary, mask: Mask, grid: Grid, blocks: Blocks, frame: Frame) -> None:
     tiles = grid.tiles(blocks)
     for numbers, words, group in read(mask, tiles):
         low, high, ones = _ends(words)
-        some = tiles.at(numbers)
-        tile, row = np.nonzero(ones[group] > 0)
-        where = (some.batch[tile], some.head[tile], some.q_first[tile] - frame.q_offset + row)
-        kind = group[tile]
-        np.minimum.at(found.first, where, some.k_first[tile] + low[kind, row])
-        np.maximum.at(found.last, where, some.k_first[tile] + high[kind, row])
-        np.add.at(found.seen, where, ones[kind, row])
+        # Tiles of the same rows stand side by side, so that each stretch of them becomes one.
+        owner = (blocks.batch * mask.heads + blocks.head) * grid.rows + blocks.row
+        order = np.argsort(owner[numbers], kind="stable")
+        for start in range(0, len(order), TILES_AT_ONCE):
+            here = order[start : start + TILES_AT_ONCE]
+            some, kind = tiles.at(numbers[here]), group[here]
+            begins = np.flatnonzero(np.diff(owner[numbers[here]], prepend=-1))
+            empty, key = ones[kind] == 0, some.k_first[:, None]
+            first = np.where(empty, _NOWHERE, key + low[kind])
+            first = np.minimum.reduceat(first, begins)
+            last = np.maximum.reduceat(np.where(empty, -1, key + high[kind]), begins)
+            seen = np.add.reduceat(ones[kind], begins)
+            tile, row = np.nonzero(seen > 0)
+            top = some.at(begins[tile])
+            where = (top.batch, top.head, top.q_first - frame.q_offset + row)
+            found.first[where] = np.minimum(found.first[where], first[tile, row])
+            found.last[where] = np.maximum(found.last[where], last[tile, row])
+            found.seen[where] += seen[tile, row]
 
 
 def _ends(words: Words) -> tuple[Ints, Ints, Ints]:
@@ -171,9 +191,8 @@ def empty_rows(mask: Mask, frame: Frame) -> NDArray[np.bool_]:
     full = np.zeros((mask.batch, mask.heads, grid.rows), dtype=np.bool_)
     for state, blocks in descend(mask, grid):
         if state == FULL:
-            for step in range(min(blocks.size, grid.rows)):
-                row = np.minimum(blocks.row + step, grid.rows - 1)
-                full[blocks.batch, blocks.head, row] = True
+            square, row = _rows_of(blocks, grid)
+            full[blocks.batch[square], blocks.head[square], row] = True
             continue
         tiles = grid.tiles(blocks)
         for numbers, words, group in read(mask, tiles):

@@ -131,7 +131,10 @@ def _build(mask: Mask, frame: Frame, grid: Grid, sizes: tuple[int, int], cuts: C
         mixed.append((place[found >= 0], found[found >= 0]))
     rows = mask.batch * mask.heads * grid.rows
     runs = _runs(full, mixed, rows, grid.columns + 1)
-    return BlockMap(mask, frame, *sizes, cuts, grid, *runs, patterns.kept())
+    words = patterns.kept()
+    for array in (grid.q_edges, grid.k_edges, *runs, words):
+        array.setflags(write=False)  # a plan is handed to all who ask for it
+    return BlockMap(mask, frame, *sizes, cuts, grid, *runs, words)
 
 
 def _row(mask: Mask, grid: Grid, blocks: Blocks) -> Ints:
