@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from sightline.plan.compare import equivalent as equivalent
     from sightline.plan.compare import implies as implies
     from sightline.plan.planner import plan as plan
+    from sightline.plan.reach import reach as reach
 
 __version__ = "0.1.0"
 
@@ -91,6 +92,7 @@ _ROOMS = {
     "plan.block_map": "BlockMap",
     "plan.compare": "equivalent implies",
     "plan.planner": "plan",
+    "plan.reach": "reach",
 }
 _HOME = {name: f"sightline.{room}" for room, names in _ROOMS.items() for name in names.split()}
 
