@@ -262,6 +262,24 @@ def test_a_formula_holds_at_every_length(draws: st.DataObject, layers: int, resi
         same(found, walked(pictures, length, residual))
 
 
+@pytest.mark.parametrize(
+    "mask",
+    [
+        sl.causal(strict=True) & sl.documents(lengths=[4, 3]),
+        sl.permutation([2, 0, 1, 4, 3, 6, 5], stream="query"),
+        sl.keys([0, 1]) & sl.queries([1, 2, 3]),
+        sl.queries([1, 2]) & sl.keys([0, 3]),
+    ],
+)
+def test_without_a_residual_who_does_not_see_itself_passes_less_on(mask: sl.Mask) -> None:
+    """Transitive masks, which one over the other are less than one alone."""
+    for layers in (2, 3):
+        assert formula(mask, layers, residual=False) is None
+        wanted = walked([reference.dense(mask, 7)] * layers, 7, False)
+        same(sl.reach(mask, layers, 7, residual=False), wanted)
+        assert sl.reach(mask, layers) == mask | sl.window(0, 0)
+
+
 ends = st.integers(-4, 4)
 
 
@@ -270,6 +288,8 @@ ends = st.integers(-4, 4)
 )
 @example([(-1, 1), (None, -1)], False)
 @example([(1, 2), (-2, -1)], False)
+@example([(1, 2), (-1, 2)], False)
+@example([(-2, 1), (-2, -1)], False)
 @example([(None, 0), (None, -1), (-3, -2)], False)
 def test_bands_of_any_signs(gaps: list[tuple[int | None, int | None]], residual: bool) -> None:
     """``low <= key - query <= high``; where the walk may turn back, there is no formula."""
@@ -330,6 +350,10 @@ def test_known_of_the_masks_that_models_use() -> None:
     assert known(sl.block_diffusion(6, 2)) == preorder & ~Known.REFLEXIVE
     assert Known.TRANSITIVE not in known(sl.window(left=2, right=0))
     assert Known.TRANSITIVE not in known(sl.log_sparse())
+    two_kinds = sl.documents(lengths=[2, 2]) | sl.spans([-1, 0, 0]) | sl.window(0, 0)
+    assert Known.TRANSITIVE not in known(two_kinds)
+    not_two_before = sl.causal() - sl.window(0, 0).shift(key=-2)
+    assert Known.TRANSITIVE not in known(not_two_before)
 
 
 # -- at a shape --------------------------------------------------------------------------------
@@ -358,6 +382,33 @@ def test_a_run_beside_its_own_position_is_one_run_with_it() -> None:
     packed = past & sl.chunks(4)
     assert isinstance(sl.reach(packed, 2, q_len=9), Intervals)
     same(sl.reach(packed, 2, 9), walked([reference.dense(packed, 9)] * 2, 9, True))
+
+
+@pytest.mark.parametrize(
+    ("starts", "stops", "drawn"),
+    [
+        ([0, 1, 0, 3, 4, 5], [1, 2, 2, 4, 5, 6], "xx.x.."),  # 2 sees only what is before it
+        ([0, 1, 2, 4, 4, 5], [1, 2, 3, 6, 5, 6], "..x.xx"),  # 3 sees only what is after it
+    ],
+)
+def test_runs_beside_their_own_position_leave_gaps(
+    starts: list[int], stops: list[int], drawn: str
+) -> None:
+    lower = sl.intervals(starts, stops)
+    upper = sl.queries([2, 3]) & sl.keys([2, 3])
+    got = sl.reach([lower, upper], q_len=6, residual=False)
+    assert drawing(got.dense(6)[0, 0])[3] == drawn
+    upper = sl.intervals([0, 1, 2, 2, 4, 5], [1, 2, 4, 4, 5, 6])
+    got = sl.reach([lower, upper], q_len=6, residual=False)
+    assert drawing(got.dense(6)[0, 0])[3] == drawn
+
+
+@pytest.mark.parametrize("layers", range(1, 10))
+def test_steps_of_one_parity(layers: int) -> None:
+    """An even number of layers is as good as two, an odd one as one."""
+    odd = sl.dilated(2, 1)
+    wanted = odd if layers % 2 else sl.dilated(2)
+    same(sl.reach(odd, layers, 8, residual=False), reference.dense(wanted, 8))
 
 
 def runs(draws: st.DataObject, length: int, lead: tuple[int, int]) -> Runs:
@@ -413,7 +464,9 @@ def test_a_million_positions() -> None:
 
 def test_a_layer_of_runs_meets_a_layer_of_pairs() -> None:
     local, jumps = LOCAL, sl.log_sparse()
-    for layers in ([local, jumps], [jumps, local], [local, jumps, local]):
+    one_back = sl.window(left=1, right=0)  # 6 = 4 + 1 + 1 takes both of them
+    stacks = [[local, jumps], [jumps, local], [local, jumps, local], [jumps, one_back, one_back]]
+    for layers in stacks:
         pictures = [reference.dense(each, 9) for each in layers]
         same(sl.reach(layers, q_len=9), walked(pictures, 9, True))
     assert isinstance(relation_at(local | sl.window(0, 0), 9), Runs)
