@@ -6,6 +6,7 @@ layers; no code of plan/ has a part in it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 import sightline as sl
 from sightline import reference
+from sightline.masks.heads import any_head, at_head
 from sightline.masks.key_intervals import Intervals
 from sightline.masks.positional import window_of
 from sightline.plan import relations
@@ -26,6 +28,10 @@ from sightline.plan.relations import MOST_PAIRWISE, Pairs, Runs, after, power, r
 from sightline.testing.drawings import drawing
 from sightline.testing.specs import build
 from sightline.testing.strategies import ATOMS, Frame, atoms, expressions, frames
+
+# Most of what follows is about one head; how heads mix has a section of its own.
+reach_apart = functools.partial(sl.reach, mix_heads=False)
+by_layer_apart = functools.partial(reach_by_layer, mix_heads=False)
 
 Bools = NDArray[np.bool_]
 
@@ -69,7 +75,7 @@ def same(mask: sl.Mask, wanted: Bools) -> None:
 
 def formula(mask: Any, layers: int | None, residual: bool) -> sl.Mask | None:
     try:
-        return sl.reach(mask, layers, residual=residual)
+        return reach_apart(mask, layers, residual=residual)
     except sl.InvalidArgument:
         return None
 
@@ -83,7 +89,7 @@ def test_one_mask_in_every_layer(draws: st.DataObject, layers: int, residual: bo
     spec = draws.draw(expressions(frame, depth=2))
     picture = picture_of(spec, frame.q_len)
     mask = build(spec)
-    got = sl.reach(mask, layers, frame.q_len, residual=residual)
+    got = reach_apart(mask, layers, frame.q_len, residual=residual)
     same(got, walked([picture] * layers, frame.q_len, residual))
     assert got.batch in (1, mask.batch)
     assert got.heads in (1, mask.heads)
@@ -95,12 +101,12 @@ def test_a_mask_for_each_layer(draws: st.DataObject, residual: bool) -> None:
     specs = draws.draw(st.lists(expressions(frame, depth=1), max_size=4))
     pictures = [picture_of(spec, frame.q_len) for spec in specs]
     masks = [build(spec) for spec in specs]
-    each = reach_by_layer(masks, q_len=frame.q_len, residual=residual)
+    each = by_layer_apart(masks, q_len=frame.q_len, residual=residual)
     assert len(each) == len(masks)
     for done, result in enumerate(each, start=1):
         same(result, walked(pictures[:done], frame.q_len, residual))
-        assert result == sl.reach(masks[:done], q_len=frame.q_len, residual=residual)
-    whole = sl.reach(masks, len(masks), frame.q_len, residual=residual)
+        assert result == reach_apart(masks[:done], q_len=frame.q_len, residual=residual)
+    whole = reach_apart(masks, len(masks), frame.q_len, residual=residual)
     same(whole, walked(pictures, frame.q_len, residual))
 
 
@@ -111,7 +117,7 @@ def test_layers_that_are_used_again(draws: st.DataObject, residual: bool, times:
     local, wide = (draws.draw(expressions(frame, depth=1)) for _ in range(2))
     pattern = [local] * times + [wide] + [local] * times
     pictures = [picture_of(spec, frame.q_len) for spec in pattern]
-    got = sl.reach([build(spec) for spec in pattern], q_len=frame.q_len, residual=residual)
+    got = reach_apart([build(spec) for spec in pattern], q_len=frame.q_len, residual=residual)
     same(got, walked(pictures, frame.q_len, residual))
 
 
@@ -120,20 +126,20 @@ def test_reach_is_the_last_of_its_layers(draws: st.DataObject, layers: int, resi
     frame = draws.draw(frames())
     mask = build(draws.draw(expressions(frame, depth=1)))
     try:
-        each = reach_by_layer(mask, layers, frame.q_len, residual=residual)
+        each = by_layer_apart(mask, layers, frame.q_len, residual=residual)
     except sl.ShapeMismatch:
         assume(False)
         raise
     assert len(each) == layers
     if layers:
-        assert each[-1] == sl.reach(mask, layers, frame.q_len, residual=residual)
+        assert each[-1] == reach_apart(mask, layers, frame.q_len, residual=residual)
 
 
 def test_the_first_layer_is_next_to_the_input() -> None:
     """Key 0 goes to 1 in the first layer and from 1 to 2 in the second; not the other way round."""
     early, late = sl.queries(1) & sl.keys(0), sl.queries(2) & sl.keys(1)
-    assert drawing(sl.reach([early, late], q_len=3).dense(3)[0, 0]) == ["x..", "xx.", "xxx"]
-    assert drawing(sl.reach([late, early], q_len=3).dense(3)[0, 0]) == ["x..", "xx.", ".xx"]
+    assert drawing(reach_apart([early, late], q_len=3).dense(3)[0, 0]) == ["x..", "xx.", "xxx"]
+    assert drawing(reach_apart([late, early], q_len=3).dense(3)[0, 0]) == ["x..", "xx.", ".xx"]
 
 
 # -- by hand -----------------------------------------------------------------------------------
@@ -141,57 +147,98 @@ def test_the_first_layer_is_next_to_the_input() -> None:
 
 def test_no_layers_move_nothing() -> None:
     for residual in (True, False):
-        assert sl.reach(sl.causal(), 0, residual=residual) == sl.window(0, 0)
-        assert sl.reach([], residual=residual) == sl.window(0, 0)
-        assert reach_by_layer([], residual=residual) == []
+        assert reach_apart(sl.causal(), 0, residual=residual) == sl.window(0, 0)
+        assert reach_apart([], residual=residual) == sl.window(0, 0)
+        assert by_layer_apart([], residual=residual) == []
 
 
 def test_a_leak_over_two_layers() -> None:
     """Each layer sees one back; the model sees two."""
-    two = sl.reach(sl.window(left=1, right=0), layers=2)
+    two = reach_apart(sl.window(left=1, right=0), layers=2)
     assert two == sl.window(left=2, right=0)
     assert drawing(two.dense(4)[0, 0]) == ["x...", "xx..", "xxx.", ".xxx"]
 
 
 def test_a_leak_around_a_forbidden_pair() -> None:
     """A bidirectional layer over the prompt passes on what a causal one above may not see."""
-    both = sl.reach([sl.window(left=0, right=1), sl.causal()], q_len=3)
+    both = reach_apart([sl.window(left=0, right=1), sl.causal()], q_len=3)
     assert drawing(both.dense(3)[0, 0]) == ["xx.", "xxx", "xxx"]
     assert both == sl.window(left=None, right=1)
 
 
 def test_strict_causal() -> None:
     strict = sl.causal(strict=True)
-    assert sl.reach(strict, 3) == sl.causal()
-    assert sl.reach(strict, 1, residual=False) == strict
-    three_back = sl.reach(strict, 3, residual=False)
+    assert reach_apart(strict, 3) == sl.causal()
+    assert reach_apart(strict, 1, residual=False) == strict
+    three_back = reach_apart(strict, 3, residual=False)
     assert three_back == ~sl.window(left=2)
     assert drawing(three_back.dense(5)[0, 0]) == [".....", ".....", ".....", "x....", "xx..."]
 
 
 def test_positions_beyond_the_data_keep_their_own_only_by_the_residual() -> None:
     packed = sl.documents(lengths=[2, 1])
-    assert sl.reach(packed, 2, residual=False) == packed
-    with_own = sl.reach(packed, 2)
+    assert reach_apart(packed, 2, residual=False) == packed
+    with_own = reach_apart(packed, 2)
     assert with_own == packed | sl.window(0, 0)
     assert drawing(with_own.dense(4)[0, 0]) == ["xx..", "xx..", "..x.", "...x"]
 
 
 def test_padding_is_never_passed_on() -> None:
     batch = sl.causal() & sl.padding(lengths=[3, 1])
-    assert sl.reach(batch, 5, residual=False) == batch
-    assert sl.reach(batch, 5) == batch | sl.window(0, 0)
+    assert reach_apart(batch, 5, residual=False) == batch
+    assert reach_apart(batch, 5) == batch | sl.window(0, 0)
 
 
 def test_heads_and_batch_rows_are_followed_each_by_itself() -> None:
     apart = sl.per_head([sl.window(left=1, right=0), sl.window(left=0, right=1)])
-    got = sl.reach(apart, 2, q_len=3)
+    got = reach_apart(apart, 2, q_len=3)
     assert (got.batch, got.heads) == (1, 2)
     assert drawing(got.dense(3)[0, 0]) == ["x..", "xx.", "xxx"]
     assert drawing(got.dense(3)[0, 1]) == ["xxx", ".xx", "..x"]
-    packed = sl.reach([apart, sl.documents(lengths=[[3], [2, 1]])], q_len=3)
+    packed = reach_apart([apart, sl.documents(lengths=[[3], [2, 1]])], q_len=3)
     assert (packed.batch, packed.heads) == (2, 2)
     assert drawing(packed.dense(3)[1, 0]) == ["xx.", "xx.", ".xx"]
+
+
+@given(st.data(), st.integers(0, 3), st.booleans())
+def test_heads_mix_after_every_layer(draws: st.DataObject, layers: int, residual: bool) -> None:
+    frame = draws.draw(frames())
+    spec = draws.draw(expressions(frame, depth=2))
+    together = picture_of(spec, frame.q_len).any(axis=1, keepdims=True)
+    got = sl.reach(build(spec), layers, frame.q_len, residual=residual)
+    assert got.heads == 1
+    same(got, walked([together] * layers, frame.q_len, residual))
+    each = reach_by_layer(build(spec), layers, frame.q_len, residual=residual)
+    assert each[-1:] == ([got] if layers else [])
+
+
+def test_what_one_head_sees_another_passes_on() -> None:
+    apart = sl.per_head([sl.window(left=1, right=0), sl.window(left=0, right=1)])
+    assert sl.reach(apart, 3) == sl.window(left=3, right=3)
+    assert sl.reach([apart, sl.causal()], q_len=4).heads == 1
+    assert reach_apart([apart, sl.causal()], q_len=4).heads == 2
+
+
+@given(st.data())
+def test_the_mask_of_one_head(draws: st.DataObject) -> None:
+    frame = draws.draw(frames())
+    spec = draws.draw(expressions(frame, depth=3))
+    mask, picture = build(spec), reference.dense(spec, *frame.at)
+    for head in range(mask.heads):
+        single = at_head(mask, head)
+        assert single.heads == 1
+        got, wanted = single.dense(*frame.at)[:, 0], picture[:, head % picture.shape[1]]
+        np.testing.assert_array_equal(*np.broadcast_arrays(got, wanted))
+    assert any_head(mask).heads == 1
+
+
+def test_a_predicate_of_one_head_equals_itself() -> None:
+    def of_head(b: Any, h: Any, q: Any, k: Any) -> Any:
+        return k <= q + h
+
+    mask = sl.predicate(of_head, heads=3)
+    assert at_head(mask, 2) == at_head(mask, 2) != at_head(mask, 1)
+    assert sl.equivalent(any_head(mask), sl.window(right=2), 9)
 
 
 # -- formulas ----------------------------------------------------------------------------------
@@ -233,7 +280,7 @@ FORMULAS: list[tuple[Any, int | None, bool, sl.Mask]] = [
 
 @pytest.mark.parametrize(("mask", "layers", "residual", "wanted"), FORMULAS)
 def test_formulas(mask: Any, layers: int | None, residual: bool, wanted: sl.Mask) -> None:
-    assert sl.reach(mask, layers, residual=residual) == wanted
+    assert reach_apart(mask, layers, residual=residual) == wanted
     if not isinstance(mask, list):
         mask = [mask] * (layers or 0)
     for length in (1, 2, 3, 5, 9, 13):
@@ -241,13 +288,13 @@ def test_formulas(mask: Any, layers: int | None, residual: bool, wanted: sl.Mask
             continue
         pictures = [reference.dense(each, length) for each in mask]
         same(wanted, walked(pictures, length, residual))
-        assert sl.reach(mask, q_len=length, residual=residual) == wanted
+        assert reach_apart(mask, q_len=length, residual=residual) == wanted
 
 
 def test_what_is_reached_can_be_reached_again() -> None:
-    once = sl.reach(PACKED, 3)
-    assert sl.reach(once, 2) == once
-    assert sl.reach([once, PACKED, LOCAL]) == once
+    once = reach_apart(PACKED, 3)
+    assert reach_apart(once, 2) == once
+    assert reach_apart([once, PACKED, LOCAL]) == once
 
 
 @given(st.data(), st.integers(0, 4), st.booleans())
@@ -276,8 +323,8 @@ def test_without_a_residual_who_does_not_see_itself_passes_less_on(mask: sl.Mask
     for layers in (2, 3):
         assert formula(mask, layers, residual=False) is None
         wanted = walked([reference.dense(mask, 7)] * layers, 7, False)
-        same(sl.reach(mask, layers, 7, residual=False), wanted)
-        assert sl.reach(mask, layers) == mask | sl.window(0, 0)
+        same(reach_apart(mask, layers, 7, residual=False), wanted)
+        assert reach_apart(mask, layers) == mask | sl.window(0, 0)
 
 
 ends = st.integers(-4, 4)
@@ -298,7 +345,7 @@ def test_bands_of_any_signs(gaps: list[tuple[int | None, int | None]], residual:
     for length in (1, 2, 4, 7, 11):
         pictures = [reference.dense(mask, length) for mask in masks]
         wanted = walked(pictures, length, residual)
-        same(sl.reach(masks, q_len=length, residual=residual), wanted)
+        same(reach_apart(masks, q_len=length, residual=residual), wanted)
         if found is not None:
             same(found, wanted)
 
@@ -360,7 +407,7 @@ def test_known_of_the_masks_that_models_use() -> None:
 
 
 def test_runs_stay_runs() -> None:
-    got = sl.reach(LOCAL, 2, q_len=6)
+    got = reach_apart(LOCAL, 2, q_len=6)
     assert isinstance(got, Intervals)
     assert (got.batch, got.heads) == (2, 1)
     assert drawing(got.dense(6)[0, 0]) == [
@@ -371,17 +418,17 @@ def test_runs_stay_runs() -> None:
         "...xx.",
         ".....x",
     ]
-    assert not isinstance(sl.reach(LOCAL | sl.keys(0), 2, q_len=6), Intervals)
-    assert not isinstance(sl.reach(LOCAL, 2, q_len=6, residual=False), Intervals)
+    assert not isinstance(reach_apart(LOCAL | sl.keys(0), 2, q_len=6), Intervals)
+    assert not isinstance(reach_apart(LOCAL, 2, q_len=6, residual=False), Intervals)
     # Nobody lies beyond the data here, so that the rows hold their own without the residual.
-    assert isinstance(sl.reach(LOCAL, 2, q_len=4, residual=False), Intervals)
+    assert isinstance(reach_apart(LOCAL, 2, q_len=4, residual=False), Intervals)
 
 
 def test_a_run_beside_its_own_position_is_one_run_with_it() -> None:
     past = sl.window(left=1, right=0).shift(query=1)  # one and two before
     packed = past & sl.chunks(4)
-    assert isinstance(sl.reach(packed, 2, q_len=9), Intervals)
-    same(sl.reach(packed, 2, 9), walked([reference.dense(packed, 9)] * 2, 9, True))
+    assert isinstance(reach_apart(packed, 2, q_len=9), Intervals)
+    same(reach_apart(packed, 2, 9), walked([reference.dense(packed, 9)] * 2, 9, True))
 
 
 @pytest.mark.parametrize(
@@ -396,10 +443,10 @@ def test_runs_beside_their_own_position_leave_gaps(
 ) -> None:
     lower = sl.intervals(starts, stops)
     upper = sl.queries([2, 3]) & sl.keys([2, 3])
-    got = sl.reach([lower, upper], q_len=6, residual=False)
+    got = reach_apart([lower, upper], q_len=6, residual=False)
     assert drawing(got.dense(6)[0, 0])[3] == drawn
     upper = sl.intervals([0, 1, 2, 2, 4, 5], [1, 2, 4, 4, 5, 6])
-    got = sl.reach([lower, upper], q_len=6, residual=False)
+    got = reach_apart([lower, upper], q_len=6, residual=False)
     assert drawing(got.dense(6)[0, 0])[3] == drawn
 
 
@@ -408,7 +455,7 @@ def test_steps_of_one_parity(layers: int) -> None:
     """An even number of layers is as good as two, an odd one as one."""
     odd = sl.dilated(2, 1)
     wanted = odd if layers % 2 else sl.dilated(2)
-    same(sl.reach(odd, layers, 8, residual=False), reference.dense(wanted, 8))
+    same(reach_apart(odd, layers, 8, residual=False), reference.dense(wanted, 8))
 
 
 def runs(draws: st.DataObject, length: int, lead: tuple[int, int]) -> Runs:
@@ -441,7 +488,7 @@ def test_long_runs_are_exact() -> None:
     own = np.arange(length)
     first = np.maximum(own - random.integers(0, 40, length), 0)
     last = np.minimum(own + random.integers(0, 40, length), length - 1)
-    got = sl.reach(sl.intervals(first, last + 1), 2, q_len=length)
+    got = reach_apart(sl.intervals(first, last + 1), 2, q_len=length)
     assert isinstance(got, Intervals)
     for query in [0, length - 1, *random.integers(0, length, 2000).tolist()]:
         seen = slice(int(first[query]), int(last[query]) + 1)
@@ -453,7 +500,7 @@ def test_a_million_positions() -> None:
     length, document = 2**20, 5000
     lengths = [document] * (length // document)  # and positions that belong to no document
     local = sl.causal() & sl.documents(lengths=lengths) & sl.window(left=511)
-    got = sl.reach(local, 4, q_len=length)
+    got = reach_apart(local, 4, q_len=length)
     assert isinstance(got, Intervals)
     own = np.arange(length)
     first = np.maximum(own // document * document, own - 4 * 511)
@@ -468,7 +515,7 @@ def test_a_layer_of_runs_meets_a_layer_of_pairs() -> None:
     stacks = [[local, jumps], [jumps, local], [local, jumps, local], [jumps, one_back, one_back]]
     for layers in stacks:
         pictures = [reference.dense(each, 9) for each in layers]
-        same(sl.reach(layers, q_len=9), walked(pictures, 9, True))
+        same(reach_apart(layers, q_len=9), walked(pictures, 9, True))
     assert isinstance(relation_at(local | sl.window(0, 0), 9), Runs)
     assert isinstance(relation_at(jumps, 9), Pairs)
 
@@ -478,19 +525,19 @@ def test_log_sparse_layers_reach_every_past_cell(length: int) -> None:
     """Li et al. 2019, theorem 1: floor(log2 L) + 1 layers do; one fewer already does."""
     enough = length.bit_length() - 1
     whole_past = np.tri(length, dtype=bool)
-    each = reach_by_layer(sl.log_sparse(), enough + 1, length)
+    each = by_layer_apart(sl.log_sparse(), enough + 1, length)
     for done in (enough, enough + 1):
         np.testing.assert_array_equal(each[done - 1].dense(length)[0, 0], whole_past)
     if length >= 16:  # and the claim says something: two layers do not
         assert not np.array_equal(each[1].dense(length)[0, 0], whole_past)
     # The paper's mask holds the cell itself, so that the residual changes nothing.
-    assert sl.reach(sl.log_sparse(), enough + 1, length, residual=False) == each[-1]
+    assert reach_apart(sl.log_sparse(), enough + 1, length, residual=False) == each[-1]
 
 
 def test_no_positions_and_one() -> None:
     for mask in (LOCAL, sl.log_sparse(), sl.causal()):
-        assert sl.reach(mask, 2, 0).dense(0).shape[2:] == (0, 0)
-        assert sl.reach(mask, 2, 1).dense(1).all()
+        assert reach_apart(mask, 2, 0).dense(0).shape[2:] == (0, 0)
+        assert reach_apart(mask, 2, 1).dense(1).all()
 
 
 # -- refusals ----------------------------------------------------------------------------------
@@ -525,15 +572,15 @@ def test_refusals(arguments: tuple[Any, ...], message: str) -> None:
 
 def test_pairs_are_refused_at_a_million_also_beside_runs() -> None:
     with pytest.raises(sl.InvalidArgument, match="pair by pair"):
-        sl.reach([LOCAL, sl.log_sparse()], q_len=2**14)
+        reach_apart([LOCAL, sl.log_sparse()], q_len=2**14)
     with pytest.raises(sl.InvalidArgument, match="pair by pair"):
         Runs(*np.zeros((2, 1, 1, relations.MOST_PAIRWISE + 1), dtype=np.int64)).pairs()
 
 
 def test_sizes_that_do_not_go_together() -> None:
     with pytest.raises(sl.ShapeMismatch, match="2 and 3 batch rows"):
-        sl.reach([sl.padding(lengths=[1, 2]), sl.padding(lengths=[1, 2, 3])], q_len=3)
+        reach_apart([sl.padding(lengths=[1, 2]), sl.padding(lengths=[1, 2, 3])], q_len=3)
     with pytest.raises(sl.ShapeMismatch, match="2 and 3 heads"):
-        sl.reach([sl.per_head([sl.causal()] * 2), sl.per_head([sl.causal()] * 3)])
+        reach_apart([sl.per_head([sl.causal()] * 2), sl.per_head([sl.causal()] * 3)])
     with pytest.raises(sl.ShapeMismatch, match="3 queries"):
-        sl.reach(sl.dense(np.ones((3, 3), dtype=bool), means="attend"), 1, q_len=4)
+        reach_apart(sl.dense(np.ones((3, 3), dtype=bool), means="attend"), 1, q_len=4)

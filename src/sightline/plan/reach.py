@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from sightline.errors import InvalidArgument, InvalidMask
 from sightline.masks.arguments import as_int, describe
+from sightline.masks.heads import any_head
 from sightline.masks.mask import Mask
 from sightline.masks.nodes import common_size
 from sightline.plan.reach_forms import Stack, closed_form, with_own
@@ -24,14 +25,14 @@ def reach(
     q_len: int | None = None,
     *,
     residual: bool = True,
+    mix_heads: bool = True,
 ) -> Mask:
     """Return who can influence whom after that many layers of self-attention.
 
     In one layer information flows from key to query where the mask allows it. The result allows
     (q, k) iff the output at q after all layers can depend on the input at k, by way of positions
-    0 .. q_len - 1. Batch rows never meet. Heads are followed each by itself, as if a head read
-    only what the same head wrote; where an output projection mixes them after every layer, as in
-    a Transformer, ask for the union ``a | b`` of the heads' masks in place of ``per_head([a, b])``.
+    0 .. q_len - 1. Batch rows never meet. Heads do: after every layer an output projection mixes
+    them, so that what any head sees is seen.
 
     Where a formula holds for every length, it is returned and ``q_len`` is not needed: windows
     add up; documents, chunks, causal masks and whatever else is transitive stay as they are. At a
@@ -46,6 +47,8 @@ def reach(
         residual: every position also keeps what it had, as a residual connection does. Without
             it only what comes by way of keys is followed: that the weights of a position depend
             on its own query vector is not counted.
+        mix_heads: what one head sees, all of them know in the next layer, as in a Transformer. If
+            False, every head reads only what the same head wrote, and the result has heads.
 
     Raises:
         InvalidArgument: no mask; a number of layers that is missing, negative or not that of the
@@ -67,7 +70,7 @@ def reach(
            [0, 0, 0, 1, 0],
            [0, 0, 0, 1, 1]])
     """
-    stack = _stack(mask, layers, residual)
+    stack = _stack(mask, layers, residual, mix_heads)
     length = _length(q_len, stack)
     form = closed_form(stack)
     if form is not None:
@@ -87,6 +90,7 @@ def reach_by_layer(
     q_len: int | None = None,
     *,
     residual: bool = True,
+    mix_heads: bool = True,
 ) -> list[Mask]:
     """Return who can influence whom after 1, 2, ... layers: ``reach`` of each, the last one last.
 
@@ -96,7 +100,7 @@ def reach_by_layer(
     >>> reach_by_layer(sl.window(left=2, right=0), layers=3)
     [window(left=2, right=0), window(left=4, right=0), window(left=6, right=0)]
     """
-    stack = _stack(mask, layers, residual)
+    stack = _stack(mask, layers, residual, mix_heads)
     length = _length(q_len, stack)
     # The last layer of each is the one that it adds to those below.
     prefixes = [
@@ -121,7 +125,7 @@ def reach_by_layer(
 # -- reading the arguments ---------------------------------------------------------------------
 
 
-def _stack(mask: object, layers: object, residual: bool) -> Stack:
+def _stack(mask: object, layers: object, residual: bool, mix_heads: bool) -> Stack:
     """Return the layers, each with its own position if there is a residual connection."""
     if isinstance(mask, Mask):
         if layers is None:
@@ -139,6 +143,7 @@ def _stack(mask: object, layers: object, residual: bool) -> Stack:
             )
     common_size(masks, "batch")
     common_size(masks, "heads")
+    masks = [any_head(each) for each in masks] if mix_heads else masks
     masks = [with_own(each) if residual else each for each in masks]
     return [(each, count * times) for each, count in _grouped(masks) if times]
 
