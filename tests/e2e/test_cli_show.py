@@ -167,6 +167,23 @@ def test_large_masks_are_drawn_in_cells(run: Run) -> None:
     assert out.endswith("queries 0-199 see nothing\n")
 
 
+def test_a_million_tokens(run: Run) -> None:
+    mask = "causal() & documents(lengths=[300000, 700000])"
+    code, out, err = run("show", mask, "--size", "1m")
+    assert (code, err) == (0, "")
+    assert "290000500000 of 1099511627776 pairs allowed (26.4%)" in out
+    assert "1 cell = 32768 x 32768 pairs" in out
+    assert out.endswith("queries 1000000-1048575 see nothing\n")
+
+
+def test_a_mask_without_structure_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(show_module, "_MOST_MIXED", 10)
+    code, out, err = run("show", "dilated(3)", "--size", "1k")
+    assert (code, out) == (2, "")
+    assert "dilated(3) has too little structure to look at 1024 queries x 1024 keys" in err
+    assert "Give a smaller size" in err
+
+
 def test_percentages_never_round_to_all_or_none(run: Run) -> None:
     assert "(under 0.1%)" in run("show", "keys(0) & queries(0)", "--size", "100")[1]
     assert "(over 99.9%)" in run("show", "~(keys(0) & queries(0))", "--size", "100")[1]
@@ -248,7 +265,8 @@ BAD_INPUT = {
     "no number": (["show", "causal()", "--size", "many"], "got 'many'"),
     "three numbers": (["show", "causal()", "--size", "1x2x3"], "got '1x2x3'"),
     "long number": (["show", "causal()", "--size", "9" * 5000], "wanted a number such as"),
-    "too large": (["show", "causal()", "--size", "1m"], "too many to look at each"),
+    "too many queries": (["show", "causal()", "--size", "65m"], "are too many (at most"),
+    "too many keys": (["show", "causal()", "--size", "1x2000m"], "are too many (at most"),
     "offset": (["show", "causal()", "--q-offset", "-1"], "--q-offset"),
     "far offset": (["show", "causal()", "--tokens", "a b", "--q-offset", "2"], "last query at 1"),
     "no tokens": (["show", "causal()", "--tokens", " "], "got no words"),

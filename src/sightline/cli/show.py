@@ -31,8 +31,10 @@ from sightline.views.terminal import render_text
 __all__ = ["show"]
 
 _DEFAULT_SIZE = 8
-# Every pair is evaluated: about a second for 10^9 of them, so this is a few minutes.
-_MOST_PAIRS = 1 << 37
+# What a mask is read in where it has no structure: up to this many blocks take a few minutes.
+_MOST_MIXED = 1 << 21
+# There is a bit for each query, and a number for each column of blocks.
+_MOST_QUERIES, _MOST_KEYS = 1 << 26, 1 << 30
 _PAIRS_WORTH_A_BAR = 10**9
 # Up to 64 tokens are drawn one by one; a longer axis is drawn in 32 cells, which a terminal of 80
 # columns has room for two characters wide, so that cells look square.
@@ -100,7 +102,7 @@ def show(
 
     Examples:
       sightline show 'causal() & padding(lengths=[5, 3])' --tokens 'I have a dream <eos>'
-      sightline show 'causal() & window(left=255)' --size 4k
+      sightline show 'causal() & window(left=100000)' --size 1m
       sightline show saved.npy --means ignore --svg saved.svg
     """
     if list_masks:
@@ -178,14 +180,14 @@ def _first(*lengths: int | None) -> int:
 
 
 def _check_work(mask: Mask, frame: _Frame) -> None:
+    """Refuse what cannot be held; whether a mask takes too long is found out while looking."""
     rows = mask.batch * mask.heads
-    pairs = rows * frame.q_len * frame.kv_len
-    if pairs > _MOST_PAIRS:
+    if rows * frame.q_len > _MOST_QUERIES or frame.kv_len > _MOST_KEYS:
         times = f" in {rows} batch rows and heads" if rows > 1 else ""
         raise typer.BadParameter(
-            f"{frame.q_len} queries x {frame.kv_len} keys{times} are {pairs:.1e} pairs, too many "
-            f"to look at each (at most {_MOST_PAIRS:.1e}); give a smaller one, such as 128k, or "
-            "draw a part with --q-offset.",
+            f"{frame.q_len} queries{times} x {frame.kv_len} keys are too many (at most "
+            f"{_MOST_QUERIES} and {_MOST_KEYS}); give a smaller one, such as 1m, or draw a part "
+            "with --q-offset.",
             param_hint="'--size'",
         )
 
@@ -199,7 +201,12 @@ def _look(mask: Mask, frame: _Frame, *, to_svg: bool) -> Survey:
     label = "drawing" if to_svg else "looking"
     with progress_bar(label, frame.q_len, wanted=pairs > _PAIRS_WORTH_A_BAR) as progress:
         return survey(
-            mask, *lengths, q_offset=frame.q_offset, fit=(fit[0], fit[1]), progress=progress
+            mask,
+            *lengths,
+            q_offset=frame.q_offset,
+            fit=(fit[0], fit[1]),
+            progress=progress,
+            most_mixed=_MOST_MIXED,
         )
 
 

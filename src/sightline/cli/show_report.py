@@ -14,7 +14,7 @@ import numpy as np
 import typer
 
 from sightline.masks.mask import Mask
-from sightline.views.labels import ranges_text, runs
+from sightline.views.labels import runs_text
 from sightline.views.picture import MaskPicture, picture_from
 from sightline.views.survey import Survey
 
@@ -116,15 +116,15 @@ def remarks(seen: Survey, shown: Shown, drawn: int) -> list[str]:
             if len(indices) > 1
         ]
         lines.append(f"... and {len(shown) - drawn} more; choose with {' and '.join(options)}.")
-    empty = [(pair, _empty_queries(seen, *pair)) for pair in shown]
-    empty = [(pair, queries) for pair, queries in empty if queries]
-    for (batch, head), queries in empty[:_MOST_REMARKS]:
+    empty = [(pair, empty_queries(seen, *pair)) for pair in shown]
+    empty = [(pair, found) for pair, found in empty if found]
+    for (batch, head), found in empty[:_MOST_REMARKS]:
         name = shown.name(batch, head)
-        lines.append(f"{name}: " * bool(name) + _see_nothing(queries))
+        lines.append(f"{name}: " * bool(name) + _see_nothing(found))
     if len(empty) > _MOST_REMARKS:
         lines.append(f"... and so in {len(empty) - _MOST_REMARKS} more.")
     if len(empty) > 1:
-        total = sum(len(queries) for _, queries in empty)
+        total = sum(_length(found) for _, found in empty)
         lines.append(f"in all, {total} of {seen.q_len * len(shown)} queries see nothing.")
     return ["", *lines] if lines else []
 
@@ -147,9 +147,9 @@ def as_json(mask: Mask, seen: Survey, shown: Shown, tokens: Sequence[str] | None
         "count": count,
         "density": count / pairs,
         "empty_rows": [
-            {"batch": batch, "head": head, "queries": runs(queries)}
+            {"batch": batch, "head": head, "queries": found}
             for batch, head in shown
-            if (queries := _empty_queries(seen, batch, head))
+            if (found := empty_queries(seen, batch, head))
         ],
         "tokens": None if tokens is None else list(tokens),
         "allowed": None,
@@ -172,17 +172,22 @@ def _counted(seen: Survey, shown: Shown) -> tuple[int, int]:
     return count, len(shown) * seen.q_len * seen.kv_len
 
 
-def _empty_queries(seen: Survey, batch: int, head: int) -> list[int]:
-    return (np.flatnonzero(seen.empty[batch, head]) + seen.q_offset).tolist()
+def empty_queries(seen: Survey, batch: int, head: int) -> list[tuple[int, int]]:
+    """Return the queries that see nothing as runs (first, last) of absolute positions."""
+    empty = np.pad(seen.empty[batch, head], 1)
+    first, beyond = np.flatnonzero(empty[1:] != empty[:-1]).reshape(-1, 2).T + seen.q_offset
+    return list(zip(first.tolist(), (beyond - 1).tolist(), strict=True))
 
 
-def _see_nothing(queries: list[int]) -> str:
-    found = runs(queries)
-    text = ranges_text(queries)
+def _length(found: list[tuple[int, int]]) -> int:
+    return sum(last - first + 1 for first, last in found)
+
+
+def _see_nothing(found: list[tuple[int, int]]) -> str:
+    number, text = _length(found), runs_text(found[:_MOST_RANGES])
     if len(found) > _MOST_RANGES:
-        listed = [q for first, last in found[:_MOST_RANGES] for q in range(first, last + 1)]
-        text = f"{ranges_text(listed)} and {len(queries) - len(listed)} more"
-    return f"query {text} sees nothing" if len(queries) == 1 else f"queries {text} see nothing"
+        text += f" and {_length(found[_MOST_RANGES:])} more"
+    return f"query {text} sees nothing" if number == 1 else f"queries {text} see nothing"
 
 
 def _some(number: int, one: str, several: str | None = None) -> str:

@@ -20,6 +20,7 @@ __all__ = [
     "is_scale",
     "ranges_text",
     "runs",
+    "runs_text",
     "visible",
 ]
 
@@ -146,9 +147,16 @@ def ranges_text(positions: Sequence[int]) -> str:
     >>> ranges_text([3, 4, 5, 8]), ranges_text([0, 1]), ranges_text([])
     ('3-5, 8', '0-1', '')
     """
-    return ", ".join(
-        str(first) if first == last else f"{first}-{last}" for first, last in runs(positions)
-    )
+    return runs_text(runs(positions))
+
+
+def runs_text(found: Sequence[tuple[int, int]]) -> str:
+    """Return (first, last) runs as compressed ranges.
+
+    >>> runs_text([(3, 5), (8, 8)])
+    '3-5, 8'
+    """
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
 
 
 def runs(positions: Sequence[int]) -> list[tuple[int, int]]:

@@ -1,23 +1,39 @@
 """One pass over a mask at a shape: how much each cell of a picture holds, who sees nothing.
 
-The mask is asked for a few rows at a time, so that memory stays small at any length. What the
-numbers look like is left to picture.py and the renderers.
+The mask is followed from large squares to small blocks, and only blocks that are mixed are read;
+so what it costs follows the mask's boundary, not its area. What the numbers look like is left to
+picture.py and the renderers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.errors import InvalidArgument
+from sightline.masks.bits import WORD, count_bits, read, words_across
+from sightline.masks.bounds import FULL, Tiles
+from sightline.masks.descent import Grid, descend
+from sightline.masks.frame import Frame
 from sightline.masks.mask import Mask
+
+if TYPE_CHECKING:
+    from sightline.masks.bits import Words
 
 __all__ = ["Survey", "cell_side", "survey"]
 
-# Pairs evaluated at a time. A mask's definition works in 64-bit integers: 8 to 30 bytes a pair.
-_PAIRS_AT_A_TIME = 1 << 21
+# The side of the blocks that are read: a power of two, as the side of a cell is.
+_SIDE = 128
+# Rows are looked at in about so many strips, so that there is progress to tell.
+_STRIPS = 16
+# Numbers added to cells at a time: 8 MiB.
+_MOST_ADDED = 1 << 20
+# Characters of a mask's text in messages.
+_LONGEST_NAME = 72
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +85,7 @@ def survey(
     q_offset: int = 0,
     fit: int | tuple[int, int] = 64,
     progress: Callable[[int], object] | None = None,
+    most_mixed: int | None = None,
 ) -> Survey:
     """Count what ``mask`` allows in each cell of a grid of at most ``fit`` rows and columns.
 
@@ -78,26 +95,105 @@ def survey(
     >>> seen = survey(sl.causal(), 4, fit=2)
     >>> seen.cell, seen.counts[0, 0].tolist()
     ((2, 2), [[3, 0], [4, 3]])
+
+    Raises:
+        InvalidArgument: more than ``most_mixed`` blocks would have to be read; None is no limit.
     """
-    kv_len = q_len if kv_len is None else kv_len
+    frame = Frame.of(q_len, kv_len, q_offset)
     most_rows, most_columns = (fit, fit) if isinstance(fit, int) else fit
-    cell = cell_side(q_len, most_rows), cell_side(kv_len, most_columns)
-    lead = (mask.batch, mask.heads)
-    counts = np.zeros((*lead, len(_spans(q_len, cell[0])), len(_spans(kv_len, cell[1]))), np.int64)
-    empty = np.ones((*lead, q_len), np.bool_)
-    step = _rows_at_a_time(mask.batch * mask.heads * max(kv_len, 1))
-    for start in range(0, q_len, step):
-        stop = min(start + step, q_len)
-        allowed = mask.rows(q_offset + start, q_offset + stop, kv_len)
-        if kv_len:
-            per_row = _per_cell(allowed, cell[1], axis=-1)
-            empty[..., start:stop] = ~per_row.any(axis=-1)
-            first = start // cell[0]
-            block = _per_cell(per_row, cell[0], axis=-2)
-            counts[:, :, first : first + block.shape[-2]] += block
+    cell = cell_side(frame.q_len, most_rows), cell_side(frame.kv_len, most_columns)
+    tally = _Tally(mask, frame, cell)
+    if frame.q_len and frame.kv_len:
+        mask.check_reach(frame.q_offset + frame.q_len, frame.kv_len)
+    strip = max(_SIDE, cell_side(frame.q_len, _STRIPS))
+    for start in range(0, frame.q_len, strip):
+        stop = min(start + strip, frame.q_len)
+        tally.add(start, stop, most_mixed)
         if progress is not None:
             progress(stop - start)
-    return Survey(counts=counts, empty=empty, kv_len=kv_len, q_offset=q_offset, cell=cell)
+    return Survey(tally.counts, tally.empty, frame.kv_len, frame.q_offset, cell)
+
+
+class _Tally:
+    """What has been counted so far, in cells of a picture and for each query."""
+
+    def __init__(self, mask: Mask, frame: Frame, cell: tuple[int, int]) -> None:
+        lead = mask.batch, mask.heads
+        shape = len(_spans(frame.q_len, cell[0])), len(_spans(frame.kv_len, cell[1]))
+        self.counts: NDArray[np.int64] = np.zeros((*lead, *shape), np.int64)
+        self.empty: NDArray[np.bool_] = np.ones((*lead, frame.q_len), np.bool_)
+        self._mask, self._frame, self._cell = mask, frame, cell
+        self._block = tuple(min(_SIDE, _power(n)) for n in (frame.q_len, frame.kv_len))
+        self._mixed = 0
+
+    def add(self, start: int, stop: int, most_mixed: int | None) -> None:
+        """Count the queries from ``start`` up to ``stop``, a strip of whole blocks."""
+        frame = Frame(stop - start, self._frame.kv_len, self._frame.q_offset + start, 0)
+        grid = Grid.uniform(frame, *self._block)
+        for state, blocks in descend(self._mask, grid):
+            tiles = grid.tiles(blocks)
+            if state == FULL:
+                self._add_full(tiles, blocks.size)
+                continue
+            self._mixed += len(blocks)
+            if most_mixed is not None and self._mixed > most_mixed:
+                raise InvalidArgument(
+                    f"{_short(self._mask)} has too little structure to look at "
+                    f"{self._frame.q_len} queries x {self._frame.kv_len} keys: more than "
+                    f"{most_mixed} blocks of {self._block[0]} x {self._block[1]} pairs would have "
+                    "to be read one by one. Give a smaller size, or a part of this one."
+                )
+            self._add_mixed(tiles)
+
+    def _add_full(self, tiles: Tiles, size: int) -> None:
+        """Add squares of ``size`` blocks; each lies within a cell or holds several of them."""
+        down, across = (
+            max(1, block * size // side)
+            for block, side in zip(self._block, self._cell, strict=True)
+        )
+        step = max(1, _MOST_ADDED // (down * across))
+        for begin in range(0, len(tiles), step):
+            some = tiles.at(slice(begin, begin + step))
+            row, column = self._places(some, down, across)
+            heights = _overlap(some.q_first, some.q_last, row, self._cell[0], self._frame.q_offset)
+            widths = _overlap(some.k_first, some.k_last, column, self._cell[1], 0)
+            self._add_cells(some, row, column, heights[:, :, None] * widths[:, None, :])
+        owner = tiles.batch * self._mask.heads + tiles.head
+        beyond = self._frame.q_offset + self._frame.q_len
+        _, kinds = np.unique(owner * beyond + tiles.q_first, return_index=True)
+        for tile in kinds.tolist():  # one square of each row of squares
+            first = int(tiles.q_first[tile]) - self._frame.q_offset
+            last = int(tiles.q_last[tile]) - self._frame.q_offset
+            self.empty[tiles.batch[tile], tiles.head[tile], first : last + 1] = False
+
+    def _add_mixed(self, tiles: Tiles) -> None:
+        """Read blocks and add what they hold."""
+        for numbers, words, group in read(self._mask, tiles):
+            held = _per_cell(words, self._block, self._cell)
+            down, across = held.shape[1:]
+            step = max(1, _MOST_ADDED // (down * across))
+            for begin in range(0, len(numbers), step):
+                here = slice(begin, begin + step)
+                some = tiles.at(numbers[here])
+                self._add_cells(some, *self._places(some, down, across), held[group[here]])
+            mine = tiles.at(numbers)
+            tile, row = np.nonzero(words.any(axis=2)[group])
+            query = mine.q_first[tile] - self._frame.q_offset + row
+            self.empty[mine.batch[tile], mine.head[tile], query] = False
+
+    def _places(self, tiles: Tiles, down: int, across: int) -> tuple[NDArray, NDArray]:
+        """Return the rows and the columns of cells from each tile's first on."""
+        row = (tiles.q_first - self._frame.q_offset) // self._cell[0]
+        column = tiles.k_first // self._cell[1]
+        return row[:, None] + np.arange(down), column[:, None] + np.arange(across)
+
+    def _add_cells(self, tiles: Tiles, row: NDArray, column: NDArray, held: NDArray) -> None:
+        """Add ``[T, down, across]`` to the cells; beyond the last one there is only 0 to add."""
+        _, heads, rows, columns = self.counts.shape
+        row, column = np.minimum(row, rows - 1), np.minimum(column, columns - 1)
+        owner = (tiles.batch * heads + tiles.head)[:, None] * rows
+        place = (owner + row)[:, :, None] * columns + column[:, None, :]
+        np.add.at(self.counts.reshape(-1), place.reshape(-1), held.reshape(-1))
 
 
 def cell_side(length: int, fit: int) -> int:
@@ -118,17 +214,34 @@ def _spans(length: int, side: int) -> NDArray[np.int64]:
     return np.minimum(starts + side, length) - starts
 
 
-def _rows_at_a_time(pairs_per_row: int) -> int:
-    """Return how many rows to ask for at a time: a power of two, as the side of a cell is.
-
-    One divides the other, so a chunk of rows lies within one row of cells or fills several.
-    """
-    return 1 << max(0, (_PAIRS_AT_A_TIME // pairs_per_row).bit_length() - 1)
+def _power(length: int) -> int:
+    """Return the smallest power of two that is at least ``length``."""
+    return 1 << max(length - 1, 0).bit_length()
 
 
-def _per_cell(values: NDArray, side: int, axis: int) -> NDArray[np.int64]:
-    """Sum ``values`` along ``axis`` over cells of ``side`` positions."""
-    if side == 1:
-        return values.astype(np.int64)
-    starts = np.arange(0, values.shape[axis], side)
-    return np.add.reduceat(values, starts, axis=axis, dtype=np.int64)
+def _overlap(first: NDArray, last: NDArray, cell: NDArray, side: int, offset: int) -> NDArray:
+    """Return how many of the positions ``first`` .. ``last`` lie in each cell, ``[T, cells]``."""
+    start, stop = (first - offset)[:, None], (last - offset)[:, None] + 1
+    return np.maximum(np.minimum(stop, (cell + 1) * side) - np.maximum(start, cell * side), 0)
+
+
+def _per_cell(words: Words, block: tuple[int, ...], cell: tuple[int, int]) -> NDArray[np.int64]:
+    """Return the set bits in each part of every block that is a cell's, ``[P, down, across]``."""
+    height, width = (min(side, most) for side, most in zip(cell, block, strict=True))
+    # What is read is as large as the largest tile, which may be less than a block.
+    missing = block[0] - words.shape[1], words_across(block[1]) - words.shape[2]
+    if any(missing):
+        words = np.pad(words, ((0, 0), *((0, more) for more in missing)))
+    if width % WORD == 0:
+        ones = count_bits(words[..., None], axis=-1)
+        width //= WORD
+    else:
+        octets = words.astype("<u8").view(np.uint8)
+        ones = np.unpackbits(octets, axis=-1, bitorder="little")[..., : block[1]]
+    parts = ones.reshape(len(words), block[0] // height, height, ones.shape[2] // width, width)
+    return parts.sum(axis=(2, 4), dtype=np.int64)
+
+
+def _short(mask: Mask) -> str:
+    text = repr(mask)
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
