@@ -21,6 +21,8 @@ from sightline.masks.mask import Mask
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from sightline.plan.cost import Cost
+
 # The pattern of a run of FULL blocks.
 FULL_RUN = -1
 # A grid of states is written out for at most this many blocks: 64 MiB.
@@ -248,6 +250,12 @@ class BlockMap:
         np.add.at(change, (self.row, self.first_block), state)
         np.subtract.at(change, (self.row, self.last_block + 1), state)
         return np.cumsum(change[:, :-1], axis=1, dtype=np.int8).reshape(shape)
+
+    def cost(self, **sizes: int | None) -> Cost:
+        """Return what attention under this plan costs; the arguments are those of ``cost_of``."""
+        from sightline.plan.cost import cost_of
+
+        return cost_of(self, **sizes)  # pyright: ignore[reportArgumentType]
 
     # -- text -----------------------------------------------------------------------------------
 
