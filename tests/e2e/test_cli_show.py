@@ -177,7 +177,7 @@ def test_a_million_tokens(run: Run) -> None:
 
 
 def test_a_mask_without_structure_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(show_module, "_MOST_MIXED", 10)
+    monkeypatch.setattr(show_module, "MOST_MIXED", 10)
     code, out, err = run("show", "dilated(3)", "--size", "1k")
     assert (code, out) == (2, "")
     assert "dilated(3) has too little structure to look at 1024 queries x 1024 keys" in err

@@ -32,6 +32,7 @@ OUTPUT_CLOSED = 141
 # Name on the command line -> module:function. A module imports nothing heavy at its top.
 COMMANDS = {
     "demo": "sightline.cli.demo:demo",
+    "plan": "sightline.cli.plan:plan",
     "show": "sightline.cli.show:show",
 }
 

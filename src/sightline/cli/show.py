@@ -13,13 +13,21 @@ from typing import Annotated, Any
 
 import typer
 
+from sightline.cli.asking import (
+    MOST_MIXED,
+    Expression,
+    Means,
+    QOffset,
+    Tensor,
+    check_size,
+    lengths_of,
+    mask_from,
+)
 from sightline.cli.output import output_encoding, progress_bar, use_color, write_line
 from sightline.cli.show_report import Shown, as_json, headline, panels, remarks
 from sightline.cli.sizes import read_size
 from sightline.masks.mask import Mask
 from sightline.masks.names import NAMES
-from sightline.masks.parser import parse
-from sightline.readers.mask_file import looks_like_file, read_mask
 from sightline.views.files import write_atomically
 from sightline.views.glyphs import paint
 from sightline.views.picture import MaskPicture
@@ -31,20 +39,11 @@ from sightline.views.terminal import render_text
 __all__ = ["show"]
 
 _DEFAULT_SIZE = 8
-# What a mask is read in where it has no structure: up to this many blocks take a few minutes.
-_MOST_MIXED = 1 << 21
-# There is a bit for each query, and a number for each column of blocks.
-_MOST_QUERIES, _MOST_KEYS = 1 << 26, 1 << 30
 _PAIRS_WORTH_A_BAR = 10**9
 # Up to 64 tokens are drawn one by one; a longer axis is drawn in 32 cells, which a terminal of 80
 # columns has room for two characters wide, so that cells look square.
 _MOST_SINGLE, _CELLS = 64, 32
 _SVG_CELLS = 128
-_MEANS = {
-    "attend": "1 or True may attend (torch's scaled_dot_product_attention)",
-    "ignore": "1 or True is forbidden (torch's MultiheadAttention)",
-    "additive": "0 may attend, -inf is forbidden (added to the scores)",
-}
 
 
 @dataclass(frozen=True)
@@ -56,10 +55,6 @@ class _Frame:
 
 
 # The arguments, each with its line of help.
-_Expression = Annotated[
-    str | None,
-    typer.Argument(metavar="EXPR", help="A mask expression, or a .npy, .pt or .safetensors file."),
-]
 _Tokens = Annotated[
     str | None,
     typer.Option(metavar="TEXT", help="Label queries and keys with the words of TEXT."),
@@ -67,33 +62,22 @@ _Tokens = Annotated[
 _Size = Annotated[
     str | None, typer.Option(metavar="N|QxK", help="Queries and keys, such as 16, 4x16 or 4k.")
 ]
-_QOffset = Annotated[
-    int, typer.Option(min=0, metavar="N", help="Absolute position of the first query.")
-]
 _Head = Annotated[int | None, typer.Option(min=0, metavar="H", help="Show only this head.")]
 _Batch = Annotated[int | None, typer.Option(min=0, metavar="B", help="Show only this batch row.")]
-_Means = Annotated[
-    str | None,
-    typer.Option(metavar="|".join(_MEANS), help="What the entries of a mask file mean."),
-]
-_Tensor = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Which tensor of a mask file that holds several."),
-]
 _Json = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")]
 _Svg = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw into an SVG file, too.")]
 _List = Annotated[bool, typer.Option("--list", help="List all masks and stop.")]
 
 
 def show(
-    expression: _Expression = None,
+    expression: Expression = None,
     tokens: _Tokens = None,
     size: _Size = None,
-    q_offset: _QOffset = 0,
+    q_offset: QOffset = 0,
     head: _Head = None,
     batch: _Batch = None,
-    means: _Means = None,
-    tensor: _Tensor = None,
+    means: Means = None,
+    tensor: Tensor = None,
     json: _Json = False,
     svg: _Svg = None,
     list_masks: _List = False,
@@ -108,10 +92,10 @@ def show(
     if list_masks:
         _print_list()
         return
-    mask = _read(expression, means, tensor)
+    mask = mask_from(expression, means, tensor, instead=", or --list to see what there is")
     frame = _frame(mask, tokens, size, q_offset)
     shown = Shown.of(mask, batch, head)
-    _check_work(mask, frame)
+    check_size(mask, frame.q_len, frame.kv_len)
     if svg is not None:
         _write_svg(svg, mask, frame, shown)
     seen = _look(mask, frame, to_svg=False)
@@ -119,30 +103,6 @@ def show(
         write_line(as_json(mask, seen, shown, frame.tokens))
     else:
         _print(mask, seen, shown, frame, svg)
-
-
-def _read(expression: str | None, means: str | None, tensor: str | None) -> Mask:
-    if expression is None:
-        raise typer.BadParameter(
-            "give a mask expression, such as 'causal()', or --list to see what there is.",
-            param_hint="'EXPR'",
-        )
-    if not looks_like_file(expression):
-        for name, value in (("--means", means), ("--tensor", tensor)):
-            if value is not None:
-                raise typer.BadParameter(
-                    f"this belongs to a mask file; {expression!r} is read as an expression.",
-                    param_hint=repr(name),
-                )
-        return parse(expression)
-    if means not in _MEANS:
-        got = "it is missing" if means is None else f"got {means!r}"
-        words = "".join(f"\n  {word:9} {meaning}" for word, meaning in _MEANS.items())
-        raise typer.BadParameter(
-            f"{got}; a file does not say what its entries mean, so one of these must:{words}",
-            param_hint="'--means'",
-        )
-    return read_mask(expression, means=means, tensor=tensor)
 
 
 def _frame(mask: Mask, tokens: str | None, size: str | None, q_offset: int) -> _Frame:
@@ -157,9 +117,7 @@ def _frame(mask: Mask, tokens: str | None, size: str | None, q_offset: int) -> _
     elif words is not None:
         q_len, kv_len = len(words) - q_offset, len(words)
     else:
-        queries, keys = mask.extent()
-        q_len = _first(queries, keys) - q_offset if queries or keys else _DEFAULT_SIZE
-        kv_len = _first(keys, queries) if queries or keys else _DEFAULT_SIZE + q_offset
+        q_len, kv_len = lengths_of(mask, q_offset, _DEFAULT_SIZE)
     if q_len < 1:
         raise typer.BadParameter(
             f"got {q_offset}, beyond the last query at {q_offset + q_len - 1}; "
@@ -173,23 +131,6 @@ def _frame(mask: Mask, tokens: str | None, size: str | None, q_offset: int) -> _
             param_hint="'--tokens'",
         )
     return _Frame(q_len, kv_len, q_offset, words)
-
-
-def _first(*lengths: int | None) -> int:
-    return next(length for length in lengths if length)
-
-
-def _check_work(mask: Mask, frame: _Frame) -> None:
-    """Refuse what cannot be held; whether a mask takes too long is found out while looking."""
-    rows = mask.batch * mask.heads
-    if rows * frame.q_len > _MOST_QUERIES or frame.kv_len > _MOST_KEYS:
-        times = f" in {rows} batch rows and heads" if rows > 1 else ""
-        raise typer.BadParameter(
-            f"{frame.q_len} queries{times} x {frame.kv_len} keys are too many (at most "
-            f"{_MOST_QUERIES} and {_MOST_KEYS}); give a smaller one, such as 1m, or draw a part "
-            "with --q-offset.",
-            param_hint="'--size'",
-        )
 
 
 def _look(mask: Mask, frame: _Frame, *, to_svg: bool) -> Survey:
@@ -206,7 +147,7 @@ def _look(mask: Mask, frame: _Frame, *, to_svg: bool) -> Survey:
             q_offset=frame.q_offset,
             fit=(fit[0], fit[1]),
             progress=progress,
-            most_mixed=_MOST_MIXED,
+            most_mixed=MOST_MIXED,
         )
 
 

@@ -18,7 +18,7 @@ from sightline.views.labels import runs_text
 from sightline.views.picture import MaskPicture, picture_from
 from sightline.views.survey import Survey
 
-__all__ = ["Shown", "as_json", "headline", "panels", "remarks"]
+__all__ = ["Shown", "as_json", "headline", "panels", "percent", "remarks"]
 
 _MOST_PANELS = 4
 _MOST_REMARKS = 8
@@ -82,7 +82,7 @@ def headline(mask: Mask, seen: Survey, shown: Shown) -> tuple[str, str]:
     chosen = len(shown) < mask.batch * mask.heads
     in_this = f" in {shown.name(shown.batches[0], shown.heads[0])}" if chosen else ""
     count, pairs = _counted(seen, shown)
-    allowed = f"{count} of {_some(pairs, 'pair')} allowed ({_percent(count, pairs)})"
+    allowed = f"{count} of {_some(pairs, 'pair')} allowed ({percent(count, pairs)})"
     return repr(mask), f"{sizes}: {allowed}{in_this}"
 
 
@@ -116,7 +116,7 @@ def remarks(seen: Survey, shown: Shown, drawn: int) -> list[str]:
             if len(indices) > 1
         ]
         lines.append(f"... and {len(shown) - drawn} more; choose with {' and '.join(options)}.")
-    empty = [(pair, empty_queries(seen, *pair)) for pair in shown]
+    empty = [(pair, seen.empty_runs(*pair)) for pair in shown]
     empty = [(pair, found) for pair, found in empty if found]
     for (batch, head), found in empty[:_MOST_REMARKS]:
         name = shown.name(batch, head)
@@ -149,7 +149,7 @@ def as_json(mask: Mask, seen: Survey, shown: Shown, tokens: Sequence[str] | None
         "empty_rows": [
             {"batch": batch, "head": head, "queries": found}
             for batch, head in shown
-            if (found := empty_queries(seen, batch, head))
+            if (found := seen.empty_runs(batch, head))
         ],
         "tokens": None if tokens is None else list(tokens),
         "allowed": None,
@@ -172,13 +172,6 @@ def _counted(seen: Survey, shown: Shown) -> tuple[int, int]:
     return count, len(shown) * seen.q_len * seen.kv_len
 
 
-def empty_queries(seen: Survey, batch: int, head: int) -> list[tuple[int, int]]:
-    """Return the queries that see nothing as runs (first, last) of absolute positions."""
-    empty = np.pad(seen.empty[batch, head], 1)
-    first, beyond = np.flatnonzero(empty[1:] != empty[:-1]).reshape(-1, 2).T + seen.q_offset
-    return list(zip(first.tolist(), (beyond - 1).tolist(), strict=True))
-
-
 def _length(found: list[tuple[int, int]]) -> int:
     return sum(last - first + 1 for first, last in found)
 
@@ -194,7 +187,7 @@ def _some(number: int, one: str, several: str | None = None) -> str:
     return f"{number} {one if number == 1 else several or one + 's'}"
 
 
-def _percent(count: int, pairs: int) -> str:
+def percent(count: int, pairs: int) -> str:
     """Return a percentage that says 0 % and 100 % only of none and all."""
     text = f"{count / pairs:.1%}"
     if text == "0.0%" and count:

@@ -15,6 +15,9 @@ from rich.style import Style
 
 from sightline.views.picture import MaskPicture
 
+# What fits in a terminal of 80 columns.
+_LINE = 80
+
 __all__ = ["STYLES", "Glyphs", "glyph_of", "glyphs_for", "legend_of", "paint"]
 
 STYLES = {
@@ -117,10 +120,12 @@ def legend_of(picture: MaskPicture, glyphs: Glyphs) -> str:
             text += f"   {glyphs.broken} not a number"
         return text
     if picture.aggregated:
-        return (
-            f"1 cell = {cell_text(picture)}: {glyphs.forbidden} none  "
-            f"{low} under 1/3  {middle} under 2/3  {high} under all  {full} all"
+        size = f"1 cell = {cell_text(picture)}:"
+        shades = (
+            f"{glyphs.forbidden} none  {low} under 1/3  {middle} under 2/3  {high} under all  "
+            f"{full} all"
         )
+        return (" " if len(size) + len(shades) < _LINE else "\n").join((size, shades))
     return f"{glyphs.allowed} may attend   {glyphs.forbidden} may not"
 
 

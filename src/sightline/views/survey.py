@@ -76,6 +76,12 @@ class Survey:
         widths = _spans(self.kv_len, self.cell[1])
         return np.outer(heights, widths)
 
+    def empty_runs(self, batch: int, head: int) -> list[tuple[int, int]]:
+        """Return the queries that see nothing as runs (first, last) of absolute positions."""
+        empty: NDArray[np.bool_] = np.pad(self.empty[batch, head], 1)
+        first, beyond = np.flatnonzero(empty[1:] != empty[:-1]).reshape(-1, 2).T + self.q_offset
+        return list(zip(first.tolist(), (beyond - 1).tolist(), strict=True))
+
 
 def survey(
     mask: Mask,
@@ -177,7 +183,7 @@ class _Tally:
                 some = tiles.at(numbers[here])
                 self._add_cells(some, *self._places(some, down, across), held[group[here]])
             mine = tiles.at(numbers)
-            tile, row = np.nonzero(words.any(axis=2)[group])
+            tile, row = np.nonzero(np.any(words, axis=2)[group])
             query = mine.q_first[tile] - self._frame.q_offset + row
             self.empty[mine.batch[tile], mine.head[tile], query] = False
 
