@@ -270,6 +270,12 @@ class BlockMap:
             f"{empty} empty; {patterns})"
         )
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from sightline.plan.block_html import render
+
+        return render(self)
+
 
 def _span(
     edges: NDArray[np.int64],
