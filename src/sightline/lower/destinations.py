@@ -73,6 +73,17 @@ _ROWS = (
         needs="torch",
         module="sightline.lower.torch_mha",
     ),
+    Destination(
+        name="torch.flex",
+        gives="the keyword block_mask of flex_attention: a BlockMask whose full and mixed blocks, "
+        "forwards and backwards, take the memory that the mask needs, not that of a grid",
+        expresses="every mask whose predicates can be recorded: operators on b, h, q and k",
+        refuses="other predicates; no queries or no keys; on the CPU, a single query that may see "
+        "nothing in any batch row and head",
+        options=("block_q", "block_kv", "device"),
+        needs="torch",
+        module="sightline.lower.torch_flex",
+    ),
 )
 
 DESTINATIONS: dict[str, Destination] = {row.name: row for row in _ROWS}

@@ -62,6 +62,6 @@ def backends() -> tuple[Destination, ...]:
 
     >>> import sightline as sl
     >>> [destination.name for destination in sl.backends()]
-    ['numpy.bool', 'numpy.additive', 'torch.sdpa', 'torch.mha']
+    ['numpy.bool', 'numpy.additive', 'torch.sdpa', 'torch.mha', 'torch.flex']
     """
     return tuple(DESTINATIONS.values())

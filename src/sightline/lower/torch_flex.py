@@ -1,0 +1,115 @@
+"""Destination ``torch.flex``: keywords of ``torch.nn.attention.flex_attention.flex_attention``.
+
+torch makes a BlockMask by asking every pair, and keeps it as a dense grid of blocks. Here it comes
+from the plan: flex_indices.py lists the blocks, flex_formula.py writes the ``mask_mod``.
+"""
+
+from __future__ import annotations
+
+from inspect import signature
+from typing import Any
+
+from sightline.errors import CannotExpress
+from sightline.lower.arguments import Asked, require_torch
+from sightline.lower.devices import check_device
+from sightline.lower.flex_formula import mask_mod
+from sightline.lower.flex_indices import partial_and_full
+from sightline.plan.block_map import BlockMap
+from sightline.plan.planner import plan
+
+NAME = "torch.flex"
+
+
+def translate(
+    asked: Asked, block_q: int = 128, block_kv: int = 128, device: Any = "cpu"
+) -> dict[str, Any]:
+    """Return ``{"block_mask": BlockMask}``, all that ``flex_attention`` needs.
+
+    The BlockMask is what ``create_block_mask`` makes, block for block, with the lists for the
+    backward pass; but time and memory follow the mask's boundary, since rows of ``kv_indices`` (and
+    of its three sisters) lie over each other in memory; never write into them.
+
+    What torch does with a BlockMask costs more: ``.to(another device)``, indexing and printing
+    write out the grid of blocks, and ``.to`` leaves behind the tensors that the ``mask_mod`` reads;
+    so give ``device=`` here. torch.compile compiles once for each form of mask: other documents,
+    lengths or offsets are only other tensors (a few times more for other row strides).
+
+    On the CPU flex_attention has no backward pass, and any block size will do; the kernels of other
+    devices want multiples of their own, 128 as a rule. Rows that may see nothing give 0: on the CPU
+    this is tested, with and without torch.compile; other devices are not.
+
+    Args:
+        asked: the mask and its shape.
+        block_q: queries a block.
+        block_kv: keys a block.
+        device: where the tensors shall live.
+
+    Raises:
+        CannotExpress: no queries or no keys; a predicate that cannot be recorded; one query on the
+            CPU that may see nothing, in any batch row and head.
+        InvalidArgument: a mask without structure, at a shape too large to ask every pair.
+
+    >>> import sightline as sl
+    >>> mask = sl.causal() & sl.documents(lengths=[300, 212])
+    >>> block_mask = sl.lower(mask, to="torch.flex", q_len=512)["block_mask"]
+    >>> block_mask.kv_num_blocks, block_mask.full_kv_num_blocks
+    (tensor([[[1, 1, 3, 2]]], dtype=torch.int32), tensor([[[0, 1, 0, 0]]], dtype=torch.int32))
+    """
+    torch = require_torch(f"sl.lower(..., to='{NAME}')")
+    target = check_device(torch, device, NAME)
+    block_mask = _block_mask_type(torch)
+    _refuse_no_pairs(asked)
+    mask, (q_len, kv_len), at = asked.mask, (asked.q_len, asked.kv_len), asked.q_offset
+    forward = plan(mask, q_len, kv_len, q_offset=at, block_q=block_q, block_kv=block_kv)
+    backward = plan(mask.T, kv_len, q_len, kv_offset=at, block_q=block_kv, block_kv=block_q)
+    if target.type == "cpu":
+        _refuse_nothing_to_decode(forward)
+    lists: dict[str, Any] = {}
+    for axis, each in (("kv", forward), ("q", backward)):
+        for kind, found in zip(("", "full_"), partial_and_full(each), strict=True):
+            count, indices = found.tensors(torch, target)
+            lists |= {f"{kind}{axis}_num_blocks": count, f"{kind}{axis}_indices": indices}
+    made = block_mask(
+        seq_lengths=(q_len, kv_len),
+        BLOCK_SIZE=(forward.block_q, forward.block_kv),
+        mask_mod=mask_mod(torch, mask, at, target),
+        **lists,
+    )
+    return {"block_mask": made}
+
+
+def _block_mask_type(torch: Any) -> Any:
+    """Return torch's BlockMask, if it is one that knows lengths which are no whole blocks."""
+    from torch.nn.attention.flex_attention import BlockMask
+
+    if "seq_lengths" not in signature(BlockMask.__init__).parameters:
+        raise CannotExpress(
+            destination=NAME,
+            part="the lengths",
+            reason=f"the BlockMask of torch {torch.__version__} counts whole blocks only",
+            alternative="torch 2.6 or newer, or sl.attend(query, key, value, mask)",
+        )
+    return BlockMask
+
+
+def _refuse_no_pairs(asked: Asked) -> None:
+    for name in ("q_len", "kv_len"):
+        if getattr(asked, name) == 0:
+            raise CannotExpress(
+                destination=NAME,
+                part=f"{name}=0",
+                reason="a BlockMask divides by the number of pairs",
+                alternative="no call at all: the output is empty, or 0 where there are no keys",
+            )
+
+
+def _refuse_nothing_to_decode(forward: BlockMap) -> None:
+    """Refuse what makes the CPU kernel for one query read memory that nobody wrote (torch 2.13)."""
+    if forward.q_len == 1 and not len(forward.pattern):
+        raise CannotExpress(
+            destination=NAME,
+            part="a single query that may see nothing, in any batch row and head",
+            reason="the compiled CPU kernel for one query gives arbitrary numbers where no row has "
+            "a block",
+            alternative="sl.attend(query, key, value, mask), which gives 0",
+        )
