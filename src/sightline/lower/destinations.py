@@ -78,8 +78,8 @@ _ROWS = (
         gives="the keyword block_mask of flex_attention: a BlockMask whose full and mixed blocks, "
         "forwards and backwards, take the memory that the mask needs, not that of a grid",
         expresses="every mask whose predicates can be recorded: operators on b, h, q and k",
-        refuses="other predicates; no queries or no keys; on the CPU, a single query that may see "
-        "nothing in any batch row and head",
+        refuses="other predicates; no queries or no keys; on the CPU, a block_kv that is no "
+        "multiple of 16, and a single query that may see nothing in any batch row and head",
         options=("block_q", "block_kv", "device"),
         needs="torch",
         module="sightline.lower.torch_flex",

@@ -18,6 +18,9 @@ from sightline.plan.block_map import BlockMap
 from sightline.plan.planner import plan
 
 NAME = "torch.flex"
+# The compiled CPU kernel of torch 2.13 gives wrong numbers after a full block of another width
+# (24 x 40, 32 x 24, 16 x 8), with torch's own create_block_mask as well.
+CPU_WIDTH = 16
 
 
 def translate(
@@ -34,19 +37,20 @@ def translate(
     so give ``device=`` here. torch.compile compiles once for each form of mask: other documents,
     lengths or offsets are only other tensors (a few times more for other row strides).
 
-    On the CPU flex_attention has no backward pass, and any block size will do; the kernels of other
-    devices want multiples of their own, 128 as a rule. Rows that may see nothing give 0: on the CPU
+    On the CPU flex_attention has no backward pass; the kernels of other devices want block sizes
+    that are multiples of their own, 128 as a rule. Rows that may see nothing give 0: on the CPU
     this is tested, with and without torch.compile; other devices are not.
 
     Args:
         asked: the mask and its shape.
         block_q: queries a block.
-        block_kv: keys a block.
+        block_kv: keys a block; on the CPU a multiple of 16.
         device: where the tensors shall live.
 
     Raises:
-        CannotExpress: no queries or no keys; a predicate that cannot be recorded; one query on the
-            CPU that may see nothing, in any batch row and head.
+        CannotExpress: no queries or no keys; a predicate that cannot be recorded; on the CPU
+            a block_kv that is no multiple of 16, and one query that may see nothing, in any batch
+            row and head.
         InvalidArgument: a mask without structure, at a shape too large to ask every pair.
 
     >>> import sightline as sl
@@ -63,6 +67,7 @@ def translate(
     forward = plan(mask, q_len, kv_len, q_offset=at, block_q=block_q, block_kv=block_kv)
     backward = plan(mask.T, kv_len, q_len, kv_offset=at, block_q=block_kv, block_kv=block_q)
     if target.type == "cpu":
+        _refuse_uneven_blocks(block_kv)
         _refuse_nothing_to_decode(forward)
     lists: dict[str, Any] = {}
     for axis, each in (("kv", forward), ("q", backward)):
@@ -101,6 +106,16 @@ def _refuse_no_pairs(asked: Asked) -> None:
                 reason="a BlockMask divides by the number of pairs",
                 alternative="no call at all: the output is empty, or 0 where there are no keys",
             )
+
+
+def _refuse_uneven_blocks(block_kv: int) -> None:
+    if block_kv % CPU_WIDTH:
+        raise CannotExpress(
+            destination=NAME,
+            part=f"block_kv={block_kv} on the CPU",
+            reason="the compiled CPU kernel gives wrong numbers for such widths",
+            alternative=f"a multiple of {CPU_WIDTH}, such as the default of 128",
+        )
 
 
 def _refuse_nothing_to_decode(forward: BlockMap) -> None:
