@@ -85,8 +85,10 @@ class Segments(Atom):
         return self.indexed[0]
 
     def bounds(self, tiles: Tiles) -> States:
+        return self._bounds(*self._places(tiles))
+
+    def _bounds(self, queries: Run, keys: Run) -> States:
         index = self.index()
-        queries, keys = self._places(tiles)
         query = index.ids.take(queries[0])
         alone = (queries[0] == queries[1]) & (keys[0] == keys[1])
         full = alone & (query == index.ids.take(keys[0])) & (query >= 0)
@@ -101,13 +103,16 @@ class Segments(Atom):
         )
 
     def signature(self, tiles: Tiles) -> list[Ints]:
+        return self.bounds_and_signature(tiles)[1]
+
+    def bounds_and_signature(self, tiles: Tiles) -> tuple[States, list[Ints]]:
         """Two runs on each axis at most are told by their cuts and by which of them are equal."""
         index = self.index()
         queries, keys = self._places(tiles)
         equal = tiles.q_first * 0 + 1
         for q in queries:
+            query = index.ids.take(q)
             for k in keys:
-                query = index.ids.take(q)
                 equal = 2 * equal + ((query == index.ids.take(k)) & (query >= 0))
         cuts = [
             np.where(run < last, index.stops.take(run) - first, 0)
@@ -115,7 +120,8 @@ class Segments(Atom):
         ]
         simple = (queries[1] - queries[0] <= 1) & (keys[1] - keys[0] <= 1)
         told = zip((equal, *cuts), (tiles.batch, tiles.q_first, tiles.k_first), strict=True)
-        return [simple.astype(np.int64), *(np.where(simple, cut, place) for cut, place in told)]
+        columns = [np.where(simple, cut, place) for cut, place in told]
+        return self._bounds(queries, keys), [simple.astype(np.int64), *columns]
 
     def runs(self, rows: Rows) -> list[Run] | None:
         index = self.index()

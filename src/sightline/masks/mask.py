@@ -84,6 +84,10 @@ class Mask:
         """Return ``[T]`` integers such that equal ones, in tiles of a size, mean equal cells."""
         return one_by_one(tiles)
 
+    def bounds_and_signature(self, tiles: Tiles) -> tuple[States, list[Ints]]:
+        """Return both, for masks of which the second is cheap once the first is known."""
+        return self.bounds(tiles), self.signature(tiles)
+
     def runs(self, rows: Rows) -> list[Run] | None:
         """Return the keys that each row may see as a union of runs; None if they are not few.
 

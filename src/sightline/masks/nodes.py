@@ -152,11 +152,10 @@ class _Connective(Mask):
         """Only the parts that are mixed in a tile tell it from others."""
         columns: list[Ints] = []
         for part in self.parts:
-            found = part.bounds(tiles)
+            found, told = part.bounds_and_signature(tiles)
             mixed = found == PARTIAL
             columns.append(found.astype(np.int64))
-            if mixed.any():
-                columns.extend(np.where(mixed, c, 0) for c in part.signature(tiles))
+            columns.extend(np.where(mixed, column, 0) for column in told)
         return columns
 
     def cuts(self) -> Ints:

@@ -232,7 +232,8 @@ class Patterns:
         kind = np.where((words == whole).all(axis=(1, 2)), FULL_RUN, EMPTY_BLOCK)
         mixed = np.flatnonzero((kind == EMPTY_BLOCK) & words.any(axis=(1, 2)))
         if len(mixed):
-            kind[mixed] = self._numbers(words.reshape(len(words), -1)[mixed])
+            flat = words.reshape(len(words), -1)
+            kind[mixed] = self._numbers(flat if len(mixed) == len(flat) else flat[mixed])
         return kind
 
     def _numbers(self, flat: Words) -> Ints:
@@ -245,8 +246,10 @@ class Patterns:
         numbers[known] = self._owners[place[known]]
         new = np.flatnonzero(~known)
         numbers[new] = self._count + np.arange(len(new))
-        same = np.array_equal(flat[first[known]], self._words[numbers[known]])
-        if not same or not np.array_equal(flat, flat[first[inverse]]):
+        # Equal hashes are no proof: what is taken for the same is compared.
+        repeats = np.flatnonzero(first[inverse] != np.arange(len(flat)))
+        same = np.array_equal(flat[repeats], flat[first[inverse[repeats]]])
+        if not same or not np.array_equal(flat[first[known]], self._words[numbers[known]]):
             return self._numbers_by_content(flat)
         self._keep(flat[first[new]], hashes[new])
         return numbers[inverse]
