@@ -44,9 +44,9 @@ lint: $(VENV)/.dev ## ruff, pyright, import-linter
 docs: $(VENV)/.dev ## draw the pictures of docs/ again
 	$(BIN)/python docs/make_masks.py
 
-bench: $(VENV)/.dev ## measure, and print the numbers
-	@if [ -f benchmarks/masks.py ]; then $(BIN)/python benchmarks/masks.py; \
-	else echo "make bench: there is no benchmarks/masks.py yet"; fi
+bench: $(VENV)/.dev ## measure, and print the numbers (beside create_block_mask: minutes, 11 GB)
+	$(BIN)/python benchmarks/masks.py
+	$(BIN)/python benchmarks/plan.py
 
 mutate: $(VENV)/.dev ## plant faults in masks/ and count those that the tests catch (long)
 	$(BIN)/python tests/mutation/run.py $(MUTANTS)
