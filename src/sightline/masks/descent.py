@@ -50,7 +50,8 @@ class Blocks:
 
     def _owners(self, places: Ints) -> tuple[Ints, Ints]:
         if self.batch.strides == (0,):  # one batch row and head for all, which need no looking up
-            return tuple(np.broadcast_to(n[:1], len(places)) for n in (self.batch, self.head))  # pyright: ignore
+            count = len(places)
+            return np.broadcast_to(self.batch[:1], count), np.broadcast_to(self.head[:1], count)
         return self.batch.take(places), self.head.take(places)
 
     def split(self, rows: int, columns: int) -> Blocks:
