@@ -41,10 +41,24 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class OnGrid:
+    """Where on an axis of a grid tiles begin and end: at the edges ``first`` and ``stop``.
+
+    ``edges`` is ``[1, blocks + 1]``, or a row for each batch row. What depends on a position alone
+    is worked out once for each edge rather than for each tile.
+    """
+
+    edges: Ints
+    first: Ints
+    stop: Ints
+
+
+@dataclass(frozen=True, slots=True)
 class Tiles:
     """Rectangles of cells, ``[T]`` each: batch row, head, and the ends of queries and keys.
 
-    ``first`` and ``last`` both belong to the tile, so that no tile is without cells.
+    ``first`` and ``last`` both belong to the tile, so that no tile is without cells. ``on_grid``
+    is where the queries and the keys begin and end, if that is known to be on a grid.
     """
 
     batch: Ints
@@ -53,6 +67,7 @@ class Tiles:
     q_last: Ints
     k_first: Ints
     k_last: Ints
+    on_grid: tuple[OnGrid, OnGrid] | None = None
 
     def __len__(self) -> int:
         return len(self.q_first)

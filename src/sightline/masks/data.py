@@ -96,10 +96,11 @@ class Segments(Atom):
 
     def _places(self, tiles: Tiles) -> tuple[Run, Run]:
         """Return the first and the last run of the queries and of the keys of each tile."""
-        place, batch = self.index().place, tiles.batch
+        ends, batch = self.index().ends, tiles.batch
+        on_queries, on_keys = tiles.on_grid or (None, None)
         return (
-            (place(batch, tiles.q_first), place(batch, tiles.q_last)),
-            (place(batch, tiles.k_first), place(batch, tiles.k_last)),
+            ends(batch, tiles.q_first, tiles.q_last, on_queries),
+            ends(batch, tiles.k_first, tiles.k_last, on_keys),
         )
 
     def signature(self, tiles: Tiles) -> list[Ints]:

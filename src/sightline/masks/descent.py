@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sightline.masks.bounds import FULL, PARTIAL, Tiles
+from sightline.masks.bounds import FULL, PARTIAL, OnGrid, Tiles
 from sightline.masks.frame import Frame
 
 if TYPE_CHECKING:
@@ -111,12 +111,24 @@ class Grid:
 
     def tiles(self, blocks: Blocks) -> Tiles:
         """Return the cells of the squares."""
-        return Tiles(
-            blocks.batch,
-            blocks.head,
-            *_span(self.q_edges, blocks.batch, blocks.row, blocks.size),
-            *_span(self.k_edges, blocks.batch, blocks.column, blocks.size),
-        )
+        queries = _on_axis(self.q_edges, blocks.row, blocks.size)
+        keys = _on_axis(self.k_edges, blocks.column, blocks.size)
+        if len(self.q_edges) > 1:
+            span = *_span(queries, blocks.batch), *_span(keys, blocks.batch)
+            return Tiles(blocks.batch, blocks.head, *span)
+        span = *_span(queries, None), *_span(keys, None)
+        return Tiles(blocks.batch, blocks.head, *span, (queries, keys))
+
+
+def _on_axis(edges: Ints, block: Ints, size: int) -> OnGrid:
+    return OnGrid(edges, block, np.minimum(block + size, edges.shape[1] - 1))
+
+
+def _span(place: OnGrid, batch: Ints | None) -> tuple[Ints, Ints]:
+    """Return the first and the last position of stretches of blocks."""
+    if batch is None:
+        return place.edges.take(place.first), place.edges.take(place.stop) - 1
+    return place.edges[batch, place.first], place.edges[batch, place.stop] - 1
 
 
 def _edges(offset: int, length: int, block: int) -> Ints:
@@ -137,13 +149,6 @@ def _cut_edges(offset: int, length: int, block: int, cuts: Ints) -> Ints:
         rows.append(np.append(edges, stop))
     most = max(len(row) for row in rows)
     return np.stack([np.pad(row, (0, most - len(row)), mode="edge") for row in rows])
-
-
-def _span(edges: Ints, batch: Ints, block: Ints, size: int) -> tuple[Ints, Ints]:
-    end = np.minimum(block + size, edges.shape[1] - 1)
-    if len(edges) == 1:
-        return edges[0][block], edges[0][end] - 1
-    return edges[batch, block], edges[batch, end] - 1
 
 
 def descend(mask: Mask, grid: Grid) -> Iterator[tuple[int, Blocks]]:
@@ -168,7 +173,7 @@ def descend(mask: Mask, grid: Grid) -> Iterator[tuple[int, Blocks]]:
 def _sorted_out(mask: Mask, grid: Grid, blocks: Blocks) -> tuple[Blocks, Blocks]:
     """Return the squares that are FULL and those that are PARTIAL."""
     tiles = grid.tiles(blocks)
-    if len(grid.q_edges) > 1 or len(grid.k_edges) > 1:
+    if len(grid.q_edges) > 1:
         real = np.flatnonzero((tiles.q_first <= tiles.q_last) & (tiles.k_first <= tiles.k_last))
         blocks, tiles = blocks.at(real), tiles.at(real)
     found = mask.bounds(tiles)

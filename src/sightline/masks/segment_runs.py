@@ -11,7 +11,7 @@ from sightline.masks.intervals import ENDLESS
 from sightline.masks.range_least import RangeLeast
 
 if TYPE_CHECKING:
-    from sightline.masks.bounds import Bools, Ints
+    from sightline.masks.bounds import Bools, Ints, OnGrid
 
 
 # Rows of positions that pass more ends of runs than this are searched.
@@ -40,6 +40,7 @@ class SegmentRuns:
         self._width = self._runs + 1
         # One rising row of ends for all batch rows: each begins where the one before it ended.
         self._ends = (stops + self._span * np.arange(len(stops))[:, None]).reshape(-1)
+        self._kept: list[tuple[Ints, Ints, Ints]] = []
         self.ids = np.pad(ids, ((0, 0), (0, 1)), constant_values=-1)
         self.starts = np.pad(stops, ((0, 0), (1, 0)))
         self.stops = np.pad(stops, ((0, 0), (0, 1)), constant_values=ENDLESS)
@@ -62,6 +63,23 @@ class SegmentRuns:
             # The run's number grows by one wherever one of the ends between has been passed.
             run += self.stops.take(np.minimum(first + step, last)) <= position
         return run
+
+    def ends(self, batch: Ints, first: Ints, last: Ints, grid: OnGrid | None) -> tuple[Ints, Ints]:
+        """Return ``place`` of both ends of stretches, by way of their grid where there is one."""
+        if grid is None or self._rows > 1:
+            return self.place(batch, first), self.place(batch, last)
+        firsts, lasts = self._at_edges(grid.edges)
+        return firsts.take(grid.first), lasts.take(grid.stop)
+
+    def _at_edges(self, edges: Ints) -> tuple[Ints, Ints]:
+        """Return ``place`` of every edge, and of the position before it. Kept for two axes."""
+        for known, firsts, lasts in self._kept:
+            if known is edges:
+                return firsts, lasts
+        zero = np.zeros_like(edges)
+        tables = self.place(zero, edges), self.place(zero, np.maximum(edges - 1, 0))
+        self._kept = [*self._kept[-1:], (edges, *tables)]
+        return tables
 
     def place(self, batch: Ints, position: Ints) -> Ints:
         """Return the place in the flat tables of the run at each position."""
