@@ -218,12 +218,13 @@ class Patterns:
         """Return the pattern of every block; FULL_RUN or EMPTY_BLOCK if it turns out to be that."""
         tiles = grid.tiles(blocks)
         first, group = distinct(mask, tiles)
+        tiles = tiles.at(first)  # the others are not needed any more
         self._make_room(len(first))
         kind = np.empty(len(first), dtype=np.int64)
         step = at_a_time(self._height, self._width)
         for start in range(0, len(first), step):
             some = slice(start, start + step)
-            kind[some] = self._kinds(mask, tiles.at(first[some]))
+            kind[some] = self._kinds(mask, tiles.at(some))
         return kind[group]
 
     def _kinds(self, mask: Mask, tiles: Tiles) -> Ints:
