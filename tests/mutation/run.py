@@ -34,6 +34,11 @@ ROOT = Path(__file__).parents[2]
 MASKS = ROOT / "src" / "sightline" / "masks"
 TESTS = ["tests/unit/test_parse.py", "tests/unit/test_masks_against_oracle.py"]
 TESTS += sorted(str(p.relative_to(ROOT)) for p in (ROOT / "tests" / "unit").glob("test_mask_*.py"))
+TESTS += [
+    "tests/unit/test_plan.py",
+    "tests/unit/test_plan_compare.py",
+    "tests/conformance/test_plan.py",
+]
 PYTEST = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header", "--tb=no"]
 PYTEST += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis is loaded before
 

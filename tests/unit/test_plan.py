@@ -179,8 +179,8 @@ def test_a_plan_refuses_another_mask_and_another_shape() -> None:
     ("arguments", "error", "complaint"),
     [
         ({"mask": True}, sl.InvalidArgument, "plan wants a mask, got True"),
-        ({"block_q": 0}, sl.InvalidMask, r"plan\(block_q=\) must be at least 1, got 0"),
-        ({"block_kv": 2.5}, sl.InvalidMask, r"plan\(block_kv=\) must be an integer"),
+        ({"block_q": 0}, sl.InvalidArgument, r"plan\(block_q=\) must be at least 1, got 0"),
+        ({"block_kv": 2.5}, sl.InvalidArgument, r"plan\(block_kv=\) must be an integer"),
         ({"cuts": "ragged"}, sl.InvalidArgument, "'uniform' or 'aligned', got 'ragged'"),
         ({"q_len": -1}, sl.ShapeMismatch, "q_len must be at least 0, got -1"),
         ({"mask": sl.dense([[1]], "attend")}, sl.ShapeMismatch, "asked for queries up to 4"),

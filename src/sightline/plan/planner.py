@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from sightline.errors import InvalidArgument
+from sightline.errors import InvalidArgument, InvalidMask
 from sightline.masks.arguments import as_size, describe
 from sightline.masks.bits import at_a_time, bits, distinct, full_bits, hash_rows, words_across
 from sightline.masks.bounds import FULL, Tiles
@@ -101,11 +101,18 @@ def _checked(mask: Mask, frame: Frame, block_q: object, block_kv: object, cuts: 
         )
     if cuts not in ("uniform", "aligned"):
         raise InvalidArgument(f"plan(cuts=) must be 'uniform' or 'aligned', got {describe(cuts)}.")
-    sizes = as_size(block_q, "plan(block_q=)"), as_size(block_kv, "plan(block_kv=)")
+    sizes = _block_size(block_q, "block_q"), _block_size(block_kv, "block_kv")
     if frame.q_len and frame.kv_len:
         mask.check_reach(frame.q_offset + frame.q_len, frame.kv_offset + frame.kv_len)
     grid = Grid.uniform(frame, *sizes) if cuts == "uniform" else Grid.aligned(frame, *sizes, mask)
     return _build(mask, frame, grid, sizes, cuts)
+
+
+def _block_size(value: object, name: str) -> int:
+    try:
+        return as_size(value, f"plan({name}=)")
+    except InvalidMask as error:
+        raise InvalidArgument(str(error)) from None
 
 
 def _build(mask: Mask, frame: Frame, grid: Grid, sizes: tuple[int, int], cuts: Cuts) -> BlockMap:
