@@ -29,8 +29,8 @@ SIDE = 20
 # PARTIAL although a tile is empty or full: only asking the cells tells (predicate), or several
 # runs, lines, rows of blocks, branches or intervals meet in a tile, which are not looked at singly.
 LOOSE = {
-    "axial", "documents", "fixed", "intervals", "log_sparse", "log_sparse_row_mask", "neighborhood", "predicate",
-    "random_blocks", "shifted_window", "spans", "tree",
+    "axial", "documents", "fixed", "intervals", "log_sparse", "log_sparse_row_mask",
+    "neighborhood", "predicate", "random_blocks", "shifted_window", "spans", "tree",
 }  # fmt: skip
 
 
