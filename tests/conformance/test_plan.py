@@ -83,8 +83,11 @@ def test_plans_of_random_expressions(data: st.DataObject) -> None:
         block_q=block_q, block_kv=block_kv, cuts=data.draw(st.sampled_from(["uniform", "aligned"])),
     )  # fmt: skip
     check(plan, reference.dense(spec, *frame.at))
-    if plan.cuts == "uniform":
-        assert sum(plan.counts) == plan.states().size
+    sizes = (np.count_nonzero(np.diff(e), axis=1) for e in (plan.grid.q_edges, plan.grid.k_edges))
+    blocks = sum(rows * columns for rows, columns in zip(*sizes, strict=True)) * plan.heads
+    each = plan.batch if len(plan.grid.q_edges) == 1 else 1
+    assert sum(plan.counts) == blocks * each
+    assert min(plan.counts) >= 0
 
 
 @pytest.mark.parametrize("name", sorted(ATOMS))

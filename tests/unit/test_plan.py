@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sightline as sl
+from sightline.masks import bits
 from sightline.masks.descent import Grid
 from sightline.masks.frame import Frame
 from sightline.plan import planner
@@ -151,6 +152,52 @@ def test_cuts_of_moved_and_combined_masks() -> None:
     assert edges(sl.per_batch([documents, sl.causal()])) == [[0, 3, 7, 10], [0, 4, 8, 10]]
     assert edges(sl.per_head([documents, sl.causal()])) == [[0, 3, 7, 10]]
     assert edges(sl.causal()) == [[0, 4, 8, 10]]
+
+
+def test_blocks_that_a_shorter_row_does_not_have_are_in_no_run() -> None:
+    mask = sl.causal() | ~sl.documents(lengths=[[1] * 16, [16]])
+    plan = sl.plan(mask, 16, block_q=4, block_kv=4, cuts="aligned")
+    assert (plan.q_blocks, plan.kv_blocks) == (16, 16)
+    assert sum(plan.counts) == 16 * 16 + 4 * 4
+    assert min(plan.counts) >= 0
+    assert [run for i in range(4, 16) for run in plan.runs(i, batch=1)] == []
+    assert max(last for i in range(4) for _, last, _ in plan.runs(i, batch=1)) < 4
+    assert plan.pairs == mask.count(16)
+
+
+def test_as_many_batch_rows_as_heads_are_not_taken_for_each_other() -> None:
+    mask = sl.per_head([sl.causal(), sl.everything()]) & sl.padding(lengths=[200, 300])
+    for length in (7, 300):
+        picture = mask.dense(length)
+        plan = sl.plan(mask, length, block_q=16, block_kv=16)
+        assert plan.pairs == picture.sum()
+        states = plan.states()
+        for b, h in np.ndindex(2, 2):
+            counted = [np.count_nonzero(states[b, h] == state) for state in (1, 2)]
+            blocks = [
+                picture[b, h, i : i + 16, j : j + 16]
+                for i in range(0, length, 16)
+                for j in range(0, length, 16)
+            ]
+            full = sum(bool(block.all()) for block in blocks)
+            assert counted == [sum(bool(block.any()) for block in blocks) - full, full]
+
+
+def test_short_blocks_have_no_bits_beyond_their_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bits, "MOST_READ", 1)  # each block is read by itself
+    plan = sl.plan(sl.chunks(3), 70, 128, block_q=64, block_kv=64)
+    (pattern,) = {run.pattern for run in plan.runs(1) if run.first_block == 1}
+    assert not plan.patterns[pattern, 6:].any()
+    assert plan.pairs == sl.chunks(3).count(70, 128)
+
+
+def test_bits_are_counted_without_the_help_of_numpy_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = np.random.default_rng(0).integers(0, 2**64, (3, 4, 2), dtype=np.uint64)
+    wanted = [[bin(int(a)).count("1") + bin(int(b)).count("1") for a, b in row] for row in words]
+    assert bits.count_bits(words, axis=2).tolist() == wanted
+    monkeypatch.delattr(np, "bitwise_count", raising=False)
+    assert bits.count_bits(words, axis=2).tolist() == wanted
+    assert bits.count_bits(words) == sum(map(sum, wanted))
 
 
 def test_uniform_and_aligned_plans_allow_the_same() -> None:

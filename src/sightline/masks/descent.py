@@ -99,6 +99,15 @@ class Grid:
         heights, widths = (np.diff(edges, axis=1) for edges in (self.q_edges, self.k_edges))
         return int(heights.max(initial=1)), int(widths.max(initial=1))
 
+    def filled(self, batch: Ints) -> tuple[Ints, Ints]:
+        """Return how many query blocks and how many key blocks hold positions in batch rows."""
+        row = batch if len(self.q_edges) > 1 else batch * 0
+        rows, columns = (
+            np.count_nonzero(np.diff(edges, axis=1), axis=1)
+            for edges in (self.q_edges, self.k_edges)
+        )
+        return rows[row], columns[row]
+
     @property
     def rows(self) -> int:
         """The number of query blocks."""

@@ -154,11 +154,12 @@ def _full_runs(mask: Mask, grid: Grid, blocks: Blocks) -> tuple[Ints, Ints]:
     A place is ``row * (columns + 1) + column``, so that no run ends where the next row begins.
     """
     start = _row(mask, grid, blocks) * (grid.columns + 1) + blocks.column
-    width = np.minimum(blocks.size, grid.columns - blocks.column)
     if blocks.size == 1:
         return start, start + 1
+    rows, columns = grid.filled(blocks.batch)
+    width = np.minimum(blocks.size, columns - blocks.column)
     steps = np.arange(min(blocks.size, grid.rows))
-    inside = blocks.row[:, None] + steps < grid.rows
+    inside = blocks.row[:, None] + steps < rows[:, None]
     starts = (start[:, None] + steps * (grid.columns + 1))[inside]
     return starts, starts + np.broadcast_to(width[:, None], inside.shape)[inside]
 
