@@ -163,6 +163,10 @@ def test_blocks_that_a_shorter_row_does_not_have_are_in_no_run() -> None:
     assert [run for i in range(4, 16) for run in plan.runs(i, batch=1)] == []
     assert max(last for i in range(4) for _, last, _ in plan.runs(i, batch=1)) < 4
     assert plan.pairs == mask.count(16)
+    whole = sl.documents(lengths=[[1] * 16, [16]]) | sl.prefix(16)
+    plan = sl.plan(whole, 16, block_q=4, block_kv=4, cuts="aligned")
+    assert [plan.runs(i, batch=1) for i in range(5)] == [[Run(0, 3, -1)]] * 4 + [[]]
+    assert plan.counts == (0, 0, 16 * 16 + 4 * 4)
 
 
 def test_as_many_batch_rows_as_heads_are_not_taken_for_each_other() -> None:
