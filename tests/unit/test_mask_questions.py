@@ -34,6 +34,8 @@ def answers_agree(mask: sl.Mask, frame: Frame) -> None:
     last = frame.kv_offset + frame.kv_len - 1 - np.argmax(picture[..., ::-1], axis=-1)
     np.testing.assert_array_equal(mask.first_key(*frame.at), np.where(empty, -1, first))
     np.testing.assert_array_equal(mask.last_key(*frame.at), np.where(empty, -1, last))
+    seen = evaluate.summarize(mask, evaluate.Frame.of(*frame.at)).seen
+    np.testing.assert_array_equal(seen, picture.sum(axis=-1))
     stop = frame.q_offset + frame.q_len
     rows = mask.rows(frame.q_offset, stop, frame.kv_len, frame.kv_offset)
     np.testing.assert_array_equal(rows, picture)
@@ -43,6 +45,20 @@ def answers_agree(mask: sl.Mask, frame: Frame) -> None:
 def test_the_answers_agree_with_the_picture(draws: st.DataObject) -> None:
     frame = draws.draw(frames())
     answers_agree(build(draws.draw(expressions(frame, depth=2))), frame)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        sl.causal() & sl.documents(lengths=[150, 1, 90, 200]),
+        sl.keys([70, 130, 300]) & sl.queries(range(5, 290, 7)),
+        sl.per_head([sl.window(80, 3), sl.dilated(90)]) & sl.padding(lengths=[290, 66]),
+        sl.shifted_window((16, 20), 6, 2) | sl.strided(129),
+    ],
+    ids=lambda mask: mask.text()[:20],
+)
+def test_the_answers_agree_with_the_picture_over_several_tiles(mask: sl.Mask) -> None:
+    answers_agree(mask, Frame(300, 330, 3, 1, 1, 1))
 
 
 # How small the pieces may be in which an answer is found: every path is walked at small shapes.
