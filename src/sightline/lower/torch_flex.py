@@ -51,7 +51,7 @@ def translate(
         CannotExpress: no queries or no keys; a predicate that cannot be recorded; on the CPU
             a block_kv that is no multiple of 16, and one query that may see nothing, in any batch
             row and head.
-        InvalidArgument: a mask without structure, at a shape too large to ask every pair.
+        InvalidArgument: more blocks than can be read that are neither empty nor full.
 
     >>> import sightline as sl
     >>> mask = sl.causal() & sl.documents(lengths=[300, 212])

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Cuts = Literal["uniform", "aligned"]
 
-# More mixed blocks than this is a mask without a structure to read: 128 MiB of runs.
+# More mixed blocks than this are too many to read and to keep: 128 MiB of runs.
 MOST_MIXED = 2**23
 
 # What a block that turns out to be empty is told by, in place of a pattern.
@@ -73,8 +73,8 @@ def plan(
             whether it stands alone, padded, or packed with others.
 
     Raises:
-        InvalidArgument: an argument out of range, or a mask without structure at a shape too large
-            to ask every pair.
+        InvalidArgument: an argument out of range, or more than 2^23 blocks that are neither empty
+            nor full.
         ShapeMismatch: a negative length, or a shape beyond the array of a ``dense`` mask.
 
     >>> import sightline as sl
@@ -127,9 +127,9 @@ def _build(mask: Mask, frame: Frame, grid: Grid, sizes: tuple[int, int], cuts: C
         count += len(blocks)
         if count > MOST_MIXED:
             raise InvalidArgument(
-                f"{mask!r} has no structure that a plan can read at {frame.q_len} x "
-                f"{frame.kv_len}: more than {MOST_MIXED} blocks of {sizes[0]} x {sizes[1]} are "
-                "mixed. Use larger blocks or a smaller shape; give a predicate its bounds=."
+                f"{mask!r} leaves more than {MOST_MIXED} blocks of {sizes[0]} x {sizes[1]} neither "
+                f"empty nor full at {frame.q_len} x {frame.kv_len}, too many to read one by one. "
+                "Use larger blocks or a smaller shape; give a predicate its bounds=."
             )
         place = _row(mask, grid, blocks) * (grid.columns + 1) + blocks.column
         found = patterns.add(mask, grid, blocks)
