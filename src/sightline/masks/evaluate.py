@@ -7,7 +7,7 @@ mask without structure, such as a predicate, is asked cell by cell, a bounded nu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sightline.masks.bits import Words
-    from sightline.masks.bounds import Ints
+    from sightline.masks.bounds import Ints, Tiles
 
 # The side of the smallest tiles.
 SIDE = 128
@@ -156,12 +156,27 @@ def _add_mixed(found: RowSummary, mask: Mask, grid: Grid, blocks: Blocks, frame:
             first = np.minimum.reduceat(first, begins)
             last = np.maximum.reduceat(np.where(empty, -1, key + high[kind]), begins)
             seen = np.add.reduceat(ones[kind], begins)
-            tile, row = np.nonzero(seen > 0)
-            top = some.at(begins[tile])
-            where = (top.batch, top.head, top.q_first - frame.q_offset + row)
-            found.first[where] = np.minimum(found.first[where], first[tile, row])
-            found.last[where] = np.maximum(found.last[where], last[tile, row])
-            found.seen[where] += seen[tile, row]
+            place, inside = _places(mask, some.at(begins), words.shape[1], frame)
+            for known, new, combine in (
+                (found.first, first, np.minimum),
+                (found.last, last, np.maximum),
+                (found.seen, seen, np.add),
+            ):
+                flat = known.reshape(-1)
+                here, there = place[inside], new[inside]
+                flat[here] = combine(flat[here], there)
+
+
+def _places(mask: Mask, tiles: Tiles, height: int, frame: Frame) -> tuple[Ints, Any]:
+    """Return where the rows of tiles stand in a flat ``[batch, heads, q_len]``, and which are real.
+
+    The second is an index that leaves out rows beyond short tiles; all of them, if none is short.
+    """
+    owner = tiles.batch * mask.heads + tiles.head
+    first = owner * frame.q_len + tiles.q_first - frame.q_offset
+    place = first[:, None] + np.arange(height)
+    inside = np.arange(height) <= (tiles.q_last - tiles.q_first)[:, None]
+    return place, ... if inside.all() else inside
 
 
 def _ends(words: Words) -> tuple[Ints, Ints, Ints]:
@@ -196,8 +211,7 @@ def empty_rows(mask: Mask, frame: Frame) -> NDArray[np.bool_]:
             continue
         tiles = grid.tiles(blocks)
         for numbers, words, group in read(mask, tiles):
-            some = tiles.at(numbers)
-            tile, row = np.nonzero(count_bits(words, axis=2)[group])
-            query = some.q_first[tile] - frame.q_offset + row
-            result[some.batch[tile], some.head[tile], query] = False
+            place, _ = _places(mask, tiles.at(numbers), words.shape[1], frame)
+            seen = (words != 0).any(axis=2)[group]
+            result.reshape(-1)[place[seen]] = False
     return result & ~full[..., np.arange(frame.q_len) // SIDE]
