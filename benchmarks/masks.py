@@ -68,6 +68,20 @@ def attention(batch: int, heads: int, length: int, *, train: bool) -> Row:
     return compare(f"attend {kind}, [{batch}, {heads}, {length}, 64] float32", ours, bare)
 
 
+def decode_step(heads: int, past: int) -> Row:
+    """One new query against a cache of keys, where a call's fixed cost is felt most."""
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(1, heads, 1, 64, generator=generator)
+    key, value = (torch.randn(1, heads, past, 64, generator=generator) for _ in range(2))
+    mask = sl.causal() & sl.window(left=past // 2)
+    bools = torch.from_numpy(mask.dense(1, past, q_offset=past - 1))
+    return compare(
+        f"attend one query, {past} keys, [1, {heads}, 1, 64] float32",
+        lambda: sl.attend(query, key, value, mask, q_offset=past - 1),
+        lambda: scaled_dot_product_attention(query, key, value, attn_mask=bools),
+    )
+
+
 def values_of_a_million_positions() -> list[str]:
     """Plain times of what has no counterpart elsewhere: masks as values."""
     size = 1_048_576
@@ -95,6 +109,7 @@ def main() -> None:
         attention(2, 8, 1024, train=True),
         attention(8, 8, 256, train=False),
         attention(8, 8, 256, train=True),
+        decode_step(8, 4096),
     ]
     table = Table(title=f"Sightline beside torch {torch.__version__} by hand")
     for heading, justify in (("what", "left"), ("Sightline", "right"), ("torch", "right")):
