@@ -15,21 +15,10 @@ from rich.cells import cell_len
 
 import sightline as sl
 from sightline.cli import plan as plan_module
-from sightline.cli.main import main
 from sightline.cli.sizes import read_size
 
 Result = tuple[int, str, str]
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    def run_in_process(*words: object) -> Result:
-        code = main([str(word) for word in words])
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run_in_process
 
 
 def figures(out: str) -> dict[str, list[str]]:

@@ -19,21 +19,10 @@ from rich.cells import cell_len
 import sightline as sl
 from sightline.cli import main as main_module
 from sightline.cli import show as show_module
-from sightline.cli.main import main
 
 COMMAND = [sys.executable, "-m", "sightline.cli.main"]
 Result = tuple[int, str, str]
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    def run_in_process(*words: object) -> Result:
-        code = main([str(word) for word in words])
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run_in_process
 
 
 def process(*words: str, **environment: str) -> subprocess.CompletedProcess[bytes]:

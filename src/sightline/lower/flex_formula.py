@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sightline.errors import CannotExpress, SightlineError
 from sightline.masks.arrays import Array, Cells
 from sightline.masks.mask import Mask
+from sightline.masks.text import short
 
 # More ends than this are searched for in a table instead of being compared one by one.
 MOST_COMPARED = 8
@@ -26,7 +27,6 @@ MOST_COMPARED = 8
 WIDE_FACTOR, WIDE_NUMBER = 2**8, 2**30
 # Functions kept to be shared; more forms than that in one process are made anew.
 MOST_FUNCTIONS = 256
-LONGEST_NAME = 72
 
 UNARY = ("neg", "invert")
 # For these a number may also stand on the left.
@@ -234,14 +234,9 @@ def mask_mod(torch: Any, mask: Mask, q_offset: int, device: Any) -> Callable[...
     except Exception as error:
         raise CannotExpress(
             destination="torch.flex",
-            part=_short(mask),
+            part=short(mask),
             reason=f"its formula cannot be recorded for torch ({type(error).__name__}: {error})",
             alternative="write the predicate with operators on b, h, q and k (& | ~, no if, no "
             "numpy functions, no tables of its own), or give its cells as sl.dense(array, means=)",
         ) from error
     return formula.function(result)
-
-
-def _short(mask: Mask) -> str:
-    text = repr(mask)
-    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 3]}..."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from sightline.errors import InvalidMask
+from sightline.errors import InvalidMask, SightlineError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 LARGEST_POSITION = 2**48
 
 
-def as_int(value: object, what: str, *, least: int | None = None, most: int | None = None) -> int:
+def as_int(
+    value: object,
+    what: str,
+    *,
+    least: int | None = None,
+    most: int | None = None,
+    error: type[SightlineError] = InvalidMask,
+) -> int:
     """Return ``value`` as an int between ``least`` and ``most``; bools and floats are refused."""
     given = cast(Any, value)
     try:
@@ -28,20 +35,20 @@ def as_int(value: object, what: str, *, least: int | None = None, most: int | No
             raise TypeError
         number = operator.index(given)
     except TypeError:
-        raise InvalidMask(f"{what} must be an integer, got {describe(value)}.") from None
+        raise error(f"{what} must be an integer, got {describe(value)}.") from None
     low = -LARGEST_POSITION if least is None else least
     high = LARGEST_POSITION if most is None else most
     if not low <= number <= high:
         one_sided = f"at least {low}" if number < low else f"at most {high}"
         wanted = one_sided if most is None else f"from {low} to {high}"
         got = str(number) if number.bit_length() < 64 else f"one of {number.bit_length()} bits"
-        raise InvalidMask(f"{what} must be {wanted}, got {got}.")
+        raise error(f"{what} must be {wanted}, got {got}.")
     return number
 
 
-def as_size(value: object, what: str) -> int:
+def as_size(value: object, what: str, *, error: type[SightlineError] = InvalidMask) -> int:
     """Return ``value`` as an int of at least 1."""
-    return as_int(value, what, least=1)
+    return as_int(value, what, least=1, error=error)
 
 
 def as_distance(value: object, what: str) -> int | None:

@@ -133,16 +133,14 @@ def _inside(tiles: Tiles, height: int, words: int) -> Words:
     """Return the words of everything(): ones within each tile, zeros beyond; broadcasts."""
     if _all_whole(tiles, height, words):
         return LOW[WORD:].reshape(1, 1, 1)
-    heights, widths = tiles.q_last - tiles.q_first + 1, tiles.k_last - tiles.k_first + 1
-    columns = LOW.take(widths[:, None] - np.arange(words) * WORD, mode="clip")[:, None, :]
-    inside = np.arange(height) < heights[:, None]
+    columns = LOW.take(tiles.widths[:, None] - np.arange(words) * WORD, mode="clip")[:, None, :]
+    inside = np.arange(height) < tiles.heights[:, None]
     return np.where(inside[..., None], columns, LOW[0])
 
 
 def _all_whole(tiles: Tiles, height: int, words: int) -> bool:
     """Return whether no bit of the words lies beyond its tile."""
-    heights, widths = tiles.q_last - tiles.q_first + 1, tiles.k_last - tiles.k_first + 1
-    return bool((heights == height).all() and (widths == words * WORD).all())
+    return bool((tiles.heights == height).all() and (tiles.widths == words * WORD).all())
 
 
 def full_bits(tiles: Tiles, height: int, width: int) -> Words:
@@ -161,8 +159,7 @@ def count_bits(words: Words, axis: int | tuple[int, ...] | None = None) -> Any:
 
 def distinct(mask: Mask, tiles: Tiles) -> tuple[Ints, Ints]:
     """Group tiles that surely hold the same: return one of each group, and each tile's group."""
-    heights, widths = tiles.q_last - tiles.q_first, tiles.k_last - tiles.k_first
-    return alike([heights, widths, *mask.signature(tiles)])
+    return alike([tiles.heights, tiles.widths, *mask.signature(tiles)])
 
 
 def read(mask: Mask, tiles: Tiles) -> Iterator[tuple[Ints, Words, Ints]]:
@@ -172,24 +169,22 @@ def read(mask: Mask, tiles: Tiles) -> Iterator[tuple[Ints, Words, Ints]]:
     """
     if not len(tiles):
         return
-    height, width = (
-        int((tiles.q_last - tiles.q_first).max()),
-        int((tiles.k_last - tiles.k_first).max()),
-    )
+    height, width = int(tiles.heights.max()), int(tiles.widths.max())
     first, group = distinct(mask, tiles)
-    step = at_a_time(height + 1, width + 1)
     # Small integers are sorted by their digits, which is much quicker.
     order = np.argsort(group.astype(np.uint16) if len(first) < 2**16 else group, kind="stable")
-    ends = np.searchsorted(group[order], np.arange(0, len(first) + step, step))
-    for i, start in enumerate(range(0, len(first), step)):
-        mine = order[ends[i] : ends[i + 1]]
-        words = bits(mask, tiles.at(first[start : start + step]), height + 1, width + 1)
-        yield mine, words, group[mine] - start
+    in_order = group[order]
+    for part in parts(len(first), height, width):
+        mine = order[slice(*np.searchsorted(in_order, [part.start, part.stop]))]
+        words = bits(mask, tiles.at(first[part]), height, width)
+        yield mine, words, group[mine] - part.start
 
 
-def at_a_time(height: int, width: int) -> int:
-    """Return how many tiles to read at a time."""
-    return max(1, MOST_READ // (height * words_across(width)))
+def parts(count: int, height: int, width: int) -> Iterator[slice]:
+    """Cut ``count`` tiles of a size into parts, so that the words of each part are bounded."""
+    step = max(1, MOST_READ // (height * words_across(width)))
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
 
 
 # -- tiles that are surely alike ----------------------------------------------------------------

@@ -72,6 +72,16 @@ class Tiles:
     def __len__(self) -> int:
         return len(self.q_first)
 
+    @property
+    def heights(self) -> Ints:
+        """The number of queries of every tile."""
+        return self.q_last - self.q_first + 1
+
+    @property
+    def widths(self) -> Ints:
+        """The number of keys of every tile."""
+        return self.k_last - self.k_first + 1
+
     def at(self, index: Any) -> Tiles:
         """Return some of the tiles, by indices or by bools."""
         return Tiles(
@@ -100,10 +110,6 @@ class Tiles:
     def bottom(self) -> Rows:
         """The last row of every tile."""
         return Rows(self.batch, self.head, self.q_last)
-
-    def per_row(self, column: NDArray[Any]) -> Any:
-        """Return ``column[batch row]`` for a ``[B]`` array (B = 1 serves every batch row)."""
-        return column[self.batch] if len(column) > 1 else column[0]
 
 
 def states(empty: Bools, full: Bools) -> States:

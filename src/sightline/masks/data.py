@@ -168,8 +168,8 @@ class PrefixLM(Staircase):
         return rows.query * 0, np.maximum(prefix, rows.query + 1)
 
     def signature(self, tiles: Tiles) -> list[Ints]:
-        width = tiles.k_last - tiles.k_first + 1
-        prefix = np.clip(tiles.per_row(self.lengths.array) - tiles.k_first, 0, width)
+        prefix = tiles.top.per_row(self.lengths.array)
+        prefix = np.clip(prefix - tiles.k_first, 0, tiles.widths)
         # Above the diagonal only the prefix shows, however far above.
         return [prefix, np.minimum(tiles.k_first - tiles.q_last, 1)]
 

@@ -101,12 +101,21 @@ class Grid:
 
     def filled(self, batch: Ints) -> tuple[Ints, Ints]:
         """Return how many query blocks and how many key blocks hold positions in batch rows."""
-        row = batch if len(self.q_edges) > 1 else batch * 0
+        if len(self.q_edges) == 1:  # only rows shorter than others have blocks without positions
+            return batch * 0 + self.rows, batch * 0 + self.columns
         rows, columns = (
             np.count_nonzero(np.diff(edges, axis=1), axis=1)
             for edges in (self.q_edges, self.k_edges)
         )
-        return rows[row], columns[row]
+        return rows[batch], columns[batch]
+
+    def rows_of(self, blocks: Blocks) -> tuple[Ints, Ints]:
+        """Return (the number of a square, a row of blocks in it) for every row of every square."""
+        rows, _ = self.filled(blocks.batch)
+        count = np.clip(rows - blocks.row, 0, blocks.size)
+        square = np.repeat(np.arange(len(blocks)), count)
+        before = np.cumsum(count) - count - blocks.row
+        return square, np.arange(len(square)) - before[square]
 
     @property
     def rows(self) -> int:

@@ -36,7 +36,7 @@ def dense(mask: Mask, frame: Frame) -> NDArray[np.bool_]:
     shape = (mask.batch, mask.heads, frame.q_len, frame.kv_len)
     result = np.empty(shape, dtype=np.bool_)
     if result.size:
-        mask.check_reach(frame.q_offset + frame.q_len, frame.kv_offset + frame.kv_len)
+        frame.check(mask)
         cells = Cells(
             batch=_axis(0, mask.batch, 0),
             head=_axis(0, mask.heads, 1),
@@ -60,8 +60,7 @@ def count(mask: Mask, frame: Frame) -> int:
     for state, blocks in descend(mask, grid):
         tiles = grid.tiles(blocks)
         if state == FULL:
-            heights, widths = tiles.q_last - tiles.q_first + 1, tiles.k_last - tiles.k_first + 1
-            total += int((heights * widths).sum())
+            total += int((tiles.heights * tiles.widths).sum())
             continue
         for _, words, group in read(mask, tiles):
             times = np.bincount(group, minlength=len(words))
@@ -70,8 +69,7 @@ def count(mask: Mask, frame: Frame) -> int:
 
 
 def _grid(mask: Mask, frame: Frame) -> Grid:
-    if frame.q_len and frame.kv_len:
-        mask.check_reach(frame.q_offset + frame.q_len, frame.kv_offset + frame.kv_len)
+    frame.check(mask)
     return Grid.uniform(frame, SIDE, SIDE)
 
 
@@ -94,11 +92,6 @@ class RowSummary:
     first: Ints
     last: Ints
     seen: Ints
-
-    @property
-    def empty(self) -> NDArray[np.bool_]:
-        """Where a query may see no key at all."""
-        return self.seen == 0
 
 
 def summarize(mask: Mask, frame: Frame) -> RowSummary:
@@ -125,19 +118,12 @@ def summarize(mask: Mask, frame: Frame) -> RowSummary:
 
 def _add_full(found: RowSummary, grid: Grid, blocks: Blocks) -> None:
     tiles = grid.tiles(blocks)
-    square, row = _rows_of(blocks, grid)
+    square, row = grid.rows_of(blocks)
     where = (blocks.batch[square], blocks.head[square], row)
     start, end = tiles.k_first[square], tiles.k_last[square]
     np.minimum.at(found.first, where, start)
     np.maximum.at(found.last, where, end)
     np.add.at(found.seen, where, end - start + 1)
-
-
-def _rows_of(blocks: Blocks, grid: Grid) -> tuple[Ints, Ints]:
-    """Return every row of blocks of every square, with the number of the square."""
-    steps = np.arange(min(blocks.size, grid.rows))
-    square, step = np.nonzero(blocks.row[:, None] + steps < grid.rows)
-    return square, blocks.row[square] + step
 
 
 def _add_mixed(found: RowSummary, mask: Mask, grid: Grid, blocks: Blocks, frame: Frame) -> None:
@@ -175,7 +161,7 @@ def _places(mask: Mask, tiles: Tiles, height: int, frame: Frame) -> tuple[Ints, 
     owner = tiles.batch * mask.heads + tiles.head
     first = owner * frame.q_len + tiles.q_first - frame.q_offset
     place = first[:, None] + np.arange(height)
-    inside = np.arange(height) <= (tiles.q_last - tiles.q_first)[:, None]
+    inside = np.arange(height) < tiles.heights[:, None]
     return place, ... if inside.all() else inside
 
 
@@ -206,7 +192,7 @@ def empty_rows(mask: Mask, frame: Frame) -> NDArray[np.bool_]:
     full = np.zeros((mask.batch, mask.heads, grid.rows), dtype=np.bool_)
     for state, blocks in descend(mask, grid):
         if state == FULL:
-            square, row = _rows_of(blocks, grid)
+            square, row = grid.rows_of(blocks)
             full[blocks.batch[square], blocks.head[square], row] = True
             continue
         tiles = grid.tiles(blocks)

@@ -60,8 +60,7 @@ class Dense(Atom):
         left, right = (np.minimum(k, table.shape[3] - 1) for k in (tiles.k_first, tiles.k_last + 1))
         allowed = table[row, head, bottom, right] - table[row, head, top, right]
         allowed = allowed - table[row, head, bottom, left] + table[row, head, top, left]
-        area = (tiles.q_last - tiles.q_first + 1) * (tiles.k_last - tiles.k_first + 1)
-        return states(allowed == 0, allowed == area)
+        return states(allowed == 0, allowed == tiles.heights * tiles.widths)
 
     def _allowed_before(self) -> NDArray[np.int64]:
         """Return the summed-area table: allowed cells above and left of each corner. Kept."""

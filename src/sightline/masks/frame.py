@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sightline.errors import InvalidMask, ShapeMismatch
+from sightline.errors import ShapeMismatch
 from sightline.masks.arguments import as_int
+
+if TYPE_CHECKING:
+    from sightline.masks.mask import Mask
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,11 @@ class Frame:
             raise ShapeMismatch(f"q_start must not be after q_stop, got {start} and {stop}.")
         return cls.of(stop - start, stop if kv_len is None else kv_len, start, kv_offset)
 
+    def check(self, mask: Mask) -> None:
+        """Raise ShapeMismatch if the mask is bound to data that end before the frame does."""
+        if self.q_len and self.kv_len:
+            mask.check_reach(self.q_offset + self.q_len, self.kv_offset + self.kv_len)
+
 
 def _checked(value: int, name: str) -> int:
-    try:
-        return as_int(value, name, least=0)
-    except InvalidMask as error:
-        raise ShapeMismatch(str(error)) from None
+    return as_int(value, name, least=0, error=ShapeMismatch)

@@ -44,9 +44,8 @@ class Padding(Staircase):
         return none + rows.per_row(self.start.array), none + rows.per_row(self.stop.array)
 
     def signature(self, tiles: Tiles) -> list[Ints]:
-        width = tiles.k_last - tiles.k_first + 1
-        ends = (tiles.per_row(data.array) for data in (self.start, self.stop))
-        return [np.clip(end - tiles.k_first, 0, width) for end in ends]
+        ends = (tiles.top.per_row(data.array) for data in (self.start, self.stop))
+        return [np.clip(end - tiles.k_first, 0, tiles.widths) for end in ends]
 
     def cuts(self) -> Ints:
         return np.stack([self.start.array, self.stop.array], axis=1)
@@ -90,7 +89,7 @@ class ValidKeys(Atom):
         start, stop = (np.minimum(k, length) for k in (tiles.k_first, tiles.k_last + 1))
         row = tiles.batch if self.batch > 1 else 0
         real = self._real_before()[row, stop] - self._real_before()[row, start]
-        return states(real == 0, real == tiles.k_last - tiles.k_first + 1)
+        return states(real == 0, real == tiles.widths)
 
     def signature(self, tiles: Tiles) -> list[Ints]:
         return [tiles.batch, tiles.k_first]

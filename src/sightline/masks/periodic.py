@@ -102,8 +102,7 @@ def max_extent(tiles: Tiles) -> int:
     """Return the greatest number of queries or keys of a tile."""
     if not len(tiles):
         return 0
-    widths = np.maximum(tiles.q_last - tiles.q_first, tiles.k_last - tiles.k_first)
-    return int(widths.max()) + 1
+    return int(np.maximum(tiles.heights, tiles.widths).max())
 
 
 def multiples(step: int, first: Ints, last: Ints) -> Ints:

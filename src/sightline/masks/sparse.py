@@ -7,6 +7,7 @@ code's, which differ). Those made of blocks are in block_sparse.py.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,7 +70,7 @@ class Fixed(Atom):
         apart = (last < start) | (stop < first)
         together = (start == stop) & (first == last) & (start == first)
         none = (tiles.k_first > tiles.q_last) | (apart & (summaries == 0))
-        all_summaries = summaries == tiles.k_last - tiles.k_first + 1
+        all_summaries = summaries == tiles.widths
         return states(none, (tiles.k_last <= tiles.q_first) & (together | all_summaries))
 
     def _summaries_to(self, key: Ints) -> Ints:
@@ -101,19 +102,13 @@ class LogSparse(Atom):
         return result & (cells.query // self.restart == cells.key // self.restart)
 
     def bounds(self, tiles: Tiles) -> States:
-        near = among(self._ends(), *backs(tiles))
+        near = among(_near(self.local), *backs(tiles))
         if self.restart is None:
             return near
         return np.minimum(near, self._chunks().bounds(tiles))
 
     def _chunks(self) -> Chunks:
         return Chunks(self.restart or 1)
-
-    def _ends(self) -> Ints:
-        """Return the set of allowed distances back, as the ends of its intervals."""
-        powers = 2 ** np.arange(ENDLESS.bit_length() - 1)
-        near = np.array([[0, self.local + 1]], dtype=np.int64)
-        return union([near, np.stack([powers, powers + 1], axis=1)]).reshape(-1)
 
     def signature(self, tiles: Tiles) -> list[Ints]:
         back = [tiles.q_first - tiles.k_first]
@@ -175,6 +170,14 @@ class LogSparseRowMask(Atom):
 
     def extent(self) -> Extent:
         return self.win_len, self.win_len
+
+
+@lru_cache(maxsize=32)
+def _near(local: int) -> Ints:
+    """Return LogSparse's distances back, as the ends of the intervals of their set."""
+    powers = 2 ** np.arange(ENDLESS.bit_length() - 1)
+    near = np.array([[0, local + 1]], dtype=np.int64)
+    return union([near, np.stack([powers, powers + 1], axis=1)]).reshape(-1)
 
 
 def backs(tiles: Tiles) -> tuple[Ints, Ints]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from sightline.masks.mask import Spec
+    from sightline.masks.mask import Mask, Spec
 
 # Arguments that say enough by their place; every other one is printed as name=value.
 _PLAIN = {"n", "size", "stride", "positions", "ids", "order", "parents", "masks", "array", "fn"}
@@ -13,7 +13,15 @@ _DEFAULTS: dict[str, Any] = {
     "strict": False, "phase": 0, "local": 0, "restart": None, "seed": 0, "dilation": 1,
     "stream": "content", "bounds": None, "batch": None, "heads": None, "left": None, "right": None,
 }  # fmt: skip
+# Characters of a mask's text in messages.
+LONGEST_NAME = 72
 _BINDING = {"or": 1, "and": 2, "not": 3}
+
+
+def short(mask: Mask) -> str:
+    """Return the text of a mask cut to what a message has room for."""
+    text = repr(mask)
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 3]}..."
 
 
 def write(spec: Spec, most_values: int | None = None) -> str:

@@ -17,6 +17,7 @@ from sightline.masks.bounds import FULL, PARTIAL
 from sightline.masks.descent import Grid
 from sightline.masks.frame import Frame
 from sightline.masks.mask import Mask
+from sightline.masks.text import short
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 FULL_RUN = -1
 # A grid of states is written out for at most this many blocks: 64 MiB.
 MOST_STATES = 2**26
-# Characters of a mask's text in messages.
-LONGEST_NAME = 72
 
 
 class BlockCounts(NamedTuple):
@@ -151,8 +150,8 @@ class BlockMap:
         """
         if mask is not self.mask and mask != self.mask:
             raise InvalidArgument(
-                f"this plan was made for {_short(self.mask)} and cannot be used with "
-                f"{_short(mask)}; call sl.plan with the mask at hand."
+                f"this plan was made for {short(self.mask)} and cannot be used with "
+                f"{short(mask)}; call sl.plan with the mask at hand."
             )
         asked = Frame.of(q_len, kv_len, q_offset, kv_offset)
         if asked != self.frame:
@@ -204,11 +203,8 @@ class BlockMap:
         length = self.last_block.astype(np.int64) - self.first_block + 1
         is_full = self.pattern == FULL_RUN
         full, partial = int(length[is_full].sum()), int(length[~is_full].sum())
-        edges = (self.grid.q_edges, self.grid.k_edges)
-        rows, columns = (np.count_nonzero(np.diff(e, axis=1), axis=1) for e in edges)
+        rows, columns = self.grid.filled(np.arange(self.batch))
         blocks = int((rows * columns).sum()) * self.heads
-        if max(len(rows), len(columns)) == 1:
-            blocks *= self.batch
         return BlockCounts(blocks - full - partial, partial, full)
 
     @cached_property
@@ -265,7 +261,7 @@ class BlockMap:
         at = f" at {self.q_offset}, {self.kv_offset}" if self.q_offset or self.kv_offset else ""
         cuts = f", cut {self.cuts}" if self.cuts != "uniform" else ""
         return (
-            f"BlockMap({_short(self.mask)}, {self.q_len} x {self.kv_len}{at} in blocks of "
+            f"BlockMap({short(self.mask)}, {self.q_len} x {self.kv_len}{at} in blocks of "
             f"{self.block_q} x {self.block_kv}{cuts}: {full} full, {partial} partial, "
             f"{empty} empty; {patterns})"
         )
@@ -285,8 +281,3 @@ def _span(
 ) -> NDArray[np.int64]:
     row = batch if len(edges) > 1 else np.zeros_like(batch)
     return edges[row, last + 1] - edges[row, first]
-
-
-def _short(mask: Mask) -> str:
-    text = repr(mask)
-    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 3]}..."

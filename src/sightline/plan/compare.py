@@ -14,7 +14,7 @@ import numpy as np
 
 from sightline.errors import InvalidArgument
 from sightline.masks.arguments import describe
-from sightline.masks.bits import WORD, at_a_time, bits, distinct
+from sightline.masks.bits import WORD, bits, distinct, parts
 from sightline.masks.bounds import FULL, Rows
 from sightline.masks.descent import Grid, descend
 from sightline.masks.evaluate import SIDE
@@ -197,7 +197,7 @@ class Failing(Mask):
 def _witness(failing: Failing, frame: Frame) -> Witness | None:
     """Return a cell at which the relation fails; None if there is none."""
     for mask in (failing.a, failing.b):
-        mask.check_reach(frame.q_offset + frame.q_len, frame.kv_offset + frame.kv_len)
+        frame.check(mask)
     if _single_run(failing.a) and _single_run(failing.b):
         return _witness_in_runs(failing, frame)
     grid = Grid.uniform(frame, SIDE, SIDE)
@@ -210,12 +210,10 @@ def _witness(failing: Failing, frame: Frame) -> Witness | None:
 
 
 def _witness_in_tiles(failing: Failing, tiles: Tiles) -> Witness | None:
-    height = int((tiles.q_last - tiles.q_first).max()) + 1
-    width = int((tiles.k_last - tiles.k_first).max()) + 1
+    height, width = int(tiles.heights.max()), int(tiles.widths.max())
     first, _ = distinct(failing, tiles)
-    step = at_a_time(height, width)
-    for start in range(0, len(first), step):
-        some = tiles.at(first[start : start + step])
+    for part in parts(len(first), height, width):
+        some = tiles.at(first[part])
         wrong = failing.failing_bits(some, height, width)
         if wrong.any():
             tile, row, word = (int(n[0]) for n in np.nonzero(wrong))

@@ -145,6 +145,5 @@ def _matching(axis: str, size: int | None, own: int) -> int:
 
 def _dense_keys(plan: BlockMap) -> int:
     """Return how many keys all blocks of queries together read if none is skipped."""
-    blocks = np.count_nonzero(np.diff(plan.grid.q_edges, axis=1), axis=1)
-    rows = plan.batch if len(blocks) == 1 else 1
-    return int(blocks.sum()) * rows * plan.heads * plan.kv_len
+    rows, _ = plan.grid.filled(np.arange(plan.batch))
+    return int(rows.sum()) * plan.heads * plan.kv_len

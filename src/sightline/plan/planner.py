@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from sightline.errors import InvalidArgument, InvalidMask
+from sightline.errors import InvalidArgument
 from sightline.masks.arguments import as_size, describe
-from sightline.masks.bits import at_a_time, bits, distinct, full_bits, hash_rows, words_across
+from sightline.masks.bits import bits, distinct, full_bits, hash_rows, parts, words_across
 from sightline.masks.bounds import FULL, Tiles
 from sightline.masks.descent import Blocks, Grid, descend
 from sightline.masks.frame import Frame
@@ -101,18 +101,13 @@ def _checked(mask: Mask, frame: Frame, block_q: object, block_kv: object, cuts: 
         )
     if cuts not in ("uniform", "aligned"):
         raise InvalidArgument(f"plan(cuts=) must be 'uniform' or 'aligned', got {describe(cuts)}.")
-    sizes = _block_size(block_q, "block_q"), _block_size(block_kv, "block_kv")
-    if frame.q_len and frame.kv_len:
-        mask.check_reach(frame.q_offset + frame.q_len, frame.kv_offset + frame.kv_len)
+    sizes = (
+        as_size(block_q, "plan(block_q=)", error=InvalidArgument),
+        as_size(block_kv, "plan(block_kv=)", error=InvalidArgument),
+    )
+    frame.check(mask)
     grid = Grid.uniform(frame, *sizes) if cuts == "uniform" else Grid.aligned(frame, *sizes, mask)
     return _build(mask, frame, grid, sizes, cuts)
-
-
-def _block_size(value: object, name: str) -> int:
-    try:
-        return as_size(value, f"plan({name}=)")
-    except InvalidMask as error:
-        raise InvalidArgument(str(error)) from None
 
 
 def _build(mask: Mask, frame: Frame, grid: Grid, sizes: tuple[int, int], cuts: Cuts) -> BlockMap:
@@ -156,12 +151,11 @@ def _full_runs(mask: Mask, grid: Grid, blocks: Blocks) -> tuple[Ints, Ints]:
     start = _row(mask, grid, blocks) * (grid.columns + 1) + blocks.column
     if blocks.size == 1:
         return start, start + 1
-    rows, columns = grid.filled(blocks.batch)
+    _, columns = grid.filled(blocks.batch)
     width = np.minimum(blocks.size, columns - blocks.column)
-    steps = np.arange(min(blocks.size, grid.rows))
-    inside = blocks.row[:, None] + steps < rows[:, None]
-    starts = (start[:, None] + steps * (grid.columns + 1))[inside]
-    return starts, starts + np.broadcast_to(width[:, None], inside.shape)[inside]
+    square, row = grid.rows_of(blocks)
+    starts = (start - blocks.row * (grid.columns + 1))[square] + row * (grid.columns + 1)
+    return starts, starts + width[square]
 
 
 def _runs(
@@ -229,9 +223,7 @@ class Patterns:
         tiles = tiles.at(first)  # the others are not needed any more
         self._make_room(len(first))
         kind = np.empty(len(first), dtype=np.int64)
-        step = at_a_time(self._height, self._width)
-        for start in range(0, len(first), step):
-            some = slice(start, start + step)
+        for some in parts(len(first), self._height, self._width):
             kind[some] = self._kinds(mask, tiles.at(some))
         return kind[group]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, cast
 
-from sightline.errors import InvalidArgument, InvalidMask
+from sightline.errors import InvalidArgument
 from sightline.masks.arguments import as_int, describe
 from sightline.masks.heads import any_head
 from sightline.masks.mask import Mask
@@ -164,10 +164,7 @@ def _grouped(masks: list[Mask]) -> Stack:
 
 
 def _number(value: object, name: str) -> int:
-    try:
-        return as_int(value, f"reach({name}=)", least=0)
-    except InvalidMask as error:
-        raise InvalidArgument(str(error)) from None
+    return as_int(value, f"reach({name}=)", least=0, error=InvalidArgument)
 
 
 def _length(q_len: object, stack: Stack) -> int | None:

@@ -20,6 +20,7 @@ from sightline.masks.bounds import FULL, Tiles
 from sightline.masks.descent import Grid, descend
 from sightline.masks.frame import Frame
 from sightline.masks.mask import Mask
+from sightline.masks.text import short
 
 if TYPE_CHECKING:
     from sightline.masks.bits import Words
@@ -32,8 +33,6 @@ _SIDE = 128
 _STRIPS = 16
 # Numbers added to cells at a time: 8 MiB.
 _MOST_ADDED = 1 << 20
-# Characters of a mask's text in messages.
-_LONGEST_NAME = 72
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +108,7 @@ def survey(
     most_rows, most_columns = (fit, fit) if isinstance(fit, int) else fit
     cell = cell_side(frame.q_len, most_rows), cell_side(frame.kv_len, most_columns)
     tally = _Tally(mask, frame, cell)
-    if frame.q_len and frame.kv_len:
-        mask.check_reach(frame.q_offset + frame.q_len, frame.kv_len)
+    frame.check(mask)
     strip = max(_SIDE, cell_side(frame.q_len, _STRIPS))
     for start in range(0, frame.q_len, strip):
         stop = min(start + strip, frame.q_len)
@@ -144,7 +142,7 @@ class _Tally:
             self._mixed += len(blocks)
             if most_mixed is not None and self._mixed > most_mixed:
                 raise InvalidArgument(
-                    f"{_short(self._mask)} has too little structure to look at "
+                    f"{short(self._mask)} has too little structure to look at "
                     f"{self._frame.q_len} queries x {self._frame.kv_len} keys: more than "
                     f"{most_mixed} blocks of {self._block[0]} x {self._block[1]} pairs would have "
                     "to be read one by one. Give a smaller size, or a part of this one."
@@ -246,8 +244,3 @@ def _per_cell(words: Words, block: tuple[int, ...], cell: tuple[int, int]) -> ND
         ones = np.unpackbits(octets, axis=-1, bitorder="little")[..., : block[1]]
     parts = ones.reshape(len(words), block[0] // height, height, ones.shape[2] // width, width)
     return parts.sum(axis=(2, 4), dtype=np.int64)
-
-
-def _short(mask: Mask) -> str:
-    text = repr(mask)
-    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
