@@ -11,7 +11,7 @@ import pytest
 
 import sightline as sl
 from sightline.errors import InvalidArgument
-from sightline.lower.destinations import DESTINATIONS
+from sightline.lower.destinations import NAMES
 from sightline.reference.dense import dense as oracle
 
 Q, K, OFFSET = 4, 6, 2
@@ -99,18 +99,21 @@ def test_data_bound_to_another_length() -> None:
         sl.lower(mask, to="numpy.bool", q_len=4)
 
 
-@pytest.mark.parametrize("to", DESTINATIONS)
+@pytest.mark.parametrize("to", NAMES)
 def test_unknown_options(to: str) -> None:
+    takes = next(row.takes for row in sl.backends() if row.name == to)
+    mask = sl.causal() if len(takes) == 1 else (sl.causal(),) * len(takes)
     with pytest.raises(InvalidArgument, match=rf"got option colour for {to}; it has"):
-        sl.lower(sl.causal(), to=to, q_len=2, colour="red")
+        sl.lower(mask, to=to, q_len=2, colour="red")
 
 
 def test_backends_say_what_they_give_take_and_refuse() -> None:
-    assert [row.name for row in sl.backends()] == list(DESTINATIONS)
+    assert [row.name for row in sl.backends()] == list(NAMES)
     for row in sl.backends():
         assert row.gives
         assert row.expresses
         assert row.refuses
+        assert row.in_principle
 
 
 def test_sizes_of_zero() -> None:

@@ -12,7 +12,7 @@ from torch import nn
 import sightline as sl
 from sightline.errors import InvalidArgument
 from sightline.lower import torch_sdpa
-from sightline.lower.torch_mha import split
+from sightline.lower.forms.split import split
 from sightline.reference.attention import attention, attention_gradients
 from sightline.reference.dense import dense as oracle
 

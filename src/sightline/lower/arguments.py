@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import (
+    CannotExpress,
     InvalidArgument,
     InvalidMask,
     MissingExtra,
@@ -62,6 +63,23 @@ class Asked:
             f"rows that may see nothing ({len(found)} of {self.empty_rows.size}, first: "
             f"batch {batch}, head {head}, query {query})"
         )
+
+    def refuse_empty_rows(
+        self,
+        destination: str,
+        reason: str,
+        alternative: str = "sl.attend(query, key, value, mask), which gives 0",
+    ) -> None:
+        """Refuse a mask with a query that may see nothing, where the destination spoils it.
+
+        Raises:
+            CannotExpress: there is such a row.
+        """
+        part = self.name_an_empty_row()
+        if part is not None:
+            raise CannotExpress(
+                destination=destination, part=part, reason=reason, alternative=alternative
+            )
 
 
 def check_mask(mask: object) -> Mask:

@@ -5,16 +5,16 @@ Exact or refused, never approximated. The forms live in one file per destination
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
-from sightline.lower.arguments import Asked, check_length, check_mask, check_options, find_row
-from sightline.lower.destinations import DESTINATIONS, Destination
+from sightline.errors import InvalidMask
+from sightline.lower.arguments import Asked, check_length, check_mask, check_options
+from sightline.lower.destinations import Destination, module_of, rows
 from sightline.masks.mask import Mask
 
 
 def lower(
-    mask: Mask,
+    mask: Mask | tuple[Mask, ...],
     to: str,
     q_len: int,
     kv_len: int | None = None,
@@ -24,7 +24,7 @@ def lower(
     """Translate a mask into another library's form, exactly, or refuse.
 
     Args:
-        mask: the mask.
+        mask: the mask; for ``torch.transformer`` the three masks (source, target, memory).
         to: the destination, a name of ``backends()``.
         q_len: the number of queries.
         kv_len: the number of keys; None means ``q_len``.
@@ -32,8 +32,8 @@ def lower(
         options: what the destination takes besides, such as ``dtype`` or ``device``.
 
     Returns:
-        An array for ``numpy.*``; for ``torch.*`` a dict with the complete keywords of the call,
-        to be passed on as ``**keywords``.
+        What ``gives`` says in ``backends()``: for ``numpy.*`` an array; else mostly a dict with the
+        complete keywords of the call, to be passed on as ``**keywords``.
 
     Raises:
         CannotExpress: the destination cannot say this mask exactly.
@@ -48,20 +48,35 @@ def lower(
     array([[[[  0., -inf],
              [  0.,   0.]]]], dtype=float32)
     """
-    destination: Destination = find_row(DESTINATIONS, to, "destination")
-    check_mask(mask)
+    module = module_of(to)
+    destination: Destination = module.DESTINATION
+    masks = _check_masks(mask, destination)
     q_len = check_length("q_len", q_len)
     kv_len = q_len if kv_len is None else check_length("kv_len", kv_len)
-    asked = Asked(mask, q_len, kv_len, check_length("q_offset", q_offset))
+    at = check_length("q_offset", q_offset)
     check_options(destination.name, options, destination.options)
-    return import_module(destination.module).translate(asked, **options)
+    return module.translate(*(Asked(each, q_len, kv_len, at) for each in masks), **options)
+
+
+def _check_masks(given: object, destination: Destination) -> tuple[Mask, ...]:
+    """Return the one mask, or the several that a destination takes."""
+    names = destination.takes
+    if len(names) == 1:
+        return (check_mask(given),)
+    if not isinstance(given, (tuple, list)) or len(given) != len(names):
+        got = f"{len(given)} masks" if isinstance(given, (tuple, list)) else "one mask"
+        raise InvalidMask(
+            f"got {got} for {destination.name}; wanted {len(names)}: ({', '.join(names)}); pass "
+            "sl.everything() for one that forbids nothing."
+        )
+    return tuple(check_mask(each) for each in given)
 
 
 def backends() -> tuple[Destination, ...]:
     """List the destinations of ``lower``: what each gives, can say and refuses.
 
     >>> import sightline as sl
-    >>> [destination.name for destination in sl.backends()]
-    ['numpy.bool', 'numpy.additive', 'torch.sdpa', 'torch.mha', 'torch.flex']
+    >>> [destination.name for destination in sl.backends()][:3]
+    ['numpy.bool', 'numpy.additive', 'torch.sdpa']
     """
-    return tuple(DESTINATIONS.values())
+    return rows()

@@ -7,8 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from sightline.errors import CannotExpress, InvalidArgument
+from sightline.errors import InvalidArgument
 from sightline.lower.arguments import Asked
+from sightline.lower.destinations import Destination
+
+DESTINATION = Destination(
+    name="numpy.additive",
+    gives="a float array [batch|1, heads|1, q_len, kv_len] to add to the scores: 0 or -inf "
+    '(constant="min": the most negative finite number)',
+    expresses='every mask; with constant="min" every mask without empty rows',
+    refuses='empty rows with constant="min": softmax would make them the mean of all values',
+    in_principle="every mask; a finite constant cannot say that a row is empty",
+    options=("dtype", "constant"),
+)
 
 
 def translate(
@@ -38,7 +49,12 @@ def translate(
             "negative finite number); other constants are too weak or overflow."
         )
     if constant == "min":
-        _refuse_empty_rows(asked)
+        asked.refuse_empty_rows(
+            f'{DESTINATION.name} with constant="min"',
+            reason="a finite constant on a whole row cancels in softmax, which gives the mean of "
+            "values that the row may not see",
+            alternative='constant="-inf" with a softmax that handles empty rows, or sl.attend',
+        )
     forbidden = -np.inf if constant == "-inf" else np.finfo(floats).min
     return np.where(asked.dense, floats.type(0), floats.type(forbidden))
 
@@ -54,15 +70,3 @@ def _float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
             "come from numpy.bool."
         )
     return floats
-
-
-def _refuse_empty_rows(asked: Asked) -> None:
-    part = asked.name_an_empty_row()
-    if part is not None:
-        raise CannotExpress(
-            destination='numpy.additive with constant="min"',
-            part=part,
-            reason="a finite constant on a whole row cancels in softmax, which gives the mean of "
-            "values that the row may not see",
-            alternative='constant="-inf" with a softmax that handles empty rows, or sl.attend',
-        )

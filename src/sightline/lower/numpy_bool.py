@@ -6,6 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.lower.arguments import Asked
+from sightline.lower.destinations import Destination
+
+DESTINATION = Destination(
+    name="numpy.bool",
+    gives="a bool array [batch|1, heads|1, q_len, kv_len]; True may attend",
+    expresses="every mask",
+    refuses="nothing",
+    in_principle="every mask",
+)
 
 
 def translate(asked: Asked) -> NDArray[np.bool_]:

@@ -11,13 +11,28 @@ from typing import Any
 
 from sightline.errors import CannotExpress
 from sightline.lower.arguments import Asked, require_torch
+from sightline.lower.destinations import Destination
 from sightline.lower.devices import check_device
 from sightline.lower.flex_formula import mask_mod
 from sightline.lower.flex_indices import partial_and_full
 from sightline.plan.block_map import BlockMap
 from sightline.plan.planner import plan
 
-NAME = "torch.flex"
+DESTINATION = Destination(
+    name="torch.flex",
+    gives="the keyword block_mask of flex_attention: a BlockMask whose full and mixed blocks, "
+    "forwards and backwards, take the memory that the mask needs, not that of a grid",
+    expresses="every mask whose predicates can be recorded: operators on b, h, q and k",
+    refuses="other predicates; no queries or no keys; on the CPU, a block_kv that is no "
+    "multiple of 16, and a single query that may see nothing in any batch row and head",
+    in_principle="every mask; a predicate in plain Python could be asked for a table of all pairs, "
+    "which sl.dense says better; the rest are wrong numbers of the CPU kernels",
+    options=("block_q", "block_kv", "device"),
+    needs="torch",
+    extra="torch",
+)
+
+NAME = DESTINATION.name
 # The compiled CPU kernel of torch 2.13 gives wrong numbers after a full block of another width
 # (24 x 40, 32 x 24, 16 x 8), with torch's own create_block_mask as well.
 CPU_WIDTH = 16

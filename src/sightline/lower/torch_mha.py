@@ -11,9 +11,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import CannotExpress, InvalidArgument, ShapeMismatch
+from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.lower.arguments import Asked, check_length, require_torch
+from sightline.lower.destinations import Destination
 from sightline.lower.devices import check_device
+from sightline.lower.forms.split import split
+
+DESTINATION = Destination(
+    name="torch.mha",
+    gives="the keywords attn_mask, key_padding_mask, need_weights and is_causal of "
+    "nn.MultiheadAttention's forward, where True means ignore",
+    expresses="every mask without empty rows; the batch needs num_heads= unless the mask "
+    "splits into one part for (query, key) and one for (batch, key)",
+    refuses="empty rows: nn.MultiheadAttention makes NaN of them with need_weights=True and "
+    "on its inference path",
+    in_principle="every mask without empty rows",
+    options=("num_heads", "batch", "device"),
+    needs="torch",
+    extra="torch",
+)
 
 
 def translate(
@@ -54,7 +70,11 @@ def translate(
     """
     torch = require_torch("sl.lower(..., to='torch.mha')")
     target = check_device(torch, device, "torch.mha")
-    _refuse_empty_rows(asked)
+    asked.refuse_empty_rows(
+        DESTINATION.name,
+        reason="nn.MultiheadAttention makes NaN of them, in output and gradients, with "
+        "need_weights=True, and in evaluation without gradients even with need_weights=False",
+    )
     batch = _given_size("batch", batch, asked.dense.shape[0])
     num_heads = _given_size("num_heads", num_heads, asked.dense.shape[1])
     pairs, padding = split(asked.dense)
@@ -66,29 +86,6 @@ def translate(
         "need_weights": False,
         "is_causal": False,
     }
-
-
-def split(
-    dense: NDArray[np.bool_],
-) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
-    """Split [batch|1, heads|1, Q, K] into pairs [Q, K] and keys [batch, K], if that is exact.
-
-    If allowed[b, q, k] = A[q, k] and P[b, k] for any A and P at all, then it also holds for the
-    smallest such A (some batch row allows the pair) and P (some query of the row sees the key),
-    because whatever is allowed lies in both and both lie in A and P. So trying these two decides
-    whether a split exists. (None, None) if there is none; keys None if batch is 1.
-    """
-    if dense.shape[1] != 1:
-        return None, None
-    allowed = dense[:, 0]
-    if len(allowed) == 1:
-        return allowed[0], None
-    pairs, keys = (np.logical_or.reduce(allowed, axis=axis) for axis in (0, 1))
-    if np.array_equal(np.broadcast_to(keys[:, None], allowed.shape), allowed):
-        return np.ones_like(pairs), keys
-    if np.array_equal(pairs[None] & keys[:, None], allowed):
-        return pairs, keys
-    return None, None
 
 
 def _per_head(dense: NDArray[np.bool_], batch: int | None, heads: int | None) -> NDArray[np.bool_]:
@@ -121,15 +118,3 @@ def _ignored(torch: Any, allowed: NDArray[np.bool_] | None, device: Any) -> Any:
     if allowed is None or allowed.all():
         return None
     return torch.tensor(~allowed, device=device)
-
-
-def _refuse_empty_rows(asked: Asked) -> None:
-    part = asked.name_an_empty_row()
-    if part is not None:
-        raise CannotExpress(
-            destination="torch.mha",
-            part=part,
-            reason="nn.MultiheadAttention makes NaN of them, in output and gradients, with "
-            "need_weights=True, and in evaluation without gradients even with need_weights=False",
-            alternative="sl.attend(query, key, value, mask), which gives 0",
-        )

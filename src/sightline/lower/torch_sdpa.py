@@ -14,7 +14,20 @@ from numpy.typing import NDArray
 
 from sightline.errors import CannotExpress
 from sightline.lower.arguments import Asked, require_torch
+from sightline.lower.destinations import Destination
 from sightline.lower.devices import check_device
+
+DESTINATION = Destination(
+    name="torch.sdpa",
+    gives="the keywords attn_mask and is_causal of scaled_dot_product_attention",
+    expresses="every mask",
+    refuses="empty rows where the installed torch, tried out on the spot, does not give 0 for "
+    "output and gradients, and on devices other than the CPU",
+    in_principle="every mask; which kernels of other devices give 0 for an empty row is not known",
+    options=("device",),
+    needs="torch",
+    extra="torch",
+)
 
 
 def translate(asked: Asked, device: Any = "cpu") -> dict[str, Any]:
