@@ -128,6 +128,21 @@ def check_length(name: str, value: Any) -> int:
     return number
 
 
+def check_axis(name: str, given: Any, own: int, destination: str) -> int:
+    """Return the size of an axis that the caller gives, if a mask of ``own`` rows on it fits.
+
+    Raises:
+        ShapeMismatch: it does not, or is no size.
+    """
+    given = check_length(name, given)
+    if own not in (1, given):
+        raise ShapeMismatch(
+            f"got {name}={given} for {destination} and a mask with {own}; wanted equal sizes, or a "
+            "mask that is the same for all."
+        )
+    return given
+
+
 def find_row(table: dict[str, Any], name: object, kind: str) -> Any:
     """Return the row of that name, or refuse with the nearest names.
 

@@ -17,7 +17,14 @@ NAMES = (
     "numpy.additive",
     "torch.sdpa",
     "torch.mha",
+    "torch.transformer",
     "torch.flex",
+    "hf.2d",
+    "hf.4d",
+    "hf.position_ids",
+    "xlnet",
+    "swin",
+    "paddle",
 )
 
 

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sightline.errors import InvalidArgument, ShapeMismatch
-from sightline.lower.arguments import Asked, check_length, require_torch
+from sightline.lower.arguments import Asked, require_torch
 from sightline.lower.destinations import Destination
 from sightline.lower.devices import check_device
-from sightline.lower.forms.split import split
+from sightline.lower.forms.ignored import REASON, ignored_masks, tensor_or_none
 
 DESTINATION = Destination(
     name="torch.mha",
@@ -70,51 +66,11 @@ def translate(
     """
     torch = require_torch("sl.lower(..., to='torch.mha')")
     target = check_device(torch, device, "torch.mha")
-    asked.refuse_empty_rows(
-        DESTINATION.name,
-        reason="nn.MultiheadAttention makes NaN of them, in output and gradients, with "
-        "need_weights=True, and in evaluation without gradients even with need_weights=False",
-    )
-    batch = _given_size("batch", batch, asked.dense.shape[0])
-    num_heads = _given_size("num_heads", num_heads, asked.dense.shape[1])
-    pairs, padding = split(asked.dense)
-    if pairs is None:
-        pairs, padding = _per_head(asked.dense, batch, num_heads), None
+    asked.refuse_empty_rows(DESTINATION.name, REASON)
+    pairs, padding = ignored_masks(asked, DESTINATION.name, num_heads, batch)
     return {
-        "attn_mask": _ignored(torch, pairs, target),
-        "key_padding_mask": _ignored(torch, padding, target),
+        "attn_mask": tensor_or_none(torch, pairs, target),
+        "key_padding_mask": tensor_or_none(torch, padding, target),
         "need_weights": False,
         "is_causal": False,
     }
-
-
-def _per_head(dense: NDArray[np.bool_], batch: int | None, heads: int | None) -> NDArray[np.bool_]:
-    """Return [batch * num_heads, Q, K]: row ``b * num_heads + h`` is batch row b, head h."""
-    if batch is None or heads is None:
-        name = "batch" if batch is None else "num_heads"
-        raise InvalidArgument(
-            f"got no {name} for torch.mha; this mask depends on the batch row or the head and "
-            "does not split into a mask of pairs and a key padding mask, so it takes the form "
-            f"[batch * num_heads, q_len, kv_len]; pass {name}=."
-        )
-    q_len, kv_len = dense.shape[2:]
-    return np.broadcast_to(dense, (batch, heads, q_len, kv_len)).reshape(-1, q_len, kv_len)
-
-
-def _given_size(name: str, given: int | None, own: int) -> int | None:
-    """Return the size of one axis: what was given, or the mask's own if it has one."""
-    if given is None:
-        return own if own > 1 else None
-    given = check_length(name, given)
-    if own not in (1, given):
-        raise ShapeMismatch(
-            f"got {name}={given} for torch.mha and a mask with {own}; wanted equal sizes, or a "
-            "mask that is the same for all."
-        )
-    return given
-
-
-def _ignored(torch: Any, allowed: NDArray[np.bool_] | None, device: Any) -> Any:
-    if allowed is None or allowed.all():
-        return None
-    return torch.tensor(~allowed, device=device)
