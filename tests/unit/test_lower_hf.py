@@ -211,3 +211,6 @@ def test_position_ids_of_an_encoder() -> None:
     mask = sl.documents(lengths=[2, 1])
     got = sl.lower(mask, to="hf.position_ids", q_len=3, own=sl.everything())
     assert got["position_ids"].tolist() == [[0, 1, 0]]
+    backwards = sl.window(left=0, right=None)  # pairs that reach forwards join documents, too
+    got = sl.lower(mask & backwards, to="hf.position_ids", q_len=3, own=backwards)
+    assert got["position_ids"].tolist() == [[0, 1, 0]]
