@@ -57,8 +57,7 @@ def translate(asked: Asked, own: Mask | None = None, device: Any = "cpu") -> dic
     place = check_device(torch, device, DESTINATION.name)
     _refuse_cache(asked)
     mine = beside(asked, own, DESTINATION.name)
-    mine.refuse_heads()
-    starts = _document_starts(asked)
+    starts = _document_starts(mine.asked)
     if starts.size:
         mine.hold(mine.own & documents(ids=np.cumsum(starts, axis=1)), "of documents")
     at = np.arange(asked.q_len)

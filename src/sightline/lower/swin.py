@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sightline.errors import CannotExpress, InvalidArgument
 from sightline.lower.arguments import Asked
 from sightline.lower.destinations import Destination
+from sightline.lower.forms.one_head import for_one_head
 from sightline.masks.grid import ShiftedWindow
 
 DESTINATION = Destination(
@@ -30,6 +31,7 @@ DESTINATION = Destination(
     "Swin takes",
     options=("grid", "window", "shift", "constant"),
 )
+_ALTERNATIVE = "sl.attend(query, key, value, mask)"
 
 
 def translate(
@@ -69,8 +71,8 @@ def translate(
         )
     sides = _sides(asked, grid, window, shift)
     tokens = tokens_of_windows(*sides)
-    _refuse_axes(asked, tokens.size)
-    allowed = asked.dense[0, 0]
+    _refuse_other_lengths(asked, tokens.size)
+    allowed = _pairs(asked)
     within = allowed[tokens[:, :, None], tokens[:, None, :]]
     _refuse_pairs_across(allowed, within, tokens)
     asked.refuse_empty_rows(
@@ -117,26 +119,35 @@ def _sides(asked: Asked, grid: Any, window: Any, shift: Any) -> tuple[tuple[int,
             destination=DESTINATION.name,
             part=f"a grid of {sides[0]} in windows of {sides[1]}",
             reason="Swin pads such a grid with tokens that this mask does not know",
-            alternative="the mask of the padded grid, or sl.attend(query, key, value, mask)",
+            alternative=f"the mask of the padded grid, or {_ALTERNATIVE}",
         )
     return sides
 
 
-def _refuse_axes(asked: Asked, tokens: int) -> None:
-    if asked.dense.shape[:2] != (1, 1):
-        part = f"a mask of {asked.mask.batch} batch rows and {asked.mask.heads} heads"
-        reason = "Swin adds the same masks for every image and head"
-    elif asked.q_offset or (asked.q_len, asked.kv_len) != (tokens, tokens):
-        part = f"{asked.q_len} queries from position {asked.q_offset} on, {asked.kv_len} keys"
-        reason = f"the grid has {tokens} tokens, and each is a query and a key"
-    else:
-        return
-    raise CannotExpress(
-        destination=DESTINATION.name,
-        part=part,
-        reason=reason,
-        alternative="sl.attend(query, key, value, mask)",
+def _refuse_other_lengths(asked: Asked, tokens: int) -> None:
+    if asked.q_offset or (asked.q_len, asked.kv_len) != (tokens, tokens):
+        raise CannotExpress(
+            destination=DESTINATION.name,
+            part=f"{asked.q_len} queries from position {asked.q_offset} on, {asked.kv_len} keys",
+            reason=f"the grid has {tokens} tokens, and each is a query and a key",
+            alternative=_ALTERNATIVE,
+        )
+
+
+def _pairs(asked: Asked) -> NDArray[np.bool_]:
+    """Return [tokens, tokens], if that is all the mask says."""
+    alone = for_one_head(
+        asked, DESTINATION.name, "Swin adds the same masks for every head", _ALTERNATIVE
     )
+    differ = np.argwhere((alone.dense != alone.dense[:1]).any((1, 2, 3)))
+    if len(differ):
+        raise CannotExpress(
+            destination=DESTINATION.name,
+            part=f"batch rows that differ (row {differ[0, 0]} from row 0)",
+            reason="Swin adds the same masks for every image",
+            alternative=_ALTERNATIVE,
+        )
+    return alone.dense[0, 0]
 
 
 def _refuse_pairs_across(
@@ -151,5 +162,5 @@ def _refuse_pairs_across(
         destination=DESTINATION.name,
         part=f"query {query} that may see key {key}",
         reason="they lie in different windows, and Swin attends within windows only",
-        alternative="sl.attend(query, key, value, mask), or the right grid=, window= and shift=",
+        alternative=f"{_ALTERNATIVE}, or the right grid=, window= and shift=",
     )

@@ -16,6 +16,7 @@ from sightline.errors import CannotExpress, InvalidArgument
 from sightline.lower.arguments import Asked, require_torch
 from sightline.lower.destinations import Destination
 from sightline.lower.devices import check_device
+from sightline.lower.forms.one_head import for_one_head
 
 DESTINATION = Destination(
     name="xlnet",
@@ -69,7 +70,8 @@ def translate(
     """
     torch = require_torch(f"sl.lower(..., to='{DESTINATION.name}')")
     place = check_device(torch, device, DESTINATION.name)
-    _refuse_shape(asked)
+    _refuse_rectangle(asked)
+    asked = for_one_head(asked, DESTINATION.name, "perm_mask has no head axis")
     if stream == "query":
         at = _targets(targets, asked.q_len)
         _refuse_empty_targets(asked, at)
@@ -100,20 +102,14 @@ def _targets(targets: Sequence[int] | None, length: int) -> NDArray[np.int64]:
     return at
 
 
-def _refuse_shape(asked: Asked) -> None:
-    if asked.mask.heads > 1:
-        part, reason = f"a mask of {asked.mask.heads} heads", "perm_mask has no head axis"
-    elif asked.q_offset or asked.q_len != asked.kv_len:
-        part = f"{asked.q_len} queries from position {asked.q_offset} on, {asked.kv_len} keys"
-        reason = "perm_mask is square, and what lies in memory before it is seen by all"
-    else:
-        return
-    raise CannotExpress(
-        destination=DESTINATION.name,
-        part=part,
-        reason=reason,
-        alternative="sl.attend(query, key, value, mask), or torch.sdpa",
-    )
+def _refuse_rectangle(asked: Asked) -> None:
+    if asked.q_offset or asked.q_len != asked.kv_len:
+        raise CannotExpress(
+            destination=DESTINATION.name,
+            part=f"{asked.q_len} queries from position {asked.q_offset} on, {asked.kv_len} keys",
+            reason="perm_mask is square, and what lies in memory before it is seen by all",
+            alternative="sl.attend(query, key, value, mask), or torch.sdpa",
+        )
 
 
 def _refuse_empty_targets(asked: Asked, at: NDArray[np.int64]) -> None:

@@ -17,6 +17,7 @@ from sightline.testing.expanders.shape import Shape
 Floats = NDArray[np.floating[Any]]
 Attend = Callable[[Floats, Floats, Floats, Mask, int], Floats]
 Expand = Callable[[Mask, Shape], NDArray[np.bool_]]
+Cannot = Callable[[NDArray[np.bool_], Shape], bool]
 Gradients = Callable[[Floats, Floats, Floats, Mask, int, Floats], tuple[Floats, Floats, Floats]]
 
 
@@ -34,6 +35,8 @@ class Backend:
             output [B, H, Q, V]; numpy arrays in and out, scale 1/sqrt(D).
         allowed: (mask, shape) -> bools [B, H, Q, K]: what the arguments made for the backend
             mean by its own documentation.
+        cannot: (bools [B, H, Q, K], shape) -> whether the backend's form really cannot say them;
+            if given, a refusal of anything else fails.
         gradients: (query, key, value, mask, q_offset, gradient of the output) -> the gradients of
             query, key and value.
         lacks: keys of CAPABILITIES that it refuses.
@@ -46,6 +49,7 @@ class Backend:
     name: str
     attend: Attend | None = None
     allowed: Expand | None = None
+    cannot: Cannot | None = None
     gradients: Gradients | None = None
     lacks: frozenset[str] = frozenset()
     refuses: frozenset[str] = frozenset()

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from sightline.lower.destinations import module_of
 from sightline.lower.lower import lower
 from sightline.masks.mask import Mask
-from sightline.testing.backend import Backend, Floats
-from sightline.testing.expanders import added, ignored, tokens
+from sightline.masks.positional import everything
+from sightline.testing import refusals
+from sightline.testing.backend import Backend, Cannot, Floats
+from sightline.testing.expanders import added, blocks, ignored, tokens
 from sightline.testing.expanders.shape import Shape
 
 Options = Callable[[Shape], dict[str, Any]]
@@ -31,11 +33,17 @@ def _batch(shape: Shape) -> dict[str, Any]:
     return {"batch": shape.batch}
 
 
+def _one_window(shape: Shape) -> dict[str, Any]:
+    return {"grid": (1, shape.q_len), "window": (1, shape.q_len), "shift": 0}
+
+
 def _destination(
     name: str,
     expand: Callable[[Any, Shape], NDArray[np.bool_]],
+    cannot: Cannot,
     options: Options = _no_options,
-    **more: Any,
+    lacks: set[str] | None = None,
+    refuses: set[str] | None = None,
 ) -> Backend:
     """Return the backend of a destination: ``lower``, and what its arguments mean."""
 
@@ -43,7 +51,29 @@ def _destination(
         made = lower(mask, name, shape.q_len, shape.kv_len, shape.q_offset, **options(shape))
         return expand(made, shape)
 
-    return Backend(name=name, allowed=allowed, **more)
+    return Backend(
+        name=name,
+        allowed=allowed,
+        cannot=cannot,
+        lacks=frozenset(lacks or ()),
+        refuses=frozenset(refuses or ()),
+    )
+
+
+def _transformer() -> Backend:
+    """nn.Transformer with the mask on its memory, and nothing forbidden elsewhere."""
+    name = "torch.transformer"
+
+    def allowed(mask: Mask, shape: Shape) -> NDArray[np.bool_]:
+        masks = everything(), everything(), mask
+        made = lower(masks, name, shape.q_len, shape.kv_len, shape.q_offset, **_sizes(shape))
+        source, target, memory = ignored.transformer(made, shape)
+        if not (source.all() and target.all()):
+            raise AssertionError("the mask of memory went elsewhere as well")
+        return memory
+
+    lacks = frozenset({"empty rows", "offset"})
+    return Backend(name, allowed=allowed, cannot=refusals.transformer, lacks=lacks)
 
 
 def _engine(name: str) -> Backend:
@@ -75,36 +105,42 @@ def _engine(name: str) -> Backend:
 _ROWS = (
     _engine("sdpa"),
     _engine("reference"),
-    _destination("numpy.bool", added.kept),
-    _destination("numpy.additive", added.added),
-    _destination("torch.sdpa", added.sdpa),
-    _destination("torch.mha", ignored.mha, _sizes, lacks=frozenset({"empty rows"})),
+    _destination("numpy.bool", added.kept, refusals.never),
+    _destination("numpy.additive", added.added, refusals.never),
+    _destination("torch.sdpa", added.sdpa, refusals.never),
+    _destination("torch.mha", ignored.mha, refusals.empty_rows, _sizes, lacks={"empty rows"}),
+    _transformer(),
+    _destination("torch.flex", blocks.flex, refusals.lone_empty_query),
     _destination(
         "hf.2d",
         tokens.hf_2d,
+        refusals.hf_2d,
         _batch,
-        lacks=frozenset({"heads", "bidirectional", "documents"}),
-        refuses=frozenset({"a window", "sinks and a window", "strictly before", "a query stream"}),
+        lacks={"heads", "bidirectional", "documents"},
+        refuses={"a window", "sinks and a window", "strictly before", "a query stream"},
     ),
-    _destination("hf.4d", added.hf_4d, lacks=frozenset({"empty rows"})),
+    _destination("hf.4d", added.hf_4d, refusals.empty_rows, lacks={"empty rows"}),
     _destination(
         "hf.position_ids",
         tokens.hf_position_ids,
-        lacks=frozenset(
-            {"heads", "rectangle", "offset", "bidirectional", "window", "padding", "scattered"}
-        ),
-        refuses=frozenset({"strictly before"}),
+        refusals.hf_position_ids,
+        lacks={"heads", "rectangle", "offset", "bidirectional", "window", "padding", "scattered"},
+        refuses={"strictly before"},
     ),
     _destination(
         "xlnet",
         ignored.xlnet,
-        lacks=frozenset({"heads", "rectangle", "offset", "empty rows"}),
+        refusals.xlnet,
+        lacks={"heads", "rectangle", "offset", "empty rows"},
     ),
     _destination(
-        "paddle",
-        added.paddle,
-        lacks=frozenset({"empty rows", "many queries"}),
+        "swin",
+        tokens.one_window,
+        refusals.one_window,
+        _one_window,
+        lacks={"heads", "batch", "rectangle", "offset", "empty rows"},
     ),
+    _destination("paddle", added.paddle, refusals.paddle, lacks={"empty rows", "many queries"}),
 )
 
 BACKENDS: dict[str, Backend] = {backend.name: backend for backend in _ROWS}

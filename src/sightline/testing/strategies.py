@@ -54,6 +54,22 @@ def frames(draw: st.DrawFn, longest: int = 7) -> Frame:
     )
 
 
+@st.composite
+def calls(draw: st.DrawFn, longest: int = 7) -> Frame:
+    """Draw a frame as calls of libraries have them: keys from 0 on, half of them self-attention.
+
+    A sixth are decode steps: one query, the newest key. The others are rectangles.
+    """
+    frame = draw(frames(longest))
+    kind = draw(st.sampled_from(["square", "square", "square", "decode", "rectangle", "rectangle"]))
+    q_len, kv_len, q_offset = {
+        "square": (frame.kv_len, frame.kv_len, 0),
+        "decode": (1, frame.kv_len, frame.kv_len - 1),
+        "rectangle": (frame.q_len, frame.kv_len, frame.q_offset),
+    }[kind]
+    return Frame(q_len, kv_len, q_offset, 0, frame.batch, frame.heads)
+
+
 def expressions(frame: Frame, depth: int = 3, *, opaque: bool = True) -> Strategy:
     """Return a strategy of specs over all masks, with operators nested at most ``depth`` deep."""
     names = [name for name in ATOMS if opaque or name != "predicate"]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sightline.errors import CannotExpress, InvalidArgument
 from sightline.lower.arguments import Asked, check_mask
+from sightline.lower.forms.one_head import for_one_head
 from sightline.masks.mask import Mask
 from sightline.masks.padding import padding
 from sightline.masks.positional import causal
@@ -40,26 +41,11 @@ class Beside:
         Raises:
             CannotExpress: the mask is not the model's own, less some keys.
         """
-        self.refuse_heads()
         seen, shown = (self._seen(mask) for mask in (self.asked.mask, self.own))
         valid = (seen | ~shown)[:, 0]
         if valid.size:
             self.hold(self.own & padding(valid=valid), "of keys to take away")
         return valid
-
-    def refuse_heads(self) -> None:
-        """Refuse a mask that differs from head to head.
-
-        Raises:
-            CannotExpress: it does.
-        """
-        if self.asked.mask.heads > 1:
-            raise CannotExpress(
-                destination=self.destination,
-                part=f"a mask of {self.asked.mask.heads} heads",
-                reason="one row of numbers serves all heads",
-                alternative="hf.4d, which has a head axis",
-            )
 
     def hold(self, made: Mask, choice: str) -> None:
         """Refuse unless ``made``, from the best choice of numbers, is the mask at this shape.
@@ -92,6 +78,7 @@ def beside(asked: Asked, own: Any, destination: str) -> Beside:
     Raises:
         InvalidMask: ``own`` is not a mask.
         InvalidArgument: ``own`` differs from head to head.
+        CannotExpress: the mask does.
     """
     own = causal() if own is None else check_mask(own)
     if own.heads > 1:
@@ -99,4 +86,5 @@ def beside(asked: Asked, own: Any, destination: str) -> Beside:
             f"got own={short(own)}, a mask of {own.heads} heads, for {destination}; wanted the one "
             "mask that the model applies to every head."
         )
-    return Beside(asked, own, destination)
+    alone = for_one_head(asked, destination, "one row of numbers serves all heads", "hf.4d")
+    return Beside(alone, own, destination)

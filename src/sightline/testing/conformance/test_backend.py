@@ -17,7 +17,7 @@ from sightline.testing.backend import Backend
 from sightline.testing.cases import CASES, Case
 from sightline.testing.expanders.shape import Shape
 from sightline.testing.specs import build
-from sightline.testing.strategies import expressions, frames
+from sightline.testing.strategies import calls, expressions
 
 DIM, VALUE_DIM = 8, 8
 Able = Any  # a Backend that has what the test asks for: none of that is None
@@ -110,14 +110,17 @@ def test_keeps_out_what_is_forbidden(backend: Able, case: Case, poison: float) -
 @asks("allowed")
 def test_random_masks_are_exact_or_refused(backend: Able, data: st.DataObject) -> None:
     """Whatever the expression and the rectangle: the oracle's bools, or CannotExpress."""
-    frame = data.draw(frames())
+    frame = data.draw(calls())
     spec = data.draw(expressions(frame, depth=2))
     shape = Shape(frame.batch, frame.heads, frame.q_len, frame.kv_len, frame.q_offset)
+    wanted = oracle(spec, frame.q_len, frame.kv_len, frame.q_offset)
+    wanted = np.broadcast_to(wanted, shape.full)
     try:
         got = backend.allowed(build(spec), shape)
     except CannotExpress as refusal:
         if not (refusal.part and refusal.reason and refusal.alternative):
             raise AssertionError("a refusal says what, why, and what to do instead") from refusal
+        if backend.cannot is not None and not backend.cannot(wanted, shape):
+            raise AssertionError(f"{backend.name} could say this mask") from refusal
         return
-    wanted = oracle(spec, frame.q_len, frame.kv_len, frame.q_offset)
-    np.testing.assert_array_equal(got, np.broadcast_to(wanted, shape.full))
+    np.testing.assert_array_equal(got, wanted)

@@ -61,3 +61,8 @@ def swin(
             token = q_row * columns + q_column, k_row * columns + k_column
             allowed[token] = masks[q_window, query, key] == 0
     return np.array(np.broadcast_to(allowed, shape.full))
+
+
+def one_window(keywords: dict[str, Any], shape: Shape) -> NDArray[np.bool_]:
+    """Swin with a grid of one row that is one window."""
+    return swin(keywords, shape, (1, shape.q_len), (1, shape.q_len), (0, 0))
