@@ -13,7 +13,7 @@ from sightline.lower.destinations import module_of
 from sightline.lower.lower import lower
 from sightline.masks.mask import Mask
 from sightline.masks.positional import everything
-from sightline.testing import refusals
+from sightline.testing import refusals, runners
 from sightline.testing.backend import Backend, Cannot, Floats
 from sightline.testing.expanders import added, blocks, ignored, tokens
 from sightline.testing.expanders.shape import Shape
@@ -42,6 +42,7 @@ def _destination(
     expand: Callable[[Any, Shape], NDArray[np.bool_]],
     cannot: Cannot,
     options: Options = _no_options,
+    run: Callable[..., Floats] | None = None,
     lacks: set[str] | None = None,
     refuses: set[str] | None = None,
 ) -> Backend:
@@ -51,8 +52,15 @@ def _destination(
         made = lower(mask, name, shape.q_len, shape.kv_len, shape.q_offset, **options(shape))
         return expand(made, shape)
 
+    def attend(query: Floats, key: Floats, value: Floats, mask: Mask, q_offset: int) -> Floats:
+        shape = Shape(*query.shape[:3], key.shape[2], q_offset)
+        made = lower(mask, name, shape.q_len, shape.kv_len, q_offset, **options(shape))
+        assert run is not None
+        return run(made, query, key, value)
+
     return Backend(
         name=name,
+        attend=attend if run else None,
         allowed=allowed,
         cannot=cannot,
         lacks=frozenset(lacks or ()),
@@ -107,10 +115,12 @@ _ROWS = (
     _engine("reference"),
     _destination("numpy.bool", added.kept, refusals.never),
     _destination("numpy.additive", added.added, refusals.never),
-    _destination("torch.sdpa", added.sdpa, refusals.never),
-    _destination("torch.mha", ignored.mha, refusals.empty_rows, _sizes, lacks={"empty rows"}),
+    _destination("torch.sdpa", added.sdpa, refusals.never, run=runners.sdpa),
+    _destination(
+        "torch.mha", ignored.mha, refusals.empty_rows, _sizes, runners.mha, {"empty rows"}
+    ),
     _transformer(),
-    _destination("torch.flex", blocks.flex, refusals.lone_empty_query),
+    _destination("torch.flex", blocks.flex, refusals.lone_empty_query, run=runners.flex),
     _destination(
         "hf.2d",
         tokens.hf_2d,
@@ -119,7 +129,13 @@ _ROWS = (
         lacks={"heads", "bidirectional", "documents"},
         refuses={"a window", "sinks and a window", "strictly before", "a query stream"},
     ),
-    _destination("hf.4d", added.hf_4d, refusals.empty_rows, lacks={"empty rows"}),
+    _destination(
+        "hf.4d",
+        added.hf_4d,
+        refusals.empty_rows,
+        run=runners.transformers_eager,
+        lacks={"empty rows"},
+    ),
     _destination(
         "hf.position_ids",
         tokens.hf_position_ids,
