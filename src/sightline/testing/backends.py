@@ -53,7 +53,8 @@ def _destination(
         return expand(made, shape)
 
     def attend(query: Floats, key: Floats, value: Floats, mask: Mask, q_offset: int) -> Floats:
-        shape = Shape(*query.shape[:3], key.shape[2], q_offset)
+        batch, heads, q_len, _ = query.shape
+        shape = Shape(batch, heads, q_len, key.shape[2], q_offset)
         made = lower(mask, name, shape.q_len, shape.kv_len, q_offset, **options(shape))
         assert run is not None
         return run(made, query, key, value)
