@@ -13,8 +13,8 @@ from sightline.errors import CannotExpress, InvalidArgument, ShapeMismatch
 from sightline.lower.swin import tokens_of_windows
 from sightline.reference.attention import attention
 from sightline.reference.dense import dense as oracle
+from sightline.testing.expanders.models import swin as expand
 from sightline.testing.expanders.shape import Shape
-from sightline.testing.expanders.tokens import swin as expand
 
 GRIDS = [((8, 8), 4, 2), ((4, 6), 2, 1), ((6, 9), 3, 1), ((4, 8), 2, 0)]
 

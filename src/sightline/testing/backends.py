@@ -15,7 +15,7 @@ from sightline.masks.mask import Mask
 from sightline.masks.positional import everything
 from sightline.testing import refusals, runners
 from sightline.testing.backend import Backend, Cannot, Floats
-from sightline.testing.expanders import added, blocks, ignored, tokens
+from sightline.testing.expanders import added, blocks, ignored, models
 from sightline.testing.expanders.shape import Shape
 
 Options = Callable[[Shape], dict[str, Any]]
@@ -124,7 +124,7 @@ _ROWS = (
     _destination("torch.flex", blocks.flex, refusals.lone_empty_query, run=runners.flex),
     _destination(
         "hf.2d",
-        tokens.hf_2d,
+        models.hf_2d,
         refusals.hf_2d,
         _batch,
         lacks={"heads", "bidirectional", "documents"},
@@ -139,7 +139,7 @@ _ROWS = (
     ),
     _destination(
         "hf.position_ids",
-        tokens.hf_position_ids,
+        models.hf_position_ids,
         refusals.hf_position_ids,
         lacks={"heads", "rectangle", "offset", "bidirectional", "window", "padding", "scattered"},
         refuses={"strictly before"},
@@ -152,7 +152,7 @@ _ROWS = (
     ),
     _destination(
         "swin",
-        tokens.one_window,
+        models.one_window,
         refusals.one_window,
         _one_window,
         lacks={"heads", "batch", "rectangle", "offset", "empty rows"},
