@@ -1,0 +1,77 @@
+"""Destination ``flash_attn``: keywords of ``flash_attn.flash_attn_varlen_func``.
+
+Since version 2.1 the last query of a sequence stands at its last key. A window counts keys besides
+the query's own, as ours do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sightline.lower.arguments import Asked, require_torch
+from sightline.lower.destinations import Destination
+from sightline.lower.devices import check_device
+from sightline.lower.forms.packed import Packed
+from sightline.lower.forms.packing import packing
+
+DESTINATION = Destination(
+    name="flash_attn",
+    gives="a Packed with the keywords cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, "
+    "causal and window_size of flash_attn_varlen_func (flash-attn 2.3 or newer), and the way of "
+    "the tensors into packed tokens and back",
+    expresses="one window for all sequences: causal, windows, documents (interleaved ones too), "
+    "padding of queries and keys alike, chunks of a prompt, decode steps",
+    refuses="masks that tell heads apart; queries that see several runs of keys of their sequence; "
+    "windows that differ, such as prefix-LM, or causal where padding hides keys but not their "
+    "queries; a mask that allows nothing at all",
+    in_principle="some more: queries are packed in their order, none is moved or added to fill up",
+    options=("batch", "device"),
+    needs="torch",
+    extra="torch",
+)
+
+NAME = DESTINATION.name
+
+
+def translate(asked: Asked, batch: Any = None, device: Any = "cpu") -> Packed:
+    """Return the keywords, and how the tensors become tokens ``[tokens, heads, dim]``.
+
+    Queries that may see nothing are left out and come back as 0.
+
+    Args:
+        asked: the mask and its shape.
+        batch: the number of batch rows of the tensors; None for as many as the mask tells apart.
+        device: where the tensors shall live; the kernels run on CUDA devices alone.
+
+    Raises:
+        CannotExpress: no one window says the mask.
+        ShapeMismatch: ``batch`` differs from the mask's own.
+
+    Source: the docstring of flash_attn.flash_attn_varlen_func.
+
+    >>> import sightline as sl
+    >>> padding = sl.padding(lengths=[5, 2])
+    >>> mask = sl.window(left=3, right=0) & padding & padding.T
+    >>> keywords = sl.lower(mask, to="flash_attn", q_len=5).keywords
+    >>> keywords["causal"], keywords["window_size"]
+    (True, (3, 0))
+    """
+    torch = require_torch(f"sl.lower(..., to='{NAME}')")
+    target = check_device(torch, device, NAME)
+    found = packing(NAME, asked, batch)
+    max_q, max_k = found.longest()
+    return Packed(
+        keywords={
+            "cu_seqlens_q": torch.from_numpy(found.cu_seqlens_q).to(target),
+            "cu_seqlens_k": torch.from_numpy(found.cu_seqlens_k).to(target),
+            "max_seqlen_q": max_q,
+            "max_seqlen_k": max_k,
+            "causal": found.right == 0,
+            "window_size": found.window(),
+        },
+        query_index=torch.from_numpy(found.query_index).to(target),
+        key_index=torch.from_numpy(found.key_index).to(target),
+        batch=found.batch,
+        q_len=asked.q_len,
+        kv_len=asked.kv_len,
+    )
