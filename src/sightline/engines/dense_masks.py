@@ -14,7 +14,7 @@ from threading import Lock
 import torch
 
 from sightline.engines.request import Request
-from sightline.lower.torch_sdpa import shortcut
+from sightline.lower.forms.shortcut import shortcut
 from sightline.masks.mask import Mask
 
 # Two masks of 4096 x 4096, or hundreds of the usual kind.

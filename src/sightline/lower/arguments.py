@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -51,7 +52,7 @@ class Asked:
     @cached_property
     def empty_rows(self) -> NDArray[np.bool_]:
         """Bools ``[batch|1, heads|1, q_len]``; True where a query may see nothing."""
-        return ~np.logical_or.reduce(self.dense, axis=-1)
+        return self.mask.empty_rows(self.q_len, self.kv_len, self.q_offset)
 
     def name_an_empty_row(self) -> str | None:
         """Return which row is empty, as words for a message, or None if no row is."""
@@ -171,14 +172,23 @@ def check_options(destination: str, given: Iterable[str], known: tuple[str, ...]
         )
 
 
+def require_module(name: str, what: str, extra: str) -> ModuleType:
+    """Return a module of an optional package, imported now.
+
+    Raises:
+        MissingExtra: the package is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as missing:
+        package = name.partition(".")[0]
+        raise MissingExtra(what=what, package=package, extra=extra) from missing
+
+
 def require_torch(what: str) -> ModuleType:
     """Return the torch module, imported now.
 
     Raises:
         MissingExtra: torch is not installed.
     """
-    try:
-        import torch
-    except ImportError as missing:
-        raise MissingExtra(what=what, package="torch", extra="torch") from missing
-    return torch
+    return require_module("torch", what, extra="torch")

@@ -9,13 +9,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sightline.errors import CannotExpress
 from sightline.lower.arguments import Asked, require_torch
 from sightline.lower.destinations import Destination
 from sightline.lower.devices import check_device
+from sightline.lower.forms.shortcut import shortcut
 
 DESTINATION = Destination(
     name="torch.sdpa",
@@ -60,21 +58,6 @@ def translate(asked: Asked, device: Any = "cpu") -> dict[str, Any]:
     if form is not None:
         return {"attn_mask": None, "is_causal": form == "causal"}
     return {"attn_mask": torch.tensor(asked.dense, device=target), "is_causal": False}
-
-
-def shortcut(dense: NDArray[np.bool_]) -> str | None:
-    """Return "everything" or "causal" if that is exactly what the array says, else None.
-
-    "causal" is what ``is_causal=True`` does: key k for query row i iff k <= i, whatever the
-    lengths and whatever the offset was.
-    """
-    if dense.all():
-        return "everything"
-    if dense.shape[:2] == (1, 1) and np.array_equal(
-        dense[0, 0], np.tri(*dense.shape[2:], dtype=np.bool_)
-    ):
-        return "causal"
-    return None
 
 
 def _refuse_unsafe_empty_rows(asked: Asked, device_type: str) -> None:
