@@ -30,6 +30,7 @@ NAMES = (
     "xlnet",
     "swin",
     "paddle",
+    "onnx",
 )
 
 
