@@ -30,6 +30,9 @@ NAMES = (
     "xlnet",
     "swin",
     "paddle",
+    "jax.dot_product_attention",
+    "flax",
+    "keras",
     "onnx",
 )
 
