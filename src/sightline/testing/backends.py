@@ -15,7 +15,7 @@ from sightline.masks.mask import Mask
 from sightline.masks.positional import everything
 from sightline.testing import refusals, runners
 from sightline.testing.backend import Backend, Cannot, Floats
-from sightline.testing.expanders import added, blocks, ignored, models
+from sightline.testing.expanders import added, blocks, calls, ignored, models
 from sightline.testing.expanders.shape import Shape
 
 Options = Callable[[Shape], dict[str, Any]]
@@ -40,7 +40,7 @@ def _one_window(shape: Shape) -> dict[str, Any]:
 def _destination(
     name: str,
     expand: Callable[[Any, Shape], NDArray[np.bool_]],
-    cannot: Cannot,
+    cannot: Cannot | None,
     options: Options = _no_options,
     run: Callable[..., Floats] | None = None,
     lacks: set[str] | None = None,
@@ -111,6 +111,16 @@ def _engine(name: str) -> Backend:
     return Backend(name=name, attend=forwards, gradients=backwards, keeps_out=True)
 
 
+# Drawn cases that no one window says, not even after packing.
+_NO_ONE_WINDOW = {
+    "a prefix that all see",
+    "a query stream",
+    "nobody",
+    "padding on the right",
+    "padding with a hole",
+    "prefixes of two lengths",
+    "sinks and a window",
+}
 _ROWS = (
     _engine("sdpa"),
     _engine("reference"),
@@ -122,6 +132,37 @@ _ROWS = (
     ),
     _transformer(),
     _destination("torch.flex", blocks.flex, refusals.lone_empty_query, run=runners.flex),
+    _destination(
+        "torch.varlen",
+        calls.torch_varlen,
+        None,
+        _batch,
+        lacks={"heads"},
+        refuses=_NO_ONE_WINDOW,
+    ),
+    _destination(
+        "flash_attn",
+        calls.flash_attn,
+        None,
+        _batch,
+        lacks={"heads"},
+        refuses=_NO_ONE_WINDOW,
+    ),
+    _destination("flashmask", calls.flashmask, refusals.flashmask, _batch, lacks={"empty rows"}),
+    _destination(
+        "magi", calls.magi, refusals.one_mask_for_heads, _batch, lacks={"heads"}, refuses={"nobody"}
+    ),
+    _destination("flashinfer", calls.flashinfer, refusals.heads_only, _batch, lacks={"heads"}),
+    _destination(
+        "jax.dot_product_attention",
+        calls.jax,
+        refusals.jax,
+        _batch,
+        refuses={"padding on the left", "strictly before"},
+    ),
+    _destination("flax", calls.flax, refusals.empty_rows, lacks={"empty rows"}),
+    _destination("keras", calls.keras, refusals.empty_rows, lacks={"empty rows"}),
+    _destination("onnx", calls.onnx, refusals.empty_rows, lacks={"empty rows"}),
     _destination(
         "hf.2d",
         models.hf_2d,

@@ -71,6 +71,30 @@ def hf_position_ids(allowed: Allowed, shape: Shape) -> bool:
     return False
 
 
+def one_mask_for_heads(allowed: Allowed, shape: Shape) -> bool:
+    """Heads that differ, or nothing to compute at all."""
+    return heads_differ(allowed) or not bool(allowed.any())
+
+
+def heads_only(allowed: Allowed, shape: Shape) -> bool:
+    """Heads that differ."""
+    return heads_differ(allowed)
+
+
+def flashmask(allowed: Allowed, shape: Shape) -> bool:
+    """An empty row, or a key that is hidden from three stretches of queries."""
+    hidden = np.pad(~allowed, ((0, 0), (0, 0), (1, 1), (0, 0))).astype(np.int8)
+    stretches = np.count_nonzero(np.diff(hidden, axis=2) == 1, axis=2)
+    return empty_rows(allowed, shape) or bool((stretches > 2).any())
+
+
+def jax(allowed: Allowed, shape: Shape) -> bool:
+    """An empty row with one that is not, or in some heads only, behind it."""
+    seen = np.asarray(allowed.any(-1))
+    gone = np.maximum.accumulate(~seen, axis=-1)
+    return bool((gone & seen).any() or (seen != seen[:, :1]).any())
+
+
 def xlnet(allowed: Allowed, shape: Shape) -> bool:
     """Heads that differ, a rectangle, or a target that sees nothing."""
     return heads_differ(allowed) or no_square(shape) or empty_rows(allowed, shape)

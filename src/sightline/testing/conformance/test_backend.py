@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sightline.errors import CannotExpress
@@ -106,7 +106,13 @@ def test_keeps_out_what_is_forbidden(backend: Able, case: Case, poison: float) -
 
 
 @given(data=st.data())
-@settings(max_examples=40)
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @asks("allowed")
 def test_random_masks_are_exact_or_refused(backend: Able, data: st.DataObject) -> None:
     """Whatever the expression and the rectangle: the oracle's bools, or CannotExpress."""
