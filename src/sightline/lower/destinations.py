@@ -21,6 +21,7 @@ NAMES = (
     "torch.flex",
     "torch.varlen",
     "flash_attn",
+    "xformers",
     "flashmask",
     "magi",
     "flashinfer",
