@@ -47,6 +47,7 @@ docs: $(VENV)/.dev ## draw the pictures of docs/ again
 bench: $(VENV)/.dev ## measure, and print the numbers (beside create_block_mask: minutes, 11 GB)
 	$(BIN)/python benchmarks/masks.py
 	$(BIN)/python benchmarks/plan.py
+	$(BIN)/python benchmarks/lower.py
 
 mutate: $(VENV)/.dev ## plant faults in masks/ and count those that the tests catch (long)
 	$(BIN)/python tests/mutation/run.py $(MUTANTS)
