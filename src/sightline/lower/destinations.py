@@ -32,6 +32,7 @@ NAMES = (
     "swin",
     "paddle",
     "jax.dot_product_attention",
+    "jax.splash",
     "flax",
     "keras",
     "onnx",
