@@ -79,5 +79,5 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) with the development tools (a few minutes the first time: torch is large)"
 	$(INSTALL) hatchling editables
-	$(INSTALL) --no-build-isolation --editable '.[torch,train,dev]'
+	$(INSTALL) --no-build-isolation --editable '.[torch,hf,jax,flax,keras,onnx,train,dev]'
 	@touch $@ $(VENV)/.demo
