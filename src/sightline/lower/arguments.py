@@ -54,6 +54,15 @@ class Asked:
         """Bools ``[batch|1, heads|1, q_len]``; True where a query may see nothing."""
         return self.mask.empty_rows(self.q_len, self.kv_len, self.q_offset)
 
+    def batch_rows(self, given: Any, destination: str) -> int:
+        """Return how many batch rows the tensors have: what the caller says, or the mask's own.
+
+        Raises:
+            ShapeMismatch: the mask tells another number of batch rows apart.
+        """
+        own = self.mask.batch
+        return own if given is None else check_axis("batch", given, own, destination)
+
     def name_an_empty_row(self) -> str | None:
         """Return which row is empty, as words for a message, or None if no row is."""
         found = np.argwhere(self.empty_rows)

@@ -24,7 +24,8 @@ DESTINATION = Destination(
     refuses="masks that tell heads apart; queries that see several runs of keys of their sequence; "
     "windows that differ, such as prefix-LM, or causal where padding hides keys but not their "
     "queries; a mask that allows nothing at all",
-    in_principle="some more: queries are packed in their order, none is moved or added to fill up",
+    in_principle="every mask with one run of keys a query, if the keys are copied for each query "
+    "that fits no window: the memory of as many more keys, so we leave that to you",
     options=("batch", "device"),
     needs="torch",
     extra="torch",
@@ -60,18 +61,12 @@ def translate(asked: Asked, batch: Any = None, device: Any = "cpu") -> Packed:
     target = check_device(torch, device, NAME)
     found = packing(NAME, asked, batch)
     max_q, max_k = found.longest()
-    return Packed(
-        keywords={
-            "cu_seqlens_q": torch.from_numpy(found.cu_seqlens_q).to(target),
-            "cu_seqlens_k": torch.from_numpy(found.cu_seqlens_k).to(target),
-            "max_seqlen_q": max_q,
-            "max_seqlen_k": max_k,
-            "causal": found.right == 0,
-            "window_size": found.window(),
-        },
-        query_index=torch.from_numpy(found.query_index).to(target),
-        key_index=torch.from_numpy(found.key_index).to(target),
-        batch=found.batch,
-        q_len=asked.q_len,
-        kv_len=asked.kv_len,
-    )
+    keywords = {
+        "cu_seqlens_q": torch.from_numpy(found.cu_seqlens_q).to(target),
+        "cu_seqlens_k": torch.from_numpy(found.cu_seqlens_k).to(target),
+        "max_seqlen_q": max_q,
+        "max_seqlen_k": max_k,
+        "causal": found.right == 0,
+        "window_size": found.window(),
+    }
+    return found.packed(torch, keywords, target)

@@ -14,8 +14,8 @@ from sightline.errors import CannotExpress, InvalidArgument
 from sightline.lower.arguments import Asked, require_torch
 from sightline.lower.destinations import Destination
 from sightline.lower.devices import check_device
-from sightline.lower.forms.batch_rows import batch_rows, refuse_heads
 from sightline.lower.forms.key_runs import spread
+from sightline.lower.forms.one_head import for_one_head
 from sightline.plan.block_map import FULL_RUN, BlockMap
 from sightline.plan.planner import plan
 
@@ -85,8 +85,8 @@ def translate(
     """
     torch = require_torch(f"sl.lower(..., to='{NAME}')")
     target = check_device(torch, device, NAME)
-    refuse_heads(NAME, asked)
-    rows = batch_rows(NAME, asked, batch)
+    asked = for_one_head(asked, NAME)
+    rows = asked.batch_rows(batch, NAME)
     if form == "bits":
         found = _bits(asked, rows)
     elif form == "blocks":

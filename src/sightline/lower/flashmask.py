@@ -13,7 +13,6 @@ import numpy as np
 from sightline.errors import CannotExpress
 from sightline.lower.arguments import Asked
 from sightline.lower.destinations import Destination
-from sightline.lower.forms.batch_rows import batch_rows
 from sightline.lower.forms.key_runs import KeyRuns, query_runs
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def translate(asked: Asked, batch: Any = None) -> dict[str, Any]:
     >>> got["startend_row_indices"].tolist(), got["causal"]
     ([[[[3], [3], [3], [5], [5]]]], True)
     """
-    rows = batch_rows(NAME, asked, batch)
+    rows = asked.batch_rows(batch, NAME)
     runs = query_runs(asked)
     _refuse_empty_rows(runs)
     indices, causal = _fewest(runs)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import InvalidArgument, ShapeMismatch
-from sightline.lower.arguments import Asked, check_length
+from sightline.errors import InvalidArgument
+from sightline.lower.arguments import Asked
 from sightline.lower.destinations import Destination
 from sightline.lower.forms.shortcut import shortcut
 
@@ -72,12 +72,7 @@ def translate(asked: Asked, batch: int | None = None) -> dict[str, Any]:
 
 def _query_lengths(asked: Asked, batch: int | None) -> NDArray[np.int32] | None:
     """Return up to which query each batch row sees something; None if all do."""
-    own = asked.dense.shape[0]
-    if batch is not None and check_length("batch", batch) != own and own > 1:
-        raise ShapeMismatch(
-            f"got batch={batch} for {NAME} and a mask with {own}; wanted equal sizes, or a mask "
-            "that is the same for all."
-        )
+    rows = asked.batch_rows(batch, NAME)
     if not asked.empty_rows.any():
         return None
     lengths = asked.q_len - np.count_nonzero(asked.empty_rows[:, 0], axis=-1)
@@ -89,9 +84,9 @@ def _query_lengths(asked: Asked, batch: int | None) -> NDArray[np.int32] | None:
             "the last queries of a batch row in all heads (query_seq_lengths)",
             alternative="let these rows see something, and set their output to 0 with jnp.where",
         )
-    if own == 1 and batch is None:
+    if rows == 1 and batch is None:
         raise InvalidArgument(
             f"got no batch for {NAME}; the last queries may see nothing, which takes the form of "
             "query_seq_lengths [batch]; pass batch=."
         )
-    return np.broadcast_to(lengths, (batch or own,)).astype(np.int32)
+    return np.broadcast_to(lengths, (rows,)).astype(np.int32)

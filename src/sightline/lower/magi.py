@@ -14,8 +14,8 @@ from sightline.errors import CannotExpress
 from sightline.lower.arguments import Asked, require_torch
 from sightline.lower.destinations import Destination
 from sightline.lower.devices import check_device
-from sightline.lower.forms.batch_rows import batch_rows, refuse_heads
 from sightline.lower.forms.key_runs import KeyRuns, key_runs
+from sightline.lower.forms.one_head import for_one_head
 from sightline.lower.forms.packed import Packed
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def translate(asked: Asked, batch: Any = None, device: Any = "cpu") -> Packed:
     """
     torch = require_torch(f"sl.lower(..., to='{NAME}')")
     target = check_device(torch, device, NAME)
-    refuse_heads(NAME, asked)
-    rows = batch_rows(NAME, asked, batch)
+    asked = for_one_head(asked, NAME)
+    rows = asked.batch_rows(batch, NAME)
     runs = key_runs(asked)
     seen = np.flatnonzero(runs.counts)
     if not len(seen):

@@ -60,7 +60,7 @@ def translate(asked: Asked, cache: Sequence[int] | None = None) -> dict[str, Any
     }
     if cache is not None:
         batch, heads, max_len, head_dim = _cache_sizes(cache, asked.kv_len)
-        check_axis("batch", batch, asked.mask.batch, DESTINATION.name)
+        asked.batch_rows(batch, DESTINATION.name)
         check_axis("num_heads", heads, asked.mask.heads, DESTINATION.name)
         for name in ("src_mask", "sequence_lengths"):
             made[name] = np.broadcast_to(made[name], (batch, *made[name].shape[1:])).copy()

@@ -26,7 +26,8 @@ DESTINATION = Destination(
     refuses="masks that tell heads apart; queries that see several runs of keys of their sequence; "
     "windows that differ, such as prefix-LM, or causal where padding hides keys but not their "
     "queries; a mask that allows nothing at all",
-    in_principle="some more: queries are packed in their order, none is moved or added to fill up",
+    in_principle="every mask with one run of keys a query, if the keys are copied for each query "
+    "that fits no window: the memory of as many more keys, so we leave that to you",
     options=("batch", "device"),
     needs="torch",
     extra="torch",
@@ -68,14 +69,8 @@ def translate(asked: Asked, batch: Any = None, device: Any = "cpu") -> Packed:
         "max_q": max_q,
         "max_k": max_k,
     }
-    return Packed(
-        keywords=keywords | (_window(found) if window_known else _causal(found)),
-        query_index=torch.from_numpy(found.query_index).to(target),
-        key_index=torch.from_numpy(found.key_index).to(target),
-        batch=found.batch,
-        q_len=asked.q_len,
-        kv_len=asked.kv_len,
-    )
+    keywords |= _window(found) if window_known else _causal(found)
+    return found.packed(torch, keywords, target)
 
 
 def _window(found: Packing) -> dict[str, Any]:

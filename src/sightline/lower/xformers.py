@@ -24,8 +24,9 @@ DESTINATION = Destination(
     refuses="masks that tell heads apart; queries that see several runs of keys of their sequence; "
     "windows that differ, such as prefix-LM; sequences of several lengths with a window that is "
     "not causal; a mask that allows nothing at all",
-    in_principle="every mask, as a tensor of numbers for all pairs; for windows over sequences of "
-    "several lengths, biases with padded keys, forwards only",
+    in_principle="every mask, as a tensor of numbers for all pairs, which numpy.additive makes and "
+    "torch.sdpa runs as well; for windows over sequences of several lengths, biases with padded "
+    "keys, forwards only",
     options=("batch", "device"),
     needs="xformers",
     extra="xformers",
@@ -62,15 +63,8 @@ def translate(asked: Asked, batch: Any = None, device: Any = "cpu") -> Packed:
     found = packing(NAME, asked, batch)
     uniform = _of_one_length(found)
     bias = _uniform(biases, found) if uniform else _blocks(biases, found, target)
-    return Packed(
-        keywords={"attn_bias": bias},
-        query_index=torch.from_numpy(found.query_index).to(target),
-        key_index=torch.from_numpy(found.key_index).to(target),
-        batch=found.batch,
-        q_len=asked.q_len,
-        kv_len=asked.kv_len,
-        leading=len(found.q_lengths) if uniform else 1,
-    )
+    leading = len(found.q_lengths) if uniform else 1
+    return found.packed(torch, {"attn_bias": bias}, target, leading)
 
 
 def _of_one_length(found: Packing) -> bool:

@@ -13,7 +13,7 @@ from sightline.plan.compare import equivalent
 def for_one_head(
     asked: Asked,
     destination: str,
-    reason: str,
+    reason: str = "one mask serves all heads of a call",
     alternative: str = "sl.attend(query, key, value, mask), or one call for each head",
 ) -> Asked:
     """Return the same question for a mask without heads.

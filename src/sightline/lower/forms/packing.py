@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sightline.errors import CannotExpress
-from sightline.lower.forms.batch_rows import batch_rows, refuse_heads
 from sightline.lower.forms.key_runs import KeyRuns, key_runs
+from sightline.lower.forms.one_head import for_one_head
+from sightline.lower.forms.packed import Packed
 
 if TYPE_CHECKING:
     from typing import Any
@@ -46,6 +47,8 @@ class Packing:
         left: keys seen before a query's own; None for all.
         right: keys seen behind it; None for all.
         batch: the number of batch rows.
+        q_len: the number of queries of a batch row.
+        kv_len: the number of keys of a batch row.
     """
 
     query_index: Ints
@@ -55,6 +58,8 @@ class Packing:
     left: int | None
     right: int | None
     batch: int
+    q_len: int
+    kv_len: int
 
     @property
     def q_lengths(self) -> NDArray[np.int32]:
@@ -65,6 +70,20 @@ class Packing:
     def k_lengths(self) -> NDArray[np.int32]:
         """The number of keys of each sequence."""
         return np.diff(self.cu_seqlens_k)
+
+    def packed(
+        self, torch: Any, keywords: dict[str, Any], device: Any, leading: int | None = None
+    ) -> Packed:
+        """Return the keywords of a call with the way of the tensors into tokens and back."""
+        return Packed(
+            keywords=keywords,
+            query_index=torch.from_numpy(self.query_index).to(device),
+            key_index=torch.from_numpy(self.key_index).to(device),
+            batch=self.batch,
+            q_len=self.q_len,
+            kv_len=self.kv_len,
+            leading=leading,
+        )
 
     def window(self) -> tuple[int, int]:
         """Return ``(left, right)`` with -1 for all, as the kernels have it."""
@@ -107,8 +126,8 @@ def packing(destination: str, asked: Asked, batch: Any = None) -> Packing:
             keys of its sequence, or no one window holds everywhere.
         ShapeMismatch: ``batch`` differs from the mask's own.
     """
-    refuse_heads(destination, asked)
-    rows = batch_rows(destination, asked, batch)
+    asked = for_one_head(asked, destination)
+    rows = asked.batch_rows(batch, destination)
     runs = key_runs(asked)
     if not len(runs.first):
         raise CannotExpress(
@@ -130,6 +149,8 @@ def packing(destination: str, asked: Asked, batch: Any = None) -> Packing:
         left=left,
         right=right,
         batch=rows,
+        q_len=asked.q_len,
+        kv_len=asked.kv_len,
     )
 
 

@@ -14,6 +14,7 @@ from sightline.testing.expanders import flashinfer as flashinfer_arguments
 from sightline.testing.expanders import flashmask as flashmask_arguments
 from sightline.testing.expanders import magi as magi_arguments
 from sightline.testing.expanders import varlen as varlen_arguments
+from sightline.testing.expanders import xformers as xformers_arguments
 from sightline.testing.expanders.added import kept
 from sightline.testing.expanders.shape import Shape
 from sightline.testing.expanders.tokens import unpacked
@@ -27,9 +28,8 @@ def _at(allowed: Any, shape: Shape) -> Bools:
 
 def _unpacked(packed: Any, seen: Bools, shape: Shape) -> Bools:
     sizes = shape.batch, shape.q_len, shape.kv_len
-    return _at(
-        unpacked(seen, *(i.tolist() for i in (packed.query_index, packed.key_index)), sizes), shape
-    )
+    query, key = packed.query_index.tolist(), packed.key_index.tolist()
+    return _at(unpacked(seen, query, key, sizes), shape)
 
 
 def torch_varlen(packed: Any, shape: Shape) -> Bools:
@@ -101,3 +101,11 @@ def onnx(keywords: dict[str, Any], shape: Shape) -> Bools:
     if keywords["is_causal"]:
         raise ValueError("the alignment of is_causal depends on the version")
     return kept(keywords["attn_mask"], shape)
+
+
+def xformers(packed: Any, shape: Shape) -> Bools:
+    """memory_efficient_attention with an attention bias."""
+    rows = packed.leading
+    each = len(packed.query_index) // rows, len(packed.key_index) // rows
+    seen = xformers_arguments.expand(packed.keywords["attn_bias"], rows, *each)
+    return _unpacked(packed, seen, shape)
