@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sightline as sl
-from sightline.errors import InvalidArgument
+from sightline.errors import InvalidArgument, MissingExtra
 from sightline.lower import keras as destination
 from sightline.reference.attention import attention
 from sightline.reference.dense import dense as oracle
@@ -204,3 +204,10 @@ def test_options() -> None:
         "use_causal_mask": True,
         "return_attention_scores": True,
     }
+
+
+def test_a_missing_keras_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)
+    sl.lower(sl.nothing() | sl.causal(), "keras", 4)
+    with pytest.raises(MissingExtra, match=r"needs keras, .*sightline\[keras\]"):
+        sl.lower(sl.nothing(), "keras", 4, return_attention_scores=True)

@@ -5,6 +5,7 @@ The kernel runs on the CPU with interpret=True, block by block as on a TPU.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sightline as sl
-from sightline.errors import InvalidArgument
+from sightline.errors import InvalidArgument, MissingExtra
 from sightline.lower import jax_splash
 from sightline.lower.forms.segments import split_by_ids
 from sightline.reference.attention import attention, attention_gradients
@@ -230,9 +231,15 @@ def test_shapes_that_the_kernel_cannot_take(monkeypatch: pytest.MonkeyPatch) -> 
     np.testing.assert_array_equal(*np.broadcast_arrays(said(padded, 200, 256), allowed))
 
 
+def test_a_missing_jax_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, jax_splash.MASKS, None)
+    with pytest.raises(MissingExtra, match=r"needs jax, .*sightline\[jax\]"):
+        sl.lower(sl.causal(), NAME, 5, num_heads=2)
+
+
 # -- run by the kernel -------------------------------------------------------------------------
 
-B, HEADS, Q, K, DIM, OFFSET = 3, 2, 128, 256, 32, 120
+B, HEADS, Q, K, DIM, OFFSET = 3, 2, 128, 256, 128, 120
 DOCUMENTS = sl.documents(lengths=[[100, 156], [256], [30, 100, 126]])
 RUNS = {
     "window and documents": sl.causal() & sl.window(left=40) & DOCUMENTS,

@@ -6,13 +6,14 @@ empty row comes out as the mean of all values; only ``query_seq_lengths`` makes 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidArgument
-from sightline.lower.arguments import Asked
+from sightline.lower.arguments import Asked, require_module
 from sightline.lower.destinations import Destination
 from sightline.lower.forms.shortcut import shortcut
 
@@ -22,7 +23,8 @@ DESTINATION = Destination(
     "local_window_size of jax.nn.dot_product_attention, as numpy arrays",
     expresses="every mask whose empty rows, if any, are the last queries of a batch row, in all "
     "of its heads; the batch size needs batch= if there are some and the mask does not tell it",
-    refuses="other empty rows: jax gives the mean of all values for them, padding included",
+    refuses="other empty rows: jax gives the mean of all values for them, padding included; and "
+    "those last ones where the installed jax, tried out on the spot, does not give 0 for them",
     in_principle="the same",
     options=("batch",),
 )
@@ -45,9 +47,11 @@ def translate(asked: Asked, batch: int | None = None) -> dict[str, Any]:
 
     Raises:
         CannotExpress: a row that may see nothing before one that may see something, or in some
-            heads only; or no keys at all.
+            heads only; or no keys at all; or any such row with a jax that does not give 0 beyond
+            ``query_seq_lengths`` (0.6 does not, 0.10 does).
         InvalidArgument: ``batch`` is needed and was not given.
         ShapeMismatch: ``batch`` differs from the mask's own.
+        MissingExtra: jax is not installed and there is something to try out.
 
     Source: the documentation of jax.nn.dot_product_attention.
 
@@ -84,9 +88,26 @@ def _query_lengths(asked: Asked, batch: int | None) -> NDArray[np.int32] | None:
             "the last queries of a batch row in all heads (query_seq_lengths)",
             alternative="let these rows see something, and set their output to 0 with jnp.where",
         )
+    if not keeps_last_rows():
+        asked.refuse_empty_rows(
+            NAME,
+            reason="the installed jax gives the mean of all values for them, whatever "
+            "query_seq_lengths says",
+            alternative="a newer jax (0.10 gives 0), or set their output to 0 with jnp.where",
+        )
     if rows == 1 and batch is None:
         raise InvalidArgument(
             f"got no batch for {NAME}; the last queries may see nothing, which takes the form of "
             "query_seq_lengths [batch]; pass batch=."
         )
     return np.broadcast_to(lengths, (rows,)).astype(np.int32)
+
+
+@lru_cache(maxsize=1)
+def keeps_last_rows() -> bool:
+    """Try out, once, whether the installed jax gives 0 for queries beyond their length."""
+    jax: Any = require_module("jax", f"sl.lower(..., to={NAME!r})", extra="jax")
+    ones, length = np.ones((1, 2, 1, 4), dtype=np.float32), np.ones(1, dtype=np.int32)
+    with jax.ensure_compile_time_eval():
+        output = jax.nn.dot_product_attention(ones, ones, ones, query_seq_lengths=length)
+    return np.asarray(output)[0, :, 0].tolist() == [[1.0] * 4, [0.0] * 4]
