@@ -101,7 +101,7 @@ def test_the_graph_is_the_oracle_at_all_lengths(data: st.DataObject) -> None:
         sl.log_sparse(local=3),
         sl.neighborhood(grid=(10, 15), kernel=(3, 5), dilation=(2, 1)),
         sl.tree(parents=[-1, 0, 0, 1, 1, 2]),
-        sl.predicate(lambda b, h, q, k: ((k > q) ^ (3 * k < q)) | (k - 4 >= 2 * q) | (k <= 5)),
+        sl.predicate(lambda b, h, q, k: ((k > q) ^ (3 * k > q)) | (k - 4 >= 2 * q) | (k <= 5)),
         sl.predicate(lambda b, h, q, k: (-q // 3 + (q << 2)) % 7 != (-k >> 1) % 7),
     ],
     ids=lambda mask: type(mask).__name__,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import sightline as sl
 from sightline.errors import InvalidArgument, MissingExtra
 from sightline.lower import jax_splash
-from sightline.lower.forms.segments import split_by_ids
+from sightline.lower.forms.segments import Ids, ids_of, split_by_ids
 from sightline.reference.attention import attention, attention_gradients
 from sightline.reference.dense import dense as oracle
 from sightline.testing.specs import build
@@ -156,6 +156,41 @@ def test_heads() -> None:
         sl.lower(sl.causal(), NAME, 5)
     with pytest.raises(sl.ShapeMismatch, match=r"num_heads=2 .* a mask with 3"):
         sl.lower(mask, NAME, 5, num_heads=2)
+
+
+def test_chunks_within_a_head_have_no_class_elsewhere_than_at_the_start() -> None:
+    mask = sl.per_head([sl.causal() & sl.chunks(3), sl.causal()])
+    for q_offset, form in ((0, "ChunkedCausal"), (1, "And(Causal, Numpy)")):
+        call = check(mask, 5, 7, q_offset)
+        assert [words(each) for each in call["mask"].masks] == [form, "Causal"]
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        sl.spans([[0, -1, 1, 1, -1, 0], [-1, -1, 2, 0, 0, 2]]),
+        sl.documents(lengths=[[2, 1], [4]]),
+        sl.padding(lengths=[3, 6]),
+        sl.padding(valid=[[1, 0, 1, 1], [0, 1, 0, 1]]),
+        sl.keys([1, 3, 4]),
+        sl.chunks(3),
+    ],
+    ids=str,
+)
+def test_ids_are_the_oracle_also_where_rows_are_empty(mask: sl.Mask) -> None:
+    for at in ((5, 9, 0), (6, 3, 2)):
+        ids = ids_of(mask, *at)
+        assert ids is not None
+        np.testing.assert_array_equal(*np.broadcast_arrays(ids.same()[:, None], oracle(mask, *at)))
+
+
+def test_ids_meet() -> None:
+    rng = np.random.default_rng(0)
+    for rows in ((1, 1), (3, 1), (1, 3), (3, 3)):
+        one, two = (Ids(rng.integers(-1, 3, (n, 20)), rng.integers(-2, 3, (n, 30))) for n in rows)
+        np.testing.assert_array_equal(
+            *np.broadcast_arrays(one.meet(two).same(), one.same() & two.same())
+        )
 
 
 @given(st.data())
