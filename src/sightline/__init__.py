@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from sightline.plan.compare import implies as implies
     from sightline.plan.planner import plan as plan
     from sightline.plan.reach import reach as reach
+    from sightline.recognize.recognize import recognize as recognize
+    from sightline.recognize.result import Recognized as Recognized
 
 __version__ = "0.1.0"
 
@@ -93,6 +95,8 @@ _ROOMS = {
     "plan.compare": "equivalent implies",
     "plan.planner": "plan",
     "plan.reach": "reach",
+    "recognize.recognize": "recognize",
+    "recognize.result": "Recognized",
 }
 _HOME = {name: f"sightline.{room}" for room, names in _ROOMS.items() for name in names.split()}
 

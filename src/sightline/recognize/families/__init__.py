@@ -1,0 +1,75 @@
+"""The families of masks that an array is searched for: one file per kind, this table.
+
+A family answers three questions with candidates, of which the search checks every one: a wrong
+candidate costs time, a missing one an expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sightline.recognize.families import (
+    bands,
+    blocks,
+    grids,
+    gap_sets,
+    marks,
+    prefixes,
+    segments,
+)
+
+if TYPE_CHECKING:
+    from sightline.masks.mask import Mask
+    from sightline.recognize.region import Region
+
+
+@dataclass(frozen=True)
+class Family:
+    """Masks of one kind, told by their parameters.
+
+    Attributes:
+        above: the least ones that allow all cells of a region.
+        below: the greatest ones that allow none of them.
+        between: the shortest to write that allow all of one region and none of another.
+    """
+
+    above: Callable[[Region], list[Mask]]
+    below: Callable[[Region], list[Mask]]
+    between: Callable[[Region, Region], list[Mask]]
+
+
+def _of_both_axes(family: Family) -> Family:
+    """Return the family's masks of queries: ``.T`` of those of the swapped region."""
+    return Family(
+        lambda need: [mask.T for mask in family.above(need.transposed)],
+        lambda avoid: [mask.T for mask in family.below(avoid.transposed)],
+        lambda need, avoid: [
+            mask.T for mask in family.between(need.transposed, avoid.transposed)
+        ],
+    )
+
+
+_MARKS = Family(marks.above, marks.below, marks.between)
+_PREFIXES = Family(prefixes.above, prefixes.below, prefixes.between)
+_STAIRS = Family(blocks.stairs_above, blocks.stairs_below, blocks.stairs_between)
+
+FAMILIES = (
+    Family(bands.above, bands.below, bands.between),
+    _MARKS,
+    _PREFIXES,
+    Family(segments.above, segments.below, segments.between),
+    Family(blocks.chunks_above, blocks.chunks_below, blocks.chunks_between),
+    _STAIRS,
+    Family(gap_sets.above, gap_sets.below, gap_sets.between),
+    Family(grids.above, grids.below, grids.between),
+)
+# Further positions than this on the query axis are not swapped: the picture would be too wide.
+MOST_SWAPPED = 8192
+SWAPPED = tuple(_of_both_axes(family) for family in (_MARKS, _PREFIXES, _STAIRS))
+
+
+def families_for(region: Region) -> tuple[Family, ...]:
+    """Return the families that can say something on the region's canvas."""
+    return FAMILIES + SWAPPED if region.canvas.positions <= MOST_SWAPPED else FAMILIES
