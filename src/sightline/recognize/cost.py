@@ -7,44 +7,47 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from sightline.masks.mask import Mask, Spec
 
+# A part more is worth so many letters less: one long list of bits against two plain words.
+LETTERS_A_PART = 30
 # A list of what each row sees explains nothing: it costs more than any expression.
-LISTED = 100
+LISTED = 1000
 
 
 class Cost(NamedTuple):
-    """Fewer parts first, then shorter text."""
+    """The price of parts and letters together; of equal prices, that of fewer parts first."""
 
+    price: int
     parts: int
-    letters: int
 
     @classmethod
     def of(cls, mask: Mask) -> Cost:
         """Return the cost of a mask as it is written."""
-        parts = weight(mask.spec())
-        return cls(parts, len(mask.text()) if parts < LISTED else 0)
+        parts = count_parts(mask.spec())
+        letters = len(mask.text()) if parts < LISTED else 0
+        return cls(parts * LETTERS_A_PART + letters, parts)
+
+    @property
+    def listed(self) -> bool:
+        """Whether a list of what each row sees is among the parts."""
+        return self.parts >= LISTED
 
 
-def weight(spec: Spec) -> int:
-    """Return how many parts an expression counts as: one for each atom, with two exceptions.
-
-    A list of intervals counts for every batch row and head of its own. Windows on a grid that are
-    a single line count as the two parts that say the same: a dilation in chunks.
+def count_parts(spec: Spec) -> int:
+    """Return the number of atoms; a list of intervals counts for every batch row and head of it.
 
     >>> import sightline as sl
-    >>> weight((sl.causal() & ~sl.padding(lengths=[3, 2])).spec())
+    >>> count_parts((sl.causal() & ~sl.padding(lengths=[3, 2])).spec())
     2
     """
     kind, *rest = spec
     if kind in ("and", "or"):
-        return sum(weight(part) for part in rest)
+        return sum(count_parts(part) for part in rest)
     if kind in ("not", "transpose", "shift"):
-        return weight(rest[0])
+        return count_parts(rest[0])
     arguments: dict[str, Any] = rest[0]
     if "masks" in arguments:
-        return sum(weight(each) for each in arguments["masks"])
-    if kind == "intervals":
-        return LISTED * _lists(arguments["start"])
-    return 2 if kind == "shifted_window" and min(arguments["window"]) == 1 else 1
+        return sum(count_parts(each) for each in arguments["masks"])
+    return LISTED * _lists(arguments["start"]) if kind == "intervals" else 1
 
 
 def _lists(start: list[Any]) -> int:

@@ -15,7 +15,7 @@ from sightline.masks.arguments import as_int
 from sightline.masks.text import short
 from sightline.recognize.canvas import Canvas
 from sightline.recognize.conventions import Reading, as_numbers, readings, with_four_axes
-from sightline.recognize.cost import LISTED, Cost
+from sightline.recognize.cost import Cost
 from sightline.recognize.findings import open_questions, warnings
 from sightline.recognize.region import Region
 from sightline.recognize.result import Recognized
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sightline.masks.mask import Mask
 
 # Cells that one search may look at. On an ordinary machine half a second.
-MOST_CELLS = 30_000_000
+MOST_CELLS = 20_000_000
 
 
 def recognize(
@@ -124,9 +124,9 @@ def _check(mask: Mask, reading: Reading, q_offset: int) -> None:
 
 def _evidence(mask: Mask, offset: int, others: list[tuple[int, Mask]]) -> list[str]:
     found: list[str] = []
-    if Cost.of(mask).parts >= LISTED:
+    if Cost.of(mask).listed:
         found.append("no expression of known masks was found: the keys of each query are listed")
     for at, other in others:
-        if other != mask and Cost.of(mask).parts < LISTED:
+        if other != mask and not Cost.of(mask).listed:
             found.append(f"the first query at position {offset}: at {at} it would be {short(other)}")
     return found

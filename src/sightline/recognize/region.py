@@ -30,6 +30,7 @@ class Region:
     def __init__(self, canvas: Canvas, words: Words) -> None:
         self.canvas = canvas
         shape = (canvas.batch, canvas.heads, *words.shape[2:])
+        self.neighbours: dict[int, list[int]] = {}  # kept by cliques.py
         self.words = words if words.shape == shape else np.broadcast_to(words, shape)
 
     def minus(self, words: Words) -> Region:

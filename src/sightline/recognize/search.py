@@ -18,7 +18,7 @@ import numpy as np
 
 from sightline.masks.explicit import per_batch, per_head
 from sightline.masks.nodes import Everything, Nothing, all_of, any_of
-from sightline.recognize.cost import LISTED, Cost
+from sightline.recognize.cost import Cost
 from sightline.recognize.families import families_for
 from sightline.recognize.listing import listed
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # What looking at an atom costs besides the cells of its canvas.
 COST_OF_ASKING = 20_000
+# A single part of few letters: no other expression is looked for.
+GOOD_PRICE = 90
 # Covers that are written out before the shortest is taken.
 MOST_COVERS = 8
 # Atoms of which triples are tried.
@@ -292,7 +294,7 @@ class Search:
     def expression(self, need: Region, avoid: Region) -> Found | None:
         """Return the shortest expression that was found; None if none was."""
         found = self.atom(need, avoid)
-        if found is not None and found.cost.parts == 1:
+        if found is not None and found.cost.price <= GOOD_PRICE:
             return found
         found = shortest([found, self.conjunction(need, avoid), self.disjunction(need, avoid)])
         if found is None or found.cost.parts > 2:
@@ -309,7 +311,7 @@ class Search:
     def complete(self, need: Region, avoid: Region) -> Found:
         """Return the shortest expression that was found, or the list of what each row sees."""
         found = self.expression(need, avoid)
-        listing = None if found and found.cost.parts < LISTED else Found.of(listed(need))
+        listing = None if found and not found.cost.listed else Found.of(listed(need))
         best = shortest([listing, found])
         assert best is not None
         return best
@@ -332,8 +334,11 @@ def _uncovered(need: Region, words: list[Words]) -> Region:
 def _least(
     each: list[tuple[Mask, Words]], whole: Words
 ) -> list[tuple[tuple[Mask, ...], Words]]:
-    """Return the atoms that leave least to do: without those that leave all that another leaves."""
-    useful = [(mask, rest) for mask, rest in each if not np.array_equal(rest, whole)]
+    """Return the atoms that leave least to do: without those that leave all that another leaves.
+
+    One that leaves nothing is an answer by itself and would hide all that take two.
+    """
+    useful = [(m, rest) for m, rest in each if rest.any() and not np.array_equal(rest, whole)]
     kept: list[tuple[tuple[Mask, ...], Words]] = []
     for i, (mask, rest) in enumerate(useful):
         if not any(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -17,14 +19,24 @@ if TYPE_CHECKING:
 
 
 def _neighbours(region: Region, batch: int) -> list[int]:
-    """Return for each position the set of those that it has a cell with, either way."""
+    """Return for each position the set of those that it has a cell with, either way. Kept."""
+    if batch in region.neighbours:
+        return region.neighbours[batch]
     canvas = region.canvas
     size, base = canvas.positions, canvas.q_offset
     table = np.zeros((size, size), dtype=np.bool_)
     table[base : base + canvas.q_len, : canvas.kv_len] = region.rows[batch]
     table |= table.T
     packed = np.packbits(table, axis=1, bitorder="little")
-    return [int.from_bytes(row.tobytes(), "little") for row in packed]
+    octets, each = packed.tobytes(), packed.shape[1]
+    rows = [int.from_bytes(octets[i : i + each], "little") for i in range(0, len(octets), each)]
+    region.neighbours[batch] = rows
+    return rows
+
+
+def _together(region: Region, rows: Sequence[int]) -> list[int]:
+    first, *others = (_neighbours(region, row) for row in rows)
+    return [reduce(or_, sets) for sets in zip(first, *others, strict=True)] if others else first
 
 
 def _members(group: int) -> Iterator[int]:
@@ -81,12 +93,15 @@ def cliques(avoid: Region, batch: int) -> Ints:
     return _labels(groups, len(rows))
 
 
-def joined(need: Region, avoid: Region, batch: int) -> Ints | None:
-    """Return the least groups, joined where nothing keeps them apart; None if they cannot be."""
-    walls = _neighbours(avoid, batch)
+def joined(need: Region, avoid: Region, rows: Sequence[int]) -> Ints | None:
+    """Return the least groups that serve all of these batch rows; None if there are none.
+
+    Groups are joined where nothing keeps them apart, the nearest first.
+    """
+    walls = _together(avoid, rows)
     groups: list[int] = []
     shut: list[int] = []  # what each group must not hold
-    for group in _connected(_neighbours(need, batch)):
+    for group in _connected(_together(need, rows)):
         forbidden = 0
         for member in _members(group):
             forbidden |= walls[member]
@@ -100,4 +115,18 @@ def joined(need: Region, avoid: Region, batch: int) -> Ints | None:
         else:
             groups.append(group)
             shut.append(forbidden)
-    return _labels(groups, len(walls))
+    return _with_free_ones(_labels(groups, len(walls)), groups, walls)
+
+
+def _with_free_ones(labels: Ints, groups: list[int], walls: list[int]) -> Ints:
+    """Return the groups with every free position in that of a neighbour, where nothing is by."""
+    for order in (range(1, len(labels)), range(len(labels) - 2, -1, -1)):
+        step = 1 if order.step < 0 else -1
+        for position in order:
+            number = int(labels[position + step])
+            if labels[position] >= 0 or number < 0:
+                continue
+            if not walls[position] & (groups[number] | 1 << position):
+                labels[position] = number
+                groups[number] |= 1 << position
+    return labels

@@ -86,11 +86,13 @@ def _grids(region: Region) -> Iterator[Grid]:
 
 def _axis_pairs(region: Region, grid: Grid) -> tuple[Bools, Bools]:
     """Return which pairs of rows, and of columns, of the grid have any cell."""
-    cells = region.plane.reshape(*grid, *grid)
-    by_rows = np.logical_or.reduce(cells, axis=3)
-    rows = np.logical_or.reduce(by_rows, axis=1)
-    columns = np.logical_or.reduce(np.logical_or.reduce(cells, axis=2), axis=0)
-    return rows, columns
+    height, width = grid
+    of_rows = np.logical_or.reduce(region.plane.reshape(height, width, -1), axis=1)
+    of_columns = np.logical_or.reduce(region.plane.reshape(height, -1), axis=0)
+    return (
+        np.logical_or.reduce(of_rows.reshape(height, height, width), axis=2),
+        np.logical_or.reduce(of_columns.reshape(width, height, width), axis=1),
+    )
 
 
 def _same_line_pairs(region: Region, grid: Grid) -> tuple[Bools, Bools]:
@@ -117,11 +119,11 @@ def _is_clear(pairs: Bools, cuts: Cuts) -> Bools:
 
 
 def _extreme(cuts: Cuts, *, finest: bool) -> Cuts:
-    """Return the cuts none of which is finer (or coarser) than another of them."""
+    """Return the cuts none of which is finer (or coarser) than another of them; a few."""
     edges = cuts.edges if finest else ~cuts.edges
     kept: list[int] = []
     for number in np.argsort(-edges.sum(axis=1), kind="stable").tolist():
-        if not any((edges[number] <= edges[other]).all() for other in kept):
+        if len(kept) < MOST_OFFERED and not (edges[number] <= edges[kept]).all(axis=1).any():
             kept.append(number)
     return cuts.at(kept)
 

@@ -27,7 +27,7 @@ def above(need: Region) -> list[Mask]:
     """The least stretches that no needed pair leaves, and the least groups of positions."""
     found = [_documents([_least(*reach) for reach in _reaches(need)])]
     if need.canvas.positions <= MOST_POSITIONS:
-        found.append(_spans([_ids(components(need, b)) for b in range(need.canvas.batch)]))
+        found.append(_spans([components(need, b).tolist() for b in range(need.canvas.batch)]))
     return [mask for mask in found if mask is not None]
 
 
@@ -40,26 +40,38 @@ def below(avoid: Region) -> list[Mask]:
     layers = zip(*(_two_layers(*wall) for wall in walls), strict=True)
     found = [_spans(list(layer)) for layer in layers]
     if avoid.canvas.positions <= MOST_POSITIONS:
-        found.append(_spans([_ids(cliques(avoid, b)) for b in range(avoid.canvas.batch)]))
+        found.append(_spans([cliques(avoid, b).tolist() for b in range(avoid.canvas.batch)]))
     return [mask for mask in found if mask is not None]
 
 
 def between(need: Region, avoid: Region) -> list[Mask]:
     """As few documents as do, for all batch rows if there are some; else as few spans."""
-    reaches, walls = _reaches(need), _walls(avoid)
-    if len(reaches) > 1:
-        low, high = (np.stack(ends) for ends in zip(*reaches, strict=True))
-        before, after = (np.stack(ends) for ends in zip(*walls, strict=True))
-        common = _fewest((low.min(0), high.max(0)), (before.max(0), after.min(0)))
-        if common is not None and (mask := _documents([common])) is not None:
-            return [mask]
-    rows = [_fewest(reach, wall) for reach, wall in zip(reaches, walls, strict=True)]
-    found = None if None in rows else _documents([row for row in rows if row is not None])
+    found = _documents_between(need, avoid)
     if found is None and need.canvas.positions <= MOST_POSITIONS:
-        groups = [joined(need, avoid, b) for b in range(need.canvas.batch)]
-        if not any(group is None for group in groups):
-            found = _spans([_ids(group) for group in groups if group is not None])
+        found = _spans_between(need, avoid)
     return [] if found is None else [found]
+
+
+def _documents_between(need: Region, avoid: Region) -> Mask | None:
+    reaches, walls = _reaches(need), _walls(avoid)
+    low, high = (np.stack(ends) for ends in zip(*reaches, strict=True))
+    before, after = (np.stack(ends) for ends in zip(*walls, strict=True))
+    common = _fewest((low.min(0), high.max(0)), (before.max(0), after.min(0)))
+    if common is not None or len(reaches) == 1:
+        return None if common is None else _documents([common])
+    rows = [_fewest(reach, wall) for reach, wall in zip(reaches, walls, strict=True)]
+    return None if None in rows else _documents([row for row in rows if row is not None])
+
+
+def _spans_between(need: Region, avoid: Region) -> Mask | None:
+    batch = range(need.canvas.batch)
+    common = joined(need, avoid, batch)
+    if common is not None or len(batch) == 1:
+        return None if common is None else _spans([common.tolist()])
+    groups = [joined(need, avoid, [row]) for row in batch]
+    if any(group is None for group in groups):
+        return None
+    return _spans([group.tolist() for group in groups if group is not None])
 
 
 # -- documents ------------------------------------------------------------------------------------
@@ -176,10 +188,6 @@ def _two_layers(before: Ints, after: Ints) -> list[list[int]]:
 
 
 # -- spans ----------------------------------------------------------------------------------------
-
-
-def _ids(groups: Ints) -> list[int]:
-    return groups.tolist()
 
 
 def _spans(rows: list[list[int]]) -> Mask | None:
