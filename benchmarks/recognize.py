@@ -38,6 +38,7 @@ class Tally:
     short: int = 0
     seconds: list[float] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
+    slowest: str = ""
 
     def add(self, drawn: sl.Mask, size: int) -> None:
         """Read one array back and note what came."""
@@ -45,6 +46,8 @@ class Tally:
         start = time.perf_counter()
         found = find(array, 0)
         self.seconds.append(time.perf_counter() - start)
+        if self.seconds[-1] == max(self.seconds):
+            self.slowest = f"{size} tokens: {drawn!r}"
         self.count += 1
         self.exact += bool(np.array_equal(np.broadcast_to(found.dense(size), array.shape), array))
         wanted, got = Cost.of(drawn), Cost.of(found)
@@ -56,7 +59,7 @@ class Tally:
 
 
 def random_pairs(count: int, seed: int) -> tuple[Tally, Counter[str], Counter[str]]:
-    """Read back ``count`` random masks; return the tally, and by pairs of kinds asked and missed."""
+    """Read back ``count`` random masks; return the tally, and counts by kinds: asked, missed."""
     random, tally = np.random.default_rng(seed), Tally()
     asked, missed = Counter[str](), Counter[str]()
     for _ in range(count):
@@ -81,9 +84,9 @@ def large(seed: int) -> list[tuple[str, float]]:
         ).dense(LARGE),
         "causal & documents": lambda: (causal & sl.documents(lengths=lengths)).dense(LARGE),
         "causal | documents": lambda: (causal | sl.documents(lengths=lengths)).dense(LARGE),
-        "causal & (window | prefix)": lambda: (
-            causal & (sl.window(left=100) | sl.prefix(4))
-        ).dense(LARGE),
+        "causal & (window | prefix)": lambda: (causal & (sl.window(left=100) | sl.prefix(4))).dense(
+            LARGE
+        ),
         "shifted_window | window": lambda: (
             sl.shifted_window(grid=(16, 32), window=4, shift=2) | sl.window(left=9)
         ).dense(LARGE),
@@ -125,7 +128,7 @@ def main() -> None:
     ):
         table.add_row(what, f"{number} ({number / tally.count:.1%})")
     table.add_row("median time", f"{statistics.median(tally.seconds) * 1e3:.0f} ms")
-    table.add_row("worst time", f"{max(tally.seconds) * 1e3:.0f} ms")
+    table.add_row(f"worst time: {tally.slowest:.90}", f"{max(tally.seconds) * 1e3:.0f} ms")
     for name, seconds in times:
         table.add_row(f"{LARGE} x {LARGE}: {name}", f"{seconds * 1e3:.0f} ms")
     console.print(table)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # The words of so many masks are kept: a search asks for the same ones again and again.
 MOST_KEPT = 256
+# Keys that are read at a time: what bits.py prepares for a tile grows with the square of these.
+WIDEST_TILE = 1024
 
 
 @dataclass(frozen=True)
@@ -60,18 +62,23 @@ class Canvas:
         return found
 
     def _read(self, mask: Mask) -> Words:
-        row, head = np.divmod(np.arange(mask.batch * mask.heads), mask.heads)
-        none = np.zeros_like(row)
+        width = min(self.kv_len, WIDEST_TILE)
+        blocks = -(-self.kv_len // width)
+        rows, first = np.divmod(np.arange(mask.batch * mask.heads * blocks), blocks)
+        first = first * width
+        none = np.zeros_like(rows)
         tiles = Tiles(
-            row,
-            head,
+            rows // mask.heads,
+            rows % mask.heads,
             none + self.q_offset,
             none + self.q_offset + self.q_len - 1,
-            none,
-            none + self.kv_len - 1,
+            first,
+            np.minimum(first + width, self.kv_len) - 1,
         )
-        words = bits(mask, tiles, self.q_len, self.kv_len)
-        return words.reshape(mask.batch, mask.heads, self.q_len, -1)
+        words = bits(mask, tiles, self.q_len, width)
+        by_row = words.reshape(mask.batch, mask.heads, blocks, self.q_len, -1).swapaxes(2, 3)
+        flat = by_row.reshape(mask.batch, mask.heads, self.q_len, -1)
+        return flat[..., : words_across(self.kv_len)]
 
     def pack(self, cells: NDArray[np.bool_]) -> Words:
         """Return bools ``[..., queries, keys]`` as words."""

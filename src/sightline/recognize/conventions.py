@@ -16,6 +16,8 @@ from sightline.masks.arguments import describe
 from sightline.masks.explicit import ADDITIVE_FORBIDS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from sightline.recognize.result import Convention
@@ -80,8 +82,8 @@ def with_four_axes(numbers: NDArray[Any]) -> NDArray[Any]:
     """
     if numbers.ndim not in (2, 3, 4):
         raise ShapeMismatch(
-            f"got an array of shape {list(numbers.shape)}; wanted [queries, keys], [batch, queries, "
-            "keys] or [batch, heads, queries, keys]; a row of keys for each batch row is "
+            f"got an array of shape {list(numbers.shape)}; wanted [queries, keys], [batch, "
+            "queries, keys] or [batch, heads, queries, keys]; a row of keys for each batch row is "
             "array[:, None, None, :]."
         )
     if not numbers.size:
@@ -94,13 +96,13 @@ def with_four_axes(numbers: NDArray[Any]) -> NDArray[Any]:
     return numbers[:, None] if numbers.ndim == 3 else numbers
 
 
-def readings(numbers: NDArray[Any], means: str | None, q_offset: int) -> list[Reading]:
+def readings(numbers: NDArray[Any], means: str | None, offsets: Sequence[int]) -> list[Reading]:
     """Return the ways to read the array, likeliest first; two where the cells do not decide.
 
     Args:
         numbers: ``[batch, heads, queries, keys]``.
         means: what the caller says of it, or None.
-        q_offset: the position of the first query, for "sees itself".
+        offsets: where the first query may stand, for "sees itself".
 
     Raises:
         InvalidArgument: ``means`` is none of the three, or the values do not fit it.
@@ -116,7 +118,7 @@ def readings(numbers: NDArray[Any], means: str | None, q_offset: int) -> list[Re
         return [Reading(bools == (means == "attend"), cast("Convention", means), said)]
     if means == "additive" or numbers.dtype.kind != "b":
         return [_additive(numbers, stated=means == "additive")]
-    return _unstated_bools(numbers, q_offset)
+    return _unstated_bools(numbers, offsets)
 
 
 def _stated_bools(numbers: NDArray[Any], means: str) -> Bools:
@@ -136,15 +138,15 @@ def _stated_bools(numbers: NDArray[Any], means: str) -> Bools:
 def _additive(numbers: NDArray[Any], *, stated: bool) -> Reading:
     if not stated and bool(((numbers == 0) | (numbers == 1)).all()):
         raise InvalidArgument(
-            f"got numbers that are 0 and 1 only ({numbers.dtype}); they do not say what 1 means: in "
-            "means='attend' it may attend (SDPA, JAX, Keras), in means='ignore' it may not "
+            f"got numbers that are 0 and 1 only ({numbers.dtype}); they do not say what 1 means: "
+            "in means='attend' it may attend (SDPA, JAX, Keras), in means='ignore' it may not "
             "(nn.MultiheadAttention), and in means='additive' it would be added to the scores. "
             "Say which."
         )
     if numbers.dtype.kind != "f":
         raise InvalidArgument(
-            f"got {numbers.dtype} numbers to be added; wanted floats 0 and -inf; convert them once, "
-            "or pass bools."
+            f"got {numbers.dtype} numbers to be added; wanted floats 0 and -inf; convert them "
+            "once, or pass bools."
         )
     if np.isnan(numbers).any():
         raise InvalidArgument(
@@ -163,10 +165,7 @@ def _additive(numbers: NDArray[Any], *, stated: bool) -> Reading:
 
 
 def _told_by(forbidding: NDArray[Any], *, stated: bool) -> list[str]:
-    if stated:
-        told = ['means="additive" was stated']
-    else:
-        told = []
+    told = ['means="additive" was stated'] if stated else []
     values = np.unique(forbidding)
     if len(values) == 1:
         name = "-inf" if np.isneginf(values[0]) else f"{values[0]:g}"
@@ -183,14 +182,14 @@ def _told_by(forbidding: NDArray[Any], *, stated: bool) -> list[str]:
 # -- bools ----------------------------------------------------------------------------------------
 
 
-def _unstated_bools(bools: Bools, q_offset: int) -> list[Reading]:
+def _unstated_bools(bools: Bools, offsets: Sequence[int]) -> list[Reading]:
     """Return the reading in which queries see themselves, or none sees nothing; else both."""
-    themselves = sees_itself(bools, q_offset), sees_itself(~bools, q_offset)
+    themselves = [any(sees_itself(a, at) for at in offsets) for a in (bools, ~bools)]
     whole = bool(bools.any(axis=-1).all()), bool((~bools).any(axis=-1).all())
     if themselves[0] != themselves[1]:
         attend = themselves[0]
         other = "ignore" if attend else "attend"
-        why = f'every query sees itself, which in means="{other}" not every one does'
+        why = f'every real query sees itself, which in means="{other}" not every one does'
     elif whole[0] != whole[1]:
         attend = whole[0]
         other = "ignore" if attend else "attend"
@@ -210,8 +209,8 @@ def sees_itself(allowed: Bools, q_offset: int) -> bool:
     place = np.flatnonzero(query < allowed.shape[3])
     if len(place) < 2:
         return False  # a single query says nothing
-    row_real = allowed.any(axis=3)[:, :, place]
-    key_real = allowed.any(axis=2)[:, :, query[place]]
+    row_real = np.logical_or.reduce(allowed, axis=3)[:, :, place]
+    key_real = np.logical_or.reduce(allowed, axis=2)[:, :, query[place]]
     own = allowed[:, :, place, query[place]]
     real = row_real & key_real
     return bool(own[real].all()) and bool(real.any())

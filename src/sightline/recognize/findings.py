@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sightline.masks.nodes import Everything, Nothing
 from sightline.masks.text import short
 from sightline.recognize.conventions import sees_itself
 
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     from sightline.recognize.conventions import Reading
 
 
-def warnings(
-    mask: Mask, reading: Reading, numbers: NDArray[Any], q_offset: int
-) -> tuple[str, ...]:
+def warnings(mask: Mask, reading: Reading, numbers: NDArray[Any], q_offset: int) -> tuple[str, ...]:
     """Return what looks like a mistake, in short sentences."""
     found = [
         _empty_rows(reading, numbers),
@@ -41,7 +40,7 @@ def _empty_rows(reading: Reading, numbers: NDArray[Any]) -> str | None:
         f"query {query})"
     )
     if reading.convention == "additive" and np.isfinite(numbers).all():
-        return f"{told}: finite numbers make such a row attend to all keys alike"
+        return f"{told}: with finite numbers such a row attends all the same"
     return f"{told}: some engines give nan there"
 
 
@@ -92,6 +91,10 @@ def open_questions(mask: Mask, reading: Reading, axes: int) -> list[str]:
     if not reading.stated and reading.convention != "additive":
         true = "ignore" if reading.convention == "attend" else "attend"
         found.append(f"bools: under the other reading (True = {true}) it would be {short(~mask)}")
+    if reading.allowed.shape[2] == 1 and mask not in (Everything(), Nothing()):
+        found.append(
+            "one query: keys of certain positions cannot be told from keys at certain distances"
+        )
     if axes == 3 and reading.allowed.shape[0] > 1:
         found.append(
             "three axes: the first was read as batch rows; if it is heads, pass array[None]"

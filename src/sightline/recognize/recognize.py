@@ -59,7 +59,7 @@ def recognize(
     >>> print(sl.recognize(banned))
     causal()
     means "ignore"
-    because: bools: every query sees itself, which in means="attend" not every one does
+    because: bools: every real query sees itself, which in means="attend" not every one does
     open: bools: under the other reading (True = attend) it would be ~causal()
     """
     numbers = as_numbers(array)
@@ -68,7 +68,7 @@ def recognize(
     offsets = _offsets(numbers, q_offset)
     found = [
         (reading, offset, find(reading.allowed, offset))
-        for reading in readings(numbers, means, offsets[-1])
+        for reading in readings(numbers, means, offsets)
         for offset in offsets
     ]
     reading, offset, mask = min(found, key=lambda each: Cost.of(each[2]))
@@ -101,7 +101,8 @@ def find(allowed: NDArray[np.bool_], q_offset: int, most_cells: int = MOST_CELLS
         first = allowed.take([0], axis=axis)
         if np.array_equal(np.broadcast_to(first, allowed.shape), allowed):
             allowed = first
-    canvas = Canvas(*allowed.shape, q_offset)
+    batch, heads, q_len, kv_len = allowed.shape
+    canvas = Canvas(batch, heads, q_len, kv_len, q_offset)
     need, avoid = (Region(canvas, canvas.pack(cells)) for cells in (allowed, ~allowed))
     return Search(canvas, Budget(most_cells)).complete(need, avoid).mask
 
@@ -128,5 +129,7 @@ def _evidence(mask: Mask, offset: int, others: list[tuple[int, Mask]]) -> list[s
         found.append("no expression of known masks was found: the keys of each query are listed")
     for at, other in others:
         if other != mask and not Cost.of(mask).listed:
-            found.append(f"the first query at position {offset}: at {at} it would be {short(other)}")
+            found.append(
+                f"the first query at position {offset}: at {at} it would be {short(other)}"
+            )
     return found

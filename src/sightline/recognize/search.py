@@ -36,6 +36,8 @@ GOOD_PRICE = 90
 MOST_COVERS = 8
 # Atoms of which triples are tried.
 MOST_IN_TRIPLES = 20
+# After so many batch rows or heads without an expression the others are not looked at.
+MOST_LISTINGS = 2
 # More batch rows or heads than this are not looked at each for itself.
 MOST_APART = 64
 
@@ -121,12 +123,14 @@ class Search:
             if not 1 < size <= MOST_APART:
                 continue
             masks: list[Mask] = []
+            listings = 0
             for index in range(size):
                 part = need.part(axis, index)
                 with self.budget.share(size - index) as budget:
                     search = Search(part.canvas, budget, negated=self.negated)
                     one = find(search, part, avoid.part(axis, index))
-                if one is None:
+                listings += one is not None and one.cost.listed
+                if one is None or listings == MOST_LISTINGS:
                     break
                 masks.append(one.mask)
             else:
@@ -331,9 +335,7 @@ def _uncovered(need: Region, words: list[Words]) -> Region:
     return need
 
 
-def _least(
-    each: list[tuple[Mask, Words]], whole: Words
-) -> list[tuple[tuple[Mask, ...], Words]]:
+def _least(each: list[tuple[Mask, Words]], whole: Words) -> list[tuple[tuple[Mask, ...], Words]]:
     """Return the atoms that leave least to do: without those that leave all that another leaves.
 
     One that leaves nothing is an answer by itself and would hide all that take two.
@@ -350,9 +352,7 @@ def _least(
     return kept
 
 
-def _covers(
-    left: list[tuple[tuple[Mask, ...], Words]], most: int
-) -> Iterator[tuple[Mask, ...]]:
+def _covers(left: list[tuple[tuple[Mask, ...], Words]], most: int) -> Iterator[tuple[Mask, ...]]:
     """Yield the smallest sets of atoms that leave nothing to do, a few of them."""
     for size in range(1, most + 1):
         found = 0

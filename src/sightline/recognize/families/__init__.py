@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from sightline.recognize.families import (
     bands,
     blocks,
-    grids,
     gap_sets,
+    grids,
     marks,
     prefixes,
     segments,
@@ -40,14 +40,12 @@ class Family:
     between: Callable[[Region, Region], list[Mask]]
 
 
-def _of_both_axes(family: Family) -> Family:
+def _of_queries(family: Family) -> Family:
     """Return the family's masks of queries: ``.T`` of those of the swapped region."""
     return Family(
         lambda need: [mask.T for mask in family.above(need.transposed)],
         lambda avoid: [mask.T for mask in family.below(avoid.transposed)],
-        lambda need, avoid: [
-            mask.T for mask in family.between(need.transposed, avoid.transposed)
-        ],
+        lambda need, avoid: [mask.T for mask in family.between(need.transposed, avoid.transposed)],
     )
 
 
@@ -59,17 +57,22 @@ FAMILIES = (
     Family(bands.above, bands.below, bands.between),
     _MARKS,
     _PREFIXES,
-    Family(segments.above, segments.below, segments.between),
     Family(blocks.chunks_above, blocks.chunks_below, blocks.chunks_between),
     _STAIRS,
     Family(gap_sets.above, gap_sets.below, gap_sets.between),
     Family(grids.above, grids.below, grids.between),
 )
-# Further positions than this on the query axis are not swapped: the picture would be too wide.
-MOST_SWAPPED = 8192
-SWAPPED = tuple(_of_both_axes(family) for family in (_MARKS, _PREFIXES, _STAIRS))
+# Those that keep something for each position, the queries' part of it included.
+BY_POSITION = (
+    Family(segments.above, segments.below, segments.between),
+    *(_of_queries(family) for family in (_MARKS, _PREFIXES, _STAIRS)),
+)
+MOST_POSITIONS = 8192
 
 
 def families_for(region: Region) -> tuple[Family, ...]:
     """Return the families that can say something on the region's canvas."""
-    return FAMILIES + SWAPPED if region.canvas.positions <= MOST_SWAPPED else FAMILIES
+    if region.canvas.q_len == 1:
+        return (_MARKS,)  # one query does not tell distances from positions
+    near = region.canvas.positions <= MOST_POSITIONS
+    return FAMILIES + BY_POSITION if near else FAMILIES

@@ -1,4 +1,4 @@
-"""Bands of gaps key - query: causal, strictly causal, windows, and what ~ and shifts make of them."""
+"""Bands of gaps key - query: causal, strictly causal, windows, and their complements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blocks of equal size along the positions: chunks, and block_causal, which sees earlier ones too."""
+"""Blocks of equal size along the positions: chunks, and block_causal, with the earlier ones."""
 
 from __future__ import annotations
 

@@ -59,7 +59,8 @@ def between(need: Region, avoid: Region) -> list[Mask]:
     stride = _common_stride(gaps)
     if not len(gaps):
         return []
-    longest = stride or min(MOST_STRIDE, need.canvas.positions)
+    # A stride as long as the picture would show a single diagonal, which is a window.
+    longest = stride or min(MOST_STRIDE, max(need.canvas.q_len, need.canvas.kv_len) - 1)
     tried = [n for n in range(2, longest + 1) if stride % n == 0] if longest < 2**16 else []
     fitting = [n for n in tried if not ((others - gaps[0]) % n == 0).any()]
     without_phase = [n for n in fitting if gaps[0] % n == 0]

@@ -107,7 +107,7 @@ def _uncrossed(pairs: Bools) -> Cuts:
     cuts, at = _cuts(len(pairs)), np.arange(len(pairs))
     farthest = np.maximum(np.where(pairs | pairs.T, at, -1).max(axis=1), at)
     crossed = np.concatenate([[False], np.maximum.accumulate(farthest)[:-1] >= at[1:]])
-    return cuts.at(~(cuts.edges & crossed).any(axis=1))
+    return cuts.at(~np.logical_or.reduce(cuts.edges & crossed, axis=1))
 
 
 def _is_clear(pairs: Bools, cuts: Cuts) -> Bools:

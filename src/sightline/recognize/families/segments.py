@@ -172,10 +172,6 @@ def _two_layers(before: Ints, after: Ints) -> list[list[int]]:
     ends = [0, 0]
     last_end = 0
     for start in range(size):
-        if start and before[start] < start - 1 and after[start] > start and last_end > start:
-            # A longest stretch begins where the one position earlier is shut out.
-            if _farthest(start, before, after) <= last_end:
-                continue
         end = _farthest(start, before, after)
         if end <= last_end:
             continue
