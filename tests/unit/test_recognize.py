@@ -87,15 +87,17 @@ def test_a_sum_of_two_additive_masks() -> None:
     array = np.where(CAUSAL, 0, -1e9) + np.where(sl.window(left=1).dense(5)[0, 0], 0.0, -1e9)
     found = sl.recognize(array)
     assert found.mask == sl.window(left=1, right=0)
-    assert sl.recognize(array + np.where(sl.prefix(4).dense(5)[0, 0], 0.0, -1e9)).evidence[
-        0
-    ].startswith("floats, 0 and 2 different numbers")
+    assert (
+        sl.recognize(array + np.where(sl.prefix(4).dense(5)[0, 0], 0.0, -1e9))
+        .evidence[0]
+        .startswith("floats, 0 and 2 different numbers")
+    )
 
 
 @pytest.mark.parametrize("dtype", [int, np.uint8, float])
 @pytest.mark.parametrize("means", ["attend", "ignore"])
 def test_numbers_of_0_and_1_are_read_as_stated(dtype: Any, means: str) -> None:
-    array = (CAUSAL == (means == "attend")).astype(dtype)
+    array = (CAUSAL if means == "attend" else ~CAUSAL).astype(dtype)
     assert sl.recognize(array, means).mask == sl.causal()
     assert sl.recognize(array, means).convention == means
 

@@ -92,7 +92,3 @@ class Canvas:
         octets = np.ascontiguousarray(words).view(np.uint8)
         ones = np.unpackbits(octets, axis=-1, bitorder="little", count=self.kv_len)
         return ones.view(np.bool_)
-
-    def one(self) -> Canvas:
-        """Return the same rectangle for a single batch row and head."""
-        return Canvas(1, 1, self.q_len, self.kv_len, self.q_offset)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -30,6 +32,24 @@ class Cost(NamedTuple):
     def listed(self) -> bool:
         """Whether a list of what each row sees is among the parts."""
         return self.parts >= LISTED
+
+
+@dataclass(frozen=True)
+class Found:
+    """An expression and what it costs."""
+
+    mask: Mask
+    cost: Cost
+
+    @classmethod
+    def of(cls, mask: Mask) -> Found:
+        """Weigh a mask."""
+        return cls(mask, Cost.of(mask))
+
+
+def shortest(found: Iterable[Found | None]) -> Found | None:
+    """Return the cheapest of those that were found; of equal ones the first."""
+    return min((f for f in found if f is not None), key=lambda f: f.cost, default=None)
 
 
 def count_parts(spec: Spec) -> int:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sightline.recognize.canvas import Canvas
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sightline.masks.bits import Words
-    from sightline.recognize.canvas import Canvas
 
     Bools = NDArray[np.bool_]
     Ints = NDArray[np.int64]
@@ -59,7 +60,7 @@ class Region:
         words = self.words.take([index], axis=axis)
         base = self.canvas
         sizes = [1 if axis == i else size for i, size in enumerate((base.batch, base.heads))]
-        canvas = type(base)(sizes[0], sizes[1], base.q_len, base.kv_len, base.q_offset)
+        canvas = Canvas(sizes[0], sizes[1], base.q_len, base.kv_len, base.q_offset)
         return Region(canvas, words)
 
     # -- cells, over heads and over batch rows ----------------------------------------------------
@@ -133,7 +134,7 @@ class Region:
     def transposed(self) -> Region:
         """The region with queries and keys swapped, from position 0 on both axes."""
         canvas, base = self.canvas, self.canvas.q_offset
-        swapped = type(canvas)(canvas.batch, 1, canvas.kv_len, base + canvas.q_len, 0)
+        swapped = Canvas(canvas.batch, 1, canvas.kv_len, base + canvas.q_len, 0)
         cells = np.zeros((canvas.batch, 1, canvas.kv_len, base + canvas.q_len), dtype=np.bool_)
         cells[:, 0, :, base:] = np.swapaxes(self.rows, 1, 2)
         return Region(swapped, swapped.pack(cells))

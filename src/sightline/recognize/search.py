@@ -8,34 +8,28 @@ parts leave room for. A budget of looked-at cells bounds the work, never the clo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import combinations
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from sightline.masks.explicit import per_batch, per_head
 from sightline.masks.nodes import Everything, Nothing, all_of, any_of
-from sightline.recognize.cost import Cost
+from sightline.recognize.cost import Cost, Found, shortest
+from sightline.recognize.covers import covers, joined, least
 from sightline.recognize.families import families_for
 from sightline.recognize.listing import listed
+from sightline.recognize.region import Region
 
 if TYPE_CHECKING:
     from sightline.masks.bits import Words
     from sightline.masks.mask import Mask
     from sightline.recognize.canvas import Canvas
-    from sightline.recognize.region import Region
+    from sightline.recognize.covers import Left
 
 # What looking at an atom costs besides the cells of its canvas.
 COST_OF_ASKING = 20_000
 # A single part of few letters: no other expression is looked for.
 GOOD_PRICE = 90
-# Covers that are written out before the shortest is taken.
-MOST_COVERS = 8
-# Atoms of which triples are tried.
-MOST_IN_TRIPLES = 20
 # After so many batch rows or heads without an expression the others are not looked at.
 MOST_LISTINGS = 2
 # More batch rows or heads than this are not looked at each for itself.
@@ -60,24 +54,6 @@ class Budget:
         self.left -= lent.left
         yield lent
         self.left += max(0, lent.left)
-
-
-@dataclass(frozen=True)
-class Found:
-    """An expression and what it costs."""
-
-    mask: Mask
-    cost: Cost
-
-    @classmethod
-    def of(cls, mask: Mask) -> Found:
-        """Weigh a mask."""
-        return cls(mask, Cost.of(mask))
-
-
-def shortest(found: Iterable[Found | None]) -> Found | None:
-    """Return the cheapest of those that were found; of equal ones the first."""
-    return min((f for f in found if f is not None), key=lambda f: f.cost, default=None)
 
 
 class Search:
@@ -171,11 +147,10 @@ class Search:
             return self.atom(need, avoid)
         tops = self.tops(need)
         # What each of them leaves of the cells to avoid.
-        left = _least([(mask, avoid.words & self.canvas.words(mask)) for mask in tops], avoid.words)
-        covers = (
-            self._written(need, avoid, cover, conjunction=True) for cover in _covers(left, most)
+        left = least([(mask, avoid.words & self.canvas.words(mask)) for mask in tops], avoid.words)
+        found = shortest(
+            self._written(need, avoid, cover, conjunction=True) for cover in covers(left, most)
         )
-        found = shortest(covers)
         if found is None and self.canvas.batch * self.canvas.heads > 1:
             found = self._with_one_apart(need, avoid, left, conjunction=True)
         return found
@@ -185,22 +160,19 @@ class Search:
         if need.empty or avoid.empty:
             return self.atom(need, avoid)
         bottoms = self.bottoms(avoid)
-        left = _least([(m, need.words & ~self.canvas.words(m)) for m in bottoms], need.words)
+        left = least([(m, need.words & ~self.canvas.words(m)) for m in bottoms], need.words)
         found = self._with_one_apart(need, avoid, left, conjunction=False)
         if found is None and most > 2:
-            covers = (
-                self._written(need, avoid, cover, conjunction=False) for cover in _covers(left, 3)
-            )
-            found = shortest(covers) or self._with_one_apart(
-                need, avoid, _joined(left), conjunction=False
-            )
+            found = shortest(
+                self._written(need, avoid, cover, conjunction=False) for cover in covers(left, 3)
+            ) or self._with_one_apart(need, avoid, joined(left), conjunction=False)
         return found
 
     def _with_one_apart(
         self,
         need: Region,
         avoid: Region,
-        left: list[tuple[tuple[Mask, ...], Words]],
+        left: list[Left],
         *,
         conjunction: bool,
     ) -> Found | None:
@@ -208,9 +180,9 @@ class Search:
         found: list[Found | None] = []
         for masks, rest in left:
             if conjunction:
-                last = self.atom(need, type(avoid)(self.canvas, rest))
+                last = self.atom(need, Region(self.canvas, rest))
             else:
-                last = self.atom(type(need)(self.canvas, rest), avoid)
+                last = self.atom(Region(self.canvas, rest), avoid)
             if last is not None:
                 parts = (*masks, last.mask)
                 found.append(self._written(need, avoid, parts, conjunction=conjunction))
@@ -241,23 +213,21 @@ class Search:
         """Return the shortest ``a & (b | c)`` or ``a | (b & c)``, or with one part more."""
         found: list[Found | None] = []
         for masks, rest in self._open(avoid, self.tops(need), conjunction=True):
-            inner = self.disjunction(need, type(avoid)(self.canvas, rest), most=2)
+            inner = self.disjunction(need, Region(self.canvas, rest), most=2)
             if inner is not None:
                 found.append(self._around(need, avoid, inner.mask, masks, conjunction=True))
         for masks, rest in self._open(need, self.bottoms(avoid), conjunction=False):
-            inner = self.conjunction(type(need)(self.canvas, rest), avoid, most=2)
+            inner = self.conjunction(Region(self.canvas, rest), avoid, most=2)
             if inner is not None:
                 found.append(self._around(need, avoid, inner.mask, masks, conjunction=False))
         return shortest(found) or self._peeled(need, avoid)
 
-    def _open(
-        self, region: Region, masks: list[Mask], *, conjunction: bool
-    ) -> list[tuple[tuple[Mask, ...], Words]]:
+    def _open(self, region: Region, masks: list[Mask], *, conjunction: bool) -> list[Left]:
         def rest(mask: Mask) -> Words:
             words = self.canvas.words(mask)
             return region.words & (words if conjunction else ~words)
 
-        return _least([(mask, rest(mask)) for mask in masks], region.words)
+        return least([(mask, rest(mask)) for mask in masks], region.words)
 
     def _around(
         self,
@@ -333,45 +303,3 @@ def _uncovered(need: Region, words: list[Words]) -> Region:
     for each in words:
         need = need.minus(each)
     return need
-
-
-def _least(each: list[tuple[Mask, Words]], whole: Words) -> list[tuple[tuple[Mask, ...], Words]]:
-    """Return the atoms that leave least to do: without those that leave all that another leaves.
-
-    One that leaves nothing is an answer by itself and would hide all that take two.
-    """
-    useful = [(m, rest) for m, rest in each if rest.any() and not np.array_equal(rest, whole)]
-    kept: list[tuple[tuple[Mask, ...], Words]] = []
-    for i, (mask, rest) in enumerate(useful):
-        if not any(
-            not (other & ~rest).any() and (j < i or (rest & ~other).any())
-            for j, (_, other) in enumerate(useful)
-            if j != i
-        ):
-            kept.append(((mask,), rest))
-    return kept
-
-
-def _covers(left: list[tuple[tuple[Mask, ...], Words]], most: int) -> Iterator[tuple[Mask, ...]]:
-    """Yield the smallest sets of atoms that leave nothing to do, a few of them."""
-    for size in range(1, most + 1):
-        found = 0
-        for some in combinations(left[: MOST_IN_TRIPLES if size > 2 else None], size):
-            rest = some[0][1]
-            for _, other in some[1:]:
-                rest = rest & other
-            if not rest.any():
-                yield tuple(mask for masks, _ in some for mask in masks)
-                found += 1
-                if found == MOST_COVERS:
-                    return
-        if found:
-            return
-
-
-def _joined(
-    left: list[tuple[tuple[Mask, ...], Words]],
-) -> list[tuple[tuple[Mask, ...], Words]]:
-    """Return every two of the atoms together."""
-    pairs = combinations(left[:MOST_IN_TRIPLES], 2)
-    return [(a + b, rest & other) for (a, rest), (b, other) in pairs]
