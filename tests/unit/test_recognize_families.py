@@ -96,7 +96,7 @@ FORMULAS = [
     "block_causal(4) & shifted_window(grid=(4, 6), window=(2, 3), shift=(1, 1))",
     "causal() & per_head([window(left=1), window(left=4), dilated(2)])",
     "per_head([causal(), window(left=1), causal() & chunks(3)])",
-    "window(left=2) | per_head([chunks(4), prefix(3), documents(lengths=[19, 2, 3])])",
+    "window(left=2, right=0) | per_head([chunks(4), prefix(3), documents(lengths=[19, 2, 3])])",
 ]
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # What looking at an atom costs besides the cells of its canvas.
 COST_OF_ASKING = 20_000
 # A single part of few letters: no other expression is looked for.
-GOOD_PRICE = 90
+GOOD_PRICE = 65
 # After so many batch rows or heads without an expression the others are not looked at.
 MOST_LISTINGS = 2
 # More batch rows or heads than this are not looked at each for itself.
