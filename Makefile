@@ -48,6 +48,7 @@ bench: $(VENV)/.dev ## measure, and print the numbers (beside create_block_mask:
 	$(BIN)/python benchmarks/masks.py
 	$(BIN)/python benchmarks/plan.py
 	$(BIN)/python benchmarks/lower.py
+	$(BIN)/python benchmarks/recognize.py
 
 mutate: $(VENV)/.dev ## plant faults in masks/ and count those that the tests catch (long)
 	$(BIN)/python tests/mutation/run.py $(MUTANTS)

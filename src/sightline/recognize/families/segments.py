@@ -152,8 +152,8 @@ def _fewest(reach: tuple[Ints, Ints], wall: tuple[Ints, Ints]) -> list[int] | No
             end -= 1
         if end == start:
             return None
-        if end >= needed > start and end < len(crossed):
-            end = needed
+        if needed <= end < len(crossed):
+            end = needed  # what comes after is nobody's
         lengths.append(end - start)
         start = end
     return lengths
