@@ -141,9 +141,10 @@ def test_words_are_the_cells_of_masks(data: Any) -> None:
 
 
 def test_words_of_more_keys_than_a_tile_holds() -> None:
-    mask = sl.window(left=1200) & sl.padding(lengths=[2900, 17])
+    mask = sl.window(left=1200) & sl.padding(lengths=[2900, 2600])
     canvas = Canvas(2, 1, 3, 3001, 2500)
     np.testing.assert_array_equal(canvas.unpack(canvas.words(mask)), oracle(mask, 3, 3001, 2500))
+    assert find(mask.dense(3, 3001, 2500), 2500) == mask
 
 
 @given(data=st.data())
