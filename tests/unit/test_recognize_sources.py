@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 import sightline as sl
 from sightline.errors import InvalidArgument, ShapeMismatch, UnknownBackend
 from sightline.lower.destinations import NAMES as DESTINATIONS
-from sightline.recognize.sources import swin as swin_source
 from sightline.recognize.sources import table
 from sightline.recognize.sources.reading import Read
 from sightline.reference.dense import dense as oracle
@@ -488,7 +487,12 @@ def test_hf_position_ids_as_transformers_finds_them() -> None:
 def test_xlnet() -> None:
     blocked = np.array([[[1, 0, 1], [1, 1, 1], [0, 0, 1]]])
     assert drawn(read(blocked, "xlnet", stream="query")) == [".x.", "...", "xx."]
-    assert drawn(read(blocked, "xlnet")) == ["xx.", ".x.", "xxx"]
+    assert drawn(read(blocked, "xlnet", stream="content")) == ["xx.", ".x.", "xxx"]
+    assert drawn(read(blocked, "xlnet")) == [".x.", "...", "xx."]
+    targets = {"perm_mask": blocked, "target_mapping": [[[1.0, 0, 0], [0, 0, 1.0]]]}
+    assert read(targets, "xlnet").warnings == (), "nobody asks the row that sees nothing"
+    with pytest.raises(ShapeMismatch, match="target_mapping of 1 batch rows and 2 tokens"):
+        read({"perm_mask": blocked, "target_mapping": [[[1, 0]]]}, "xlnet")
     padded = {"perm_mask": blocked, "input_mask": [[0, 1, 0]]}
     assert drawn(read(padded, "xlnet", stream="query")) == ["...", "...", "x.."]
     by_tokens = {"attention_mask": [[1, 0, 1]]}
@@ -545,7 +549,11 @@ def test_swin_refuses_and_warns() -> None:
     with pytest.raises(InvalidArgument, match="0 and one constant"):
         read(np.full((6, 4, 4), -0.5), "swin", grid=(4, 6), window=2)
     assert "multiple of the window" in read(None, "swin", grid=(3, 4), window=2).warnings[0]
-    assert swin_source.SOURCE.options == ("grid", "window", "shift")
+
+
+def test_swin_of_three_axes() -> None:
+    found = read(None, "swin", grid=(2, 3, 4), window=(2, 1, 2), shift=0)
+    assert_same(found.allowed, oracle(sl.shifted_window((2, 3, 4), (2, 1, 2), 0), 24))
 
 
 def test_keras() -> None:
@@ -565,8 +573,87 @@ def test_keras() -> None:
         read({"value_mask": [[1, 0]]}, "keras")
     with pytest.raises(ShapeMismatch, match="kv_len of 3 and 4"):
         read({"attention_mask": np.ones((2, 2, 3)), "key_mask": np.ones((2, 4))}, "keras")
-    with pytest.raises(ShapeMismatch, match="keras masks of shapes"):
+    with pytest.raises(ShapeMismatch, match="masks of shapes"):
         read({"attention_mask": np.ones((2, 2, 3)), "key_mask": np.ones((4, 3))}, "keras")
+
+
+JAX_CALLS: dict[str, dict[str, Any]] = {
+    "mask": {"mask": np.array([[[[1, 0, 1, 1], [0, 1, 1, 1], [1, 1, 1, 0]]]], bool)},
+    "causal": {"is_causal": True},
+    "window": {"local_window_size": (1, 0)},
+    "symmetric window": {"local_window_size": 1, "is_causal": True},
+    "lengths": {
+        "query_seq_lengths": np.array([3, 1], np.int32),
+        "key_value_seq_lengths": np.array([2, 4], np.int32),
+    },
+    "empty rows": {"mask": np.zeros((1, 2, 3, 4), bool)},
+}
+
+
+@pytest.mark.parametrize("name", JAX_CALLS)
+def test_jax_as_jax_itself(name: str) -> None:
+    jax = pytest.importorskip("jax")
+    call = JAX_CALLS[name]
+    # One-hot values give the weights; equal scores give every key that is seen the same one.
+    query, key = np.zeros((2, 3, 2, 4), np.float32), np.zeros((2, 4, 2, 4), np.float32)
+    value = np.broadcast_to(np.eye(4, dtype=np.float32)[None, :, None], key.shape)
+    weights = np.asarray(jax.nn.dot_product_attention(query, key, value, **call))
+    found = read(call, "jax.dot_product_attention", q_len=3, kv_len=4)
+    allowed = np.broadcast_to(found.allowed, (2, 2, 3, 4)).transpose(0, 2, 1, 3)
+    assert bool(found.warnings) == (name == "empty rows")
+    if not found.warnings:
+        np.testing.assert_array_equal(weights > 0, allowed)
+    else:
+        np.testing.assert_allclose(weights, 0.25)
+
+
+def test_jax_and_flax_conventions() -> None:
+    assert drawn(read(np.array([[True, False]]), "jax.dot_product_attention")) == ["x."]
+    with pytest.raises(InvalidArgument, match="mask of int64; wanted bools"):
+        read([[1, 0]], "jax.dot_product_attention")
+    with pytest.raises(InvalidArgument, match="local_window_size"):
+        read({"local_window_size": (1, -1)}, "jax.dot_product_attention", q_len=2, kv_len=2)
+    with pytest.raises(InvalidArgument, match=r"wanted \(left, right\)"):
+        read({"local_window_size": (1, 1, 1)}, "jax.dot_product_attention", q_len=2, kv_len=2)
+    assert drawn(read({"mask": [[[[1.0, 0.0]]]]}, "flax")) == ["x."]
+    with pytest.raises(InvalidArgument, match="got no mask for flax"):
+        read({"mask": None}, "flax")
+
+
+# -- round, by destinations that may come later ------------------------------------------------
+
+SQUARE = {
+    "hf.2d": (sl.causal() & sl.padding(lengths=[5, 3, 4]), {}, {}),
+    "hf.4d": (sl.causal() & sl.padding(lengths=[5, 3, 4]), {}, {}),
+    "hf.position_ids": (sl.causal() & sl.documents(lengths=[2, 1, 2]), {}, {}),
+    "xlnet": (sl.permutation([2, 0, 1, 4, 3], stream="query"), {"targets": [0, 1, 4]}, {}),
+    "keras": (sl.causal() & sl.padding(lengths=[5, 3, 4]), {}, {}),
+    "jax.dot_product_attention": (sl.window(1, 1) & sl.padding(lengths=[5, 3, 4]).T, {}, {}),
+    "flax": (sl.causal() & sl.padding(lengths=[5, 3, 4]), {}, {}),
+    "torch.varlen": (sl.causal() & sl.documents(lengths=[2, 1, 2]), {}, {}),
+    "flash_attn": (sl.causal() & sl.documents(lengths=[2, 1, 2]), {}, {}),
+}
+
+
+@pytest.mark.parametrize("name", SQUARE)
+def test_and_back(name: str) -> None:
+    if name not in DESTINATIONS:
+        pytest.skip(f"there is no destination {name} here")
+    mask, to, back = SQUARE[name]
+    try:
+        made = sl.lower(mask, name, 5, **to)
+    except sl.MissingExtra as missing:
+        pytest.skip(str(missing))
+    found = read(made, name, **back)
+    assert_same(found.allowed, oracle(mask, 5))
+
+
+@pytest.mark.skipif("swin" not in DESTINATIONS, reason="no such destination here")
+def test_swin_and_back() -> None:
+    mask = sl.shifted_window((4, 6), window=2, shift=1)
+    made = sl.lower(mask, "swin", 24)
+    found = read(made, "swin", grid=(4, 6), window=2, shift=1)
+    assert_same(found.allowed, oracle(mask, 24))
 
 
 def test_evidence_and_warnings_are_sentences_without_a_stop() -> None:

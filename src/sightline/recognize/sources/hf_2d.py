@@ -20,7 +20,7 @@ from sightline.recognize.sources.reading import (
 
 SOURCE = Source(
     name="hf.2d",
-    reads="attention_mask [batch, K], or a dict with it",
+    reads="attention_mask [batch, K], or a dict with it (position_ids are not looked at)",
     true_means="1 is a token that may be seen, 0 is padding",
     options=("own", "q_len"),
 )
@@ -48,7 +48,7 @@ def read(given: object, own: object = None, q_len: int | None = None) -> Read:
            [1, 1, 0],
            [1, 1, 0]])
     """
-    call = keywords(given, SOURCE.name, ("attention_mask",))
+    call = keywords(given, SOURCE.name, ("attention_mask", "position_ids"))
     if call.get("attention_mask") is None:
         raise InvalidArgument(f"got no attention_mask for {SOURCE.name}; wanted [batch, K].")
     keys = flags(call["attention_mask"], "attention_mask", (2,))

@@ -6,6 +6,7 @@ a window that only the roll brought together.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -46,20 +47,19 @@ def read(given: object, grid: Any = None, window: Any = None, shift: Any = 0) ->
             "got no grid or no window for swin; wanted both, such as grid=(56, 56), window=7, "
             "shift=3: the mask does not tell where its windows lie."
         )
-    sizes = as_grid(grid, "grid", dimensions=(2, 2))
-    windows = as_per_axis(window, "window", 2, least=1)
-    shifts = as_per_axis(shift, "shift", 2, least=0)
+    sizes = as_grid(grid, "grid", dimensions=(2, 3))
+    windows = as_per_axis(window, "window", len(sizes), least=1)
+    shifts = as_per_axis(shift, "shift", len(sizes), least=0)
     counts = tuple(-(-n // w) for n, w in zip(sizes, windows, strict=True))
-    tokens = sizes[0] * sizes[1]
-    refuse_many_pairs(tokens, tokens)
-    inside = _inside(call["attn_mask"], counts[0] * counts[1], windows[0] * windows[1])
+    refuse_many_pairs(prod(sizes), prod(sizes))
+    inside = _inside(call["attn_mask"], prod(counts), prod(windows))
     room, place = _places(sizes, windows, shifts, counts)
     allowed = room[:, None] == room
     if inside is not None:
         allowed &= inside[0][room[:, None], place[:, None], place]
     evidence = (
-        f"{counts[0]} x {counts[1]} windows of {windows[0]} x {windows[1]} tokens, rolled back by "
-        f"{shifts[0]} x {shifts[1]}; tokens of different windows never meet",
+        f"{_times(counts)} windows of {_times(windows)} tokens, rolled back by "
+        f"{_times(shifts)}; tokens of different windows never meet",
     )
     warnings = () if inside is None else inside[1]
     if any(n % w for n, w in zip(sizes, windows, strict=True)):
@@ -102,10 +102,15 @@ def _places(
     counts: tuple[int, ...],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the window of each token and its place in the window, both ``[tokens]``."""
-    at = np.divmod(np.arange(sizes[0] * sizes[1]), sizes[1])
+    at = np.unravel_index(np.arange(prod(sizes)), sizes)
     rolled = [
         (axis - shift) % (count * window)
         for axis, shift, count, window in zip(at, shifts, counts, windows, strict=True)
     ]
-    room = rolled[0] // windows[0] * counts[1] + rolled[1] // windows[1]
-    return room, rolled[0] % windows[0] * windows[1] + rolled[1] % windows[1]
+    parts = [np.divmod(axis, window) for axis, window in zip(rolled, windows, strict=True)]
+    room = np.ravel_multi_index([part[0] for part in parts], counts)
+    return room, np.ravel_multi_index([part[1] for part in parts], windows)
+
+
+def _times(sizes: tuple[int, ...]) -> str:
+    return " x ".join(map(str, sizes))

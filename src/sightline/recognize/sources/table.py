@@ -23,6 +23,8 @@ NAMES = (
     "xlnet",
     "swin",
     "keras",
+    "jax.dot_product_attention",
+    "flax",
 )
 
 

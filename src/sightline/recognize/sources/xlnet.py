@@ -6,6 +6,7 @@ import numpy as np
 
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.recognize.sources.reading import (
+    Bools,
     Read,
     Source,
     flags,
@@ -16,22 +17,25 @@ from sightline.recognize.sources.reading import (
 
 SOURCE = Source(
     name="xlnet",
-    reads="perm_mask [batch, Q, K], or a dict of perm_mask, input_mask (or attention_mask)",
+    reads="perm_mask [batch, S, S], or a dict of perm_mask, input_mask (or attention_mask), "
+    "target_mapping",
     true_means="1 is masked, in perm_mask and input_mask; 1 is a token in attention_mask",
     options=("stream",),
 )
 
 
-def read(given: object, stream: str = "content") -> Read:
+def read(given: object, stream: str = "query") -> Read:
     """Read the mask of one of the two streams; in ``"content"`` every token sees itself too.
 
-    >>> read([[[1, 1], [0, 1]]], stream="query").allowed[0, 0].astype(int)
+    >>> read([[[1, 1], [0, 1]]]).allowed[0, 0].astype(int)
     array([[0, 0],
            [1, 0]])
     """
     if stream not in ("content", "query"):
         raise InvalidArgument(f"got stream={stream!r} for xlnet; wanted 'content' or 'query'.")
-    call = keywords(given, SOURCE.name, ("perm_mask", "input_mask", "attention_mask"))
+    call = keywords(
+        given, SOURCE.name, ("perm_mask", "input_mask", "attention_mask", "target_mapping")
+    )
     masked = _masked(call)
     refuse_many_pairs(*masked.shape)
     evidence = ["perm_mask and input_mask mean masked where they are 1"]
@@ -40,10 +44,25 @@ def read(given: object, stream: str = "content") -> Read:
         allowed |= np.eye(masked.shape[1], dtype=np.bool_)
         evidence.append("in the content stream every token sees itself, whatever the masks say")
     outcome = "XLNet subtracts 1e30 from every score there, which gives a mean of all values"
-    return Read(allowed, tuple(evidence), 0, warn_of_empty_rows(allowed, outcome))
+    asked = _asked(call, allowed) if stream == "query" else allowed
+    return Read(allowed, tuple(evidence), 0, warn_of_empty_rows(asked, outcome))
 
 
-def _masked(call: dict[str, object]) -> np.ndarray:
+def _asked(call: dict[str, object], allowed: Bools) -> Bools:
+    """Return the mask with the rows filled that are no targets: nothing comes of those."""
+    if call.get("target_mapping") is None:
+        return allowed
+    mapping = flags(call["target_mapping"], "target_mapping", (3,))
+    targets = np.logical_or.reduce(mapping, axis=1)
+    if len(targets) not in (1, len(allowed)) or targets.shape[1] != allowed.shape[2]:
+        raise ShapeMismatch(
+            f"got target_mapping of {len(targets)} batch rows and {targets.shape[1]} tokens for "
+            f"a mask of {len(allowed)} and {allowed.shape[2]}; wanted equal sizes."
+        )
+    return allowed | ~targets[:, None, :, None]
+
+
+def _masked(call: dict[str, object]) -> Bools:
     """Return what is masked, ``[batch, S, S]``."""
     if call.get("input_mask") is not None and call.get("attention_mask") is not None:
         raise InvalidArgument(
