@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sightline.errors import InvalidArgument
 from sightline.recognize.sources.reading import Read, Source, bools_or_added, keywords
 
@@ -22,8 +24,6 @@ def read(given: object) -> Read:
     call = keywords(given, SOURCE.name, ("attention_mask",))
     if call.get("attention_mask") is None:
         raise InvalidArgument(f"got no attention_mask for {SOURCE.name}; wanted four axes.")
-    allowed, evidence, warnings = bools_or_added(
-        call["attention_mask"], "attention_mask", (4,), "attend"
-    )
-    evidence = (*evidence, "a mask of four axes replaces the model's own: nothing is added to it")
-    return Read(allowed, evidence, warnings=warnings)
+    found = bools_or_added(call["attention_mask"], "attention_mask", (4,), "attend")
+    words = "a mask of four axes replaces the model's own: nothing is added to it"
+    return replace(found, evidence=(*found.evidence, words))

@@ -60,9 +60,15 @@ class Given:
 
 def read_attention(given: Given) -> Read:
     """Return which pairs are left, for each batch row and head."""
-    keys, evidence, warnings = _or_none(given.padding, given.padding_name, (1, 2))
-    pairs, told, warned = _or_none(given.mask, given.mask_name, (2, 3))
-    evidence, warnings = (*told, *evidence), (*warned, *warnings)
+    named = (
+        (given.mask, given.mask_name, (2, 3)),
+        (given.padding, given.padding_name, (1, 2)),
+    )
+    parts = [None if each[0] is None else bools_or_added(*each, "ignore") for each in named]
+    pairs, keys = (None if part is None else part.allowed for part in parts)
+    there = [part for part in parts if part is not None]
+    evidence = tuple(words for part in there for words in part.evidence)
+    warnings = tuple(words for part in there for words in part.warnings)
     lengths = (
         agreed(given.length_names[0], given.source, given.q_len, _axis(pairs, -2)),
         agreed(
@@ -79,14 +85,12 @@ def read_attention(given: Given) -> Read:
         warnings = (*warnings, *told)
     if keys is not None:
         allowed = _joined(given, allowed, keys.reshape(-1, 1, 1, lengths[1]))
-    evidence = evidence or (f"{given.mask_name} and {given.padding_name} are None: nothing is",)
-    return Read(allowed, evidence, warnings=(*warnings, *warn_of_empty_rows(allowed, OUTCOME)))
-
-
-def _or_none(
-    value: Any, name: str, ranks: tuple[int, ...]
-) -> tuple[Bools | None, tuple[str, ...], tuple[str, ...]]:
-    return (None, (), ()) if value is None else bools_or_added(value, name, ranks, "ignore")
+    return Read(
+        allowed,
+        evidence or (f"without {given.mask_name} and {given.padding_name} nothing is ignored",),
+        warnings=(*warnings, *warn_of_empty_rows(allowed, OUTCOME)),
+        convention=there[0].convention if there else "ignore",
+    )
 
 
 def _axis(array: Bools | None, axis: int) -> int | None:

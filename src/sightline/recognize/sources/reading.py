@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from sightline.errors import InvalidArgument, InvalidMask, ShapeMismatch
 from sightline.masks.arguments import as_array, as_int, describe
 from sightline.masks.explicit import ADDITIVE_FORBIDS
+from sightline.recognize.result import Convention
 
 Bools = NDArray[np.bool_]
 
 # More pairs than this are not written out: 256 MiB of bools.
 MOST_PAIRS = 1 << 28
+# How a warning of empty rows begins, after their number.
+NO_KEY = "rows may see nothing"
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,14 @@ class Read:
         evidence: how it was read, in sentences.
         q_offset: the absolute position of query 0, where the form tells it; else None.
         warnings: what the library will do that its user may not expect.
+        convention: what the form's own values mean.
     """
 
     allowed: Bools
     evidence: tuple[str, ...]
     q_offset: int | None = None
     warnings: tuple[str, ...] = ()
+    convention: Convention = "attend"
 
 
 # -- arguments --------------------------------------------------------------------------------
@@ -180,11 +185,10 @@ def integers(value: Any, name: str, ranks: tuple[int, ...]) -> NDArray[np.int64]
 
 def bools_or_added(
     value: Any, name: str, ranks: tuple[int, ...], true_means: Literal["attend", "ignore"]
-) -> tuple[Bools, tuple[str, ...], tuple[str, ...]]:
+) -> Read:
     """Return what a mask of bools, or of floats that are added to the scores, allows.
 
-    Returns:
-        The bools (True may attend), evidence, and warnings.
+    What comes out has the axes of ``value``, not four.
 
     Raises:
         InvalidArgument: integers; floats of 0 and 1; a bias.
@@ -192,19 +196,20 @@ def bools_or_added(
     array = numbers(value, name, ranks)
     if array.dtype.kind == "b":
         word = "may attend" if true_means == "attend" else "is ignored"
-        return array == (true_means == "attend"), (f"{name} holds bools: True {word}",), ()
+        allowed = array == (true_means == "attend")
+        return Read(allowed, (f"{name} holds bools: True {word}",), convention=true_means)
     if array.dtype.kind != "f":
         raise InvalidArgument(
             f"got {name} of {array.dtype}; wanted bools (True {true_means}s) or floats, which are "
             f"added to the scores; convert it: {name} != 0."
         )
     _refuse_bias(array, name)
-    allowed = array == 0
     least = array.min()
     words = f"{name} holds floats, which are added: 0 may attend" + (
         f", {least:g} may not" if least < 0 else ""
     )
-    return allowed, (words,), _finite_rows(array, name)
+    warnings = _finite_rows(array, name)
+    return Read(array == 0, (words,), warnings=warnings, convention="additive")
 
 
 def _refuse_bias(array: NDArray[Any], name: str) -> None:
@@ -244,7 +249,4 @@ def warn_of_empty_rows(allowed: Bools, outcome: str) -> tuple[str, ...]:
     if not len(found):
         return ()
     batch, head, query = (int(index) for index in found[0])
-    return (
-        f"{len(found)} rows may see nothing (first: batch {batch}, head {head}, query {query}): "
-        f"{outcome}",
-    )
+    return (f"{len(found)} {NO_KEY} (first: batch {batch}, head {head}, query {query}): {outcome}",)

@@ -67,7 +67,7 @@ def read(given: object, grid: Any = None, window: Any = None, shift: Any = 0) ->
             "the grid is no multiple of the window: Swin pads it with zeros at its end, and tokens "
             "attend to that padding, which is not shown here",
         )
-    return Read(allowed[None, None], evidence, 0, warnings)
+    return Read(allowed[None, None], evidence, 0, warnings, "additive")
 
 
 def _inside(mask: Any, count: int, tokens: int) -> tuple[Bools, tuple[str, ...]] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from sightline.errors import InvalidArgument, ShapeMismatch
@@ -33,25 +35,25 @@ def read(given: object, q_len: int | None = None, kv_len: int | None = None) -> 
     """
     call = keywords(given, SOURCE.name, ("attn_mask", "is_causal"))
     causal = flag(call, "is_causal")
-    mask: Bools | None = None
-    evidence: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    if call.get("attn_mask") is not None:
-        mask, evidence, warnings = bools_or_added(
-            call["attn_mask"], "attn_mask", (2, 3, 4), "attend"
-        )
-    own = (None, None) if mask is None else mask.shape[-2:]
+    given_mask = call.get("attn_mask")
+    found = None
+    if given_mask is not None:
+        found = bools_or_added(given_mask, "attn_mask", (2, 3, 4), "attend")
+    own = (None, None) if found is None else found.allowed.shape[-2:]
     lengths = _length("q_len", q_len, own[0]), _length("kv_len", kv_len, own[1])
     refuse_many_pairs(*lengths)
     triangle = np.tri(*lengths, dtype=np.bool_)
-    if mask is None:
+    if found is None:
         mask = triangle if causal else np.ones(lengths, dtype=np.bool_)
-        evidence = (_OF_CAUSAL if causal else "without attn_mask every key may be seen",)
-    elif causal:
+        words = _OF_CAUSAL if causal else "without attn_mask every key may be seen"
+        return Read(mask[None, None], (words,))
+    mask = found.allowed.reshape((1,) * (4 - found.allowed.ndim) + found.allowed.shape)
+    mask = np.broadcast_to(mask, (*mask.shape[:2], *lengths))
+    if causal:
         _refuse_both(mask, triangle)
-        evidence = (*evidence, "is_causal=True says the same as attn_mask")
-    mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
-    return Read(np.broadcast_to(mask, (*mask.shape[:2], *lengths)), evidence, warnings=warnings)
+        same = "is_causal=True says the same as attn_mask"
+        found = replace(found, evidence=(*found.evidence, same))
+    return replace(found, allowed=mask)
 
 
 _OF_CAUSAL = (
@@ -73,7 +75,7 @@ def _length(name: str, given: int | None, own: int | None) -> int:
 
 
 def _refuse_both(mask: Bools, triangle: Bools) -> None:
-    if not np.array_equal(np.broadcast_to(triangle, mask.shape[:-2] + triangle.shape), mask):
+    if not (mask == triangle).all():
         raise InvalidArgument(
             "got is_causal=True and an attn_mask that says something else; wanted one of the two: "
             "some kernels follow is_causal alone and say nothing, others raise. Leave is_causal "

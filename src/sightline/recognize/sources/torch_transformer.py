@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from sightline.recognize.sources.ignoring import Given, read_attention
@@ -84,4 +86,4 @@ def _warned(source: Read, memory: Read) -> Read:
         f"the target sees source position {key} (batch {batch}), which no source position sees: "
         "memory_key_padding_mask is not made from src_key_padding_mask, give both",
     )
-    return Read(memory.allowed, memory.evidence, warnings=(*memory.warnings, *told))
+    return replace(memory, warnings=(*memory.warnings, *told))

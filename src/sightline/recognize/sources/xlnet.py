@@ -45,7 +45,8 @@ def read(given: object, stream: str = "query") -> Read:
         evidence.append("in the content stream every token sees itself, whatever the masks say")
     outcome = "XLNet subtracts 1e30 from every score there, which gives a mean of all values"
     asked = _asked(call, allowed) if stream == "query" else allowed
-    return Read(allowed, tuple(evidence), 0, warn_of_empty_rows(asked, outcome))
+    warnings = warn_of_empty_rows(asked, outcome)
+    return Read(allowed, tuple(evidence), 0, warnings, "ignore")
 
 
 def _asked(call: dict[str, object], allowed: Bools) -> Bools:
