@@ -6,11 +6,11 @@ parts meet, and the result is compared with the array, cell by cell.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from sightline.errors import ShapeMismatch, SightlineError
+from sightline.errors import InvalidArgument, ShapeMismatch, SightlineError
 from sightline.masks.arguments import as_int
 from sightline.masks.text import short
 from sightline.recognize.canvas import Canvas
@@ -20,6 +20,8 @@ from sightline.recognize.findings import open_questions, warnings
 from sightline.recognize.region import Region
 from sightline.recognize.result import Recognized
 from sightline.recognize.search import Budget, Search
+from sightline.recognize.sources.front import recognize_library
+from sightline.recognize.sources.table import source_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,27 +32,50 @@ if TYPE_CHECKING:
 MOST_CELLS = 20_000_000
 
 
+@overload
 def recognize(
-    array: object, means: str | None = None, *, q_offset: int | None = None
-) -> Recognized:
+    array: object, means: str | None = None, *, source: None = None, q_offset: int | None = None
+) -> Recognized: ...
+
+
+@overload
+def recognize(
+    array: object, *, source: str, q_offset: int | None = None, **options: Any
+) -> Recognized | tuple[Recognized, ...]: ...
+
+
+def recognize(
+    array: object,
+    means: str | None = None,
+    *,
+    source: str | None = None,
+    q_offset: int | None = None,
+    **options: Any,
+) -> Recognized | tuple[Recognized, ...]:
     """Read a mask back from an array, exactly: the shortest expression that has these cells.
 
     Args:
         array: bools or numbers ``[queries, keys]``, ``[batch, queries, keys]`` or ``[batch, heads,
-            queries, keys]``; anything numpy reads, torch tensors included.
+            queries, keys]``; anything numpy reads, torch tensors included. With ``source`` what
+            that library takes: mostly a dict of the call's keywords.
         means: ``"attend"`` (True or 1 may), ``"ignore"`` (True or 1 may not), ``"additive"`` (0
             may, -inf or -1e4 and below may not), or None to be judged from the values: bools by
             what masks have in common, floats by their values; 0 and 1 as numbers are refused.
+        source: the form of a library instead of ``means``: a name that ``lower`` has, such as
+            ``"torch.mha"``; a BlockMask of FlexAttention is known by its type.
         q_offset: the absolute position of the first query; None is 0, or with more keys than
             queries whichever of 0 and ``keys - queries`` gives the shorter expression.
+        options: what the source takes besides, such as ``num_heads`` or ``q_len``.
 
     Returns:
         The expression, the convention found, why, what stays open, and what looks like a mistake.
-        Where no expression of known masks fits, ``intervals(...)``: still the same cells.
+        Where no expression of known masks fits, ``intervals(...)``: still the same cells. Three of
+        them (source, target, memory) for ``source="torch.transformer"``.
 
     Raises:
         InvalidArgument: not an array of bools or numbers, values that are no mask (nan, a bias), or
-            values that do not say what they mean.
+            values that do not say what they mean; an option without its source.
+        UnknownBackend: no source of that name.
         ShapeMismatch: not two to four axes, or no cell at all.
 
     >>> import numpy as np
@@ -62,6 +87,15 @@ def recognize(
     because: bools: every real query sees itself, which in means="attend" not every one does
     open: bools: under the other reading (True = attend) it would be ~causal()
     """
+    source = source_of(array) if source is None else source
+    if source is not None:
+        _refuse_means(means, source)
+        return recognize_library(array, source, recognize, q_offset=q_offset, options=options)
+    if options:
+        raise InvalidArgument(
+            f"got option {', '.join(sorted(options))} without a source; options belong to the form "
+            'of a library: pass source=, such as source="torch.mha".'
+        )
     numbers = as_numbers(array)
     axes = numbers.ndim
     numbers = with_four_axes(numbers)
@@ -82,6 +116,14 @@ def recognize(
         ambiguous=tuple(open_questions(mask, reading, axes)),
         warnings=warnings(mask, reading, numbers, offset),
     )
+
+
+def _refuse_means(means: str | None, source: str) -> None:
+    if means is not None:
+        raise InvalidArgument(
+            f"got means={means!r} and source={source!r}; wanted one of them: a library's form says "
+            "what its values mean."
+        )
 
 
 def _offsets(numbers: NDArray[Any], q_offset: int | None) -> list[int]:
