@@ -13,7 +13,13 @@ import pytest
 
 import sightline as sl
 from sightline.errors import DataError
-from sightline.readers.mask_file import looks_like_file, read_mask, read_mask_array
+from sightline.readers.mask_file import (
+    FLAGS,
+    looks_like_file,
+    read_mask,
+    read_mask_array,
+    read_stored,
+)
 
 CAUSAL = np.tri(4, 6, dtype=bool)
 
@@ -193,3 +199,42 @@ def test_a_name_for_a_file_without_names(tmp_path: Path) -> None:
 )
 def test_files_and_expressions_are_told_apart(text: str, is_file: bool) -> None:
     assert looks_like_file(text) is is_file
+
+
+def test_a_file_is_read_whole_by_name_with_its_flags(tmp_path: Path) -> None:
+    numpy_file = tmp_path / "one.npy"
+    np.save(numpy_file, np.ones((2, 3, 4)))
+    alone = read_stored(numpy_file)
+    assert isinstance(alone, np.ndarray)
+    assert alone.shape == (2, 3, 4)
+    save_file = pytest.importorskip("safetensors.numpy").save_file
+    path = tmp_path / "call.safetensors"
+    flags = {FLAGS: json.dumps({"is_causal": True, "q_len": [3]})}
+    save_file({"a": np.arange(3), "b": np.ones((1, 2), bool)}, path, metadata=flags)
+    held = read_stored(path)
+    assert isinstance(held, dict)
+    assert (held["is_causal"], held["q_len"]) == (True, [3])
+    assert held["a"].tolist() == [0, 1, 2]
+    for broken in ("{", "[1]", "3"):
+        save_file({"a": np.arange(3)}, path, metadata={FLAGS: broken})
+        with pytest.raises(DataError, match="is no JSON object"):
+            read_stored(path)
+
+
+def test_a_dict_of_torch_is_read_whole(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "call.pt"
+    torch.save({"attn_mask": torch.ones(2, 2).bool(), "is_causal": False}, path)
+    held = read_stored(path)
+    assert isinstance(held, dict)
+    assert held["is_causal"] is False
+    assert held["attn_mask"].all()
+    torch.save(torch.zeros(3, dtype=torch.bfloat16), path)
+    alone = read_stored(path)
+    assert isinstance(alone, np.ndarray)
+    assert alone.dtype == np.float32
+    torch.save([1, 2], path)
+    with pytest.raises(DataError, match="holds a list"):
+        read_stored(path)
+    with pytest.raises(DataError, match="there is no such file"):
+        read_stored(tmp_path / "no.pt")

@@ -83,3 +83,9 @@ def test_permissions_and_links_are_kept(tmp_path: Path) -> None:
     umask = os.umask(0)
     os.umask(umask)
     assert stat.S_IMODE(fresh.stat().st_mode) == 0o666 & ~umask
+
+
+def test_bytes_are_written_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    write_atomically(path, b"\x93NUMPY\r\n\xff")
+    assert path.read_bytes() == b"\x93NUMPY\r\n\xff"

@@ -6,8 +6,10 @@ mask is decided by sightline.masks.dense.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
@@ -20,7 +22,17 @@ from sightline.errors import DataError, InvalidMask, MissingExtra
 from sightline.masks.explicit import dense
 from sightline.masks.mask import Mask
 
-__all__ = ["MASK_SUFFIXES", "looks_like_file", "read_mask", "read_mask_array"]
+__all__ = [
+    "FLAGS",
+    "MASK_SUFFIXES",
+    "looks_like_file",
+    "read_mask",
+    "read_mask_array",
+    "read_stored",
+]
+
+# The key of a .safetensors file's metadata under which flags stand that are no tensors, as JSON.
+FLAGS = "sightline.flags"
 
 _WANTED = (
     "wanted a mask array [queries, keys] or [batch, heads, queries, keys] "
@@ -50,6 +62,39 @@ def read_mask_array(path: str | os.PathLike[str], *, tensor: str | None = None) 
         tensor: which tensor, where a file holds several by name.
     """
     name = os.fspath(path)
+    array = _READERS[_suffix_of(name)](name, tensor)
+    if array.ndim not in (2, 4):
+        raise DataError(f"got an array of shape {array.shape}; {_WANTED}.", path=name)
+    return array
+
+
+def read_stored(path: str | os.PathLike[str]) -> NDArray[Any] | dict[str, Any]:
+    """Read a file as a library's object: its one unnamed array, or what it holds by name.
+
+    A dict holds arrays of any shape and, beside them, the flags that ``sightline convert`` saves
+    (of a .safetensors file) or that were saved with them (of a .pt file).
+
+    Raises:
+        DataError: if the file cannot be read.
+        MissingExtra: for a .pt or .safetensors file whose library is not installed.
+    """
+    name = os.fspath(path)
+    suffix = _suffix_of(name)
+    if suffix == ".npy":
+        return _read_npy(name, None)
+    if suffix == ".safetensors":
+        return _safetensors_whole(name)
+    loaded = _load_pt(name)
+    if not isinstance(loaded, Mapping):
+        return _plain(loaded) if hasattr(loaded, "detach") else _read_pt(name, None)
+    return {
+        str(key): _plain(value) if hasattr(value, "detach") else value
+        for key, value in loaded.items()
+    }
+
+
+def _suffix_of(name: str) -> str:
+    """Return the suffix of a file that is there and can be read."""
     suffix = Path(name).suffix.lower()
     if suffix not in _READERS:
         raise DataError(f"its name ends in {suffix or 'no suffix'}; {_WANTED}.", path=name)
@@ -57,10 +102,7 @@ def read_mask_array(path: str | os.PathLike[str], *, tensor: str | None = None) 
         raise DataError(f"there is no such file; {_WANTED}.", path=name)
     if not Path(name).is_file():
         raise DataError(f"this is not a regular file; {_WANTED}.", path=name)
-    array = _READERS[suffix](name, tensor)
-    if array.ndim not in (2, 4):
-        raise DataError(f"got an array of shape {array.shape}; {_WANTED}.", path=name)
-    return array
+    return suffix
 
 
 def looks_like_file(text: str) -> bool:
@@ -92,13 +134,13 @@ def _read_npy(path: str, tensor: str | None) -> NDArray[Any]:
     return array
 
 
-def _read_pt(path: str, tensor: str | None) -> NDArray[Any]:
+def _load_pt(path: str) -> Any:
     if find_spec("torch") is None:
         raise MissingExtra(what="reading a .pt file", package="torch", extra="torch")
     import torch
 
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     # torch raises a dozen kinds here; each means that the file holds no plain tensors.
     except Exception as error:
         raise DataError(
@@ -106,28 +148,58 @@ def _read_pt(path: str, tensor: str | None) -> NDArray[Any]:
             "torch.save from a tensor or a dict of tensors.",
             path=path,
         ) from error
+
+
+def _read_pt(path: str, tensor: str | None) -> NDArray[Any]:
+    loaded = _load_pt(path)
     if isinstance(loaded, Mapping):
-        tensors = {str(key): value for key, value in loaded.items() if torch.is_tensor(value)}
+        tensors = {str(key): value for key, value in loaded.items() if hasattr(value, "detach")}
         loaded = tensors[_chosen(tensors, tensor, path)]
-    elif not torch.is_tensor(loaded):
+    elif not hasattr(loaded, "detach"):
         raise DataError(
             f"holds a {type(loaded).__name__}; wanted a tensor or a dict of tensors.", path=path
         )
     else:
         _refuse_name(path, tensor, "this")
-    plain = loaded.detach().to_dense() if loaded.layout != torch.strided else loaded.detach()
+    return _plain(loaded)
+
+
+def _plain(tensor: Any) -> NDArray[Any]:
+    """Return a tensor of torch as numpy; a float type that numpy lacks becomes one it has."""
+    import torch
+
+    plain = tensor.detach().to_dense() if tensor.layout != torch.strided else tensor.detach()
     return (plain.float() if plain.is_floating_point() else plain).numpy()
 
 
 def _read_safetensors(path: str, tensor: str | None) -> NDArray[Any]:
+    with _open_safetensors(path) as file:
+        name = _chosen(dict.fromkeys(file.keys()), tensor, path)
+        return _as_numpy(file.get_tensor, name, path)
+
+
+def _safetensors_whole(path: str) -> dict[str, Any]:
+    with _open_safetensors(path) as file:
+        names: list[str] = list(file.keys())
+        held: dict[str, Any] = {name: _as_numpy(file.get_tensor, name, path) for name in names}
+        flags = (file.metadata() or {}).get(FLAGS, "{}")
+    try:
+        return held | dict(json.loads(flags))
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"its metadata {FLAGS} is no JSON object; write the file again.", path=path
+        ) from error
+
+
+@contextmanager
+def _open_safetensors(path: str) -> Iterator[Any]:
     if find_spec("safetensors") is None:
         raise MissingExtra(what="reading a .safetensors file", package="safetensors", extra="torch")
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as file:
-            name = _chosen(dict.fromkeys(file.keys()), tensor, path)
-            return _as_numpy(file.get_tensor, name, path)
+            yield file
     except SafetensorError as error:
         raise DataError(
             f"cannot be read as .safetensors: {_reason(error)}; wanted a whole file written by "

@@ -12,10 +12,10 @@ from pathlib import Path
 __all__ = ["write_atomically"]
 
 
-def write_atomically(path: str | os.PathLike[str], text: str) -> None:
-    """Write ``text`` as UTF-8 under a temporary name beside ``path``, then rename it.
+def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
+    """Write ``content``, text as UTF-8, under a temporary name beside ``path``, then rename it.
 
-    Whatever goes wrong, ``path`` holds either what it held before or all of ``text``, and no
+    Whatever goes wrong, ``path`` holds either what it held before or all of it, and no
     temporary file stays behind. An existing file keeps its permissions.
 
     Raises:
@@ -32,8 +32,8 @@ def write_atomically(path: str | os.PathLike[str], text: str) -> None:
     except OSError as error:
         raise _about(path, error) from error
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
         Path(name).chmod(mode)
         Path(name).replace(target)
     except BaseException as error:  # KeyboardInterrupt too: leave no temporary file behind
