@@ -16,6 +16,7 @@ __all__ = [
     "Means",
     "QOffset",
     "Tensor",
+    "all_means",
     "check_size",
     "lengths_of",
     "mask_from",
@@ -67,12 +68,16 @@ def mask_from(
         return parse(expression)
     if means not in _MEANS:
         got = "it is missing" if means is None else f"got {means!r}"
-        words = "".join(f"\n  {word:9} {meaning}" for word, meaning in _MEANS.items())
         raise typer.BadParameter(
-            f"{got}; a file does not say what its entries mean, so one of these must:{words}",
+            f"{got}; a file does not say what its entries mean, so one of these must:{all_means()}",
             param_hint="'--means'",
         )
     return read_mask(expression, means=means, tensor=tensor)
+
+
+def all_means() -> str:
+    """Return what --means can be, a line each."""
+    return "".join(f"\n  {word:9} {meaning}" for word, meaning in _MEANS.items())
 
 
 def lengths_of(mask: Mask, q_offset: int, otherwise: int) -> tuple[int, int]:

@@ -31,7 +31,9 @@ OUTPUT_CLOSED = 141
 
 # Name on the command line -> module:function. A module imports nothing heavy at its top.
 COMMANDS = {
+    "convert": "sightline.cli.convert:convert",
     "demo": "sightline.cli.demo:demo",
+    "explain": "sightline.cli.explain:explain",
     "plan": "sightline.cli.plan:plan",
     "show": "sightline.cli.show:show",
 }

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-__all__ = ["output_encoding", "progress_bar", "use_color", "write_line"]
+__all__ = ["output_encoding", "progress_bar", "use_color", "working", "write_line"]
 
 
 def use_color() -> bool:
@@ -26,6 +26,19 @@ def write_line(text: str = "") -> None:
     """Print ``text``; what the output cannot write is spelled out as escapes."""
     encoding = output_encoding()
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+@contextmanager
+def working(label: str) -> Iterator[None]:
+    """Show that something is going on that does not say how far it is; only on a terminal.
+
+    It goes to standard error and is gone when the work is.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    with Console(file=sys.stderr).status(label):
+        yield
 
 
 @contextmanager

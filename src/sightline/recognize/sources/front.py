@@ -35,10 +35,23 @@ def recognize_library(
     Returns:
         One result, or one for each name in the source's ``gives``.
     """
-    first, *rest = (
-        _recognized(one, source, core, q_offset) for one in read(given, source, options or {})
+    first, *rest = each_recognized(given, source, core, q_offset=q_offset, options=options)
+    return (first[1], *(found for _, found in rest)) if rest else first[1]
+
+
+def each_recognized(
+    given: object,
+    source: str,
+    core: Core,
+    *,
+    q_offset: int | None = None,
+    options: dict[str, object] | None = None,
+) -> tuple[tuple[Read, Recognized], ...]:
+    """Return, for each mask of the object, its bools and what they were recognized as."""
+    return tuple(
+        (one, _recognized(one, source, core, q_offset))
+        for one in read(given, source, options or {})
     )
-    return (first, *rest) if rest else first
 
 
 def _recognized(one: Read, source: str, core: Core, q_offset: int | None) -> Recognized:
