@@ -60,6 +60,12 @@ def test_the_position_that_the_form_tells_is_used() -> None:
     assert found.q_offset == 9
 
 
+def test_the_position_reaches_a_form_that_reads_differently_for_it() -> None:
+    found = sl.recognize([[1, 1, 1, 1]], source="hf.2d", q_len=1, q_offset=1)
+    assert found.mask.dense(1, 4, 1)[0, 0].tolist() == [[True, True, False, False]]
+    assert found.q_offset == 1
+
+
 def test_an_empty_row_is_told_once_and_by_who_knows_more() -> None:
     found = sl.recognize([[1, 1], [0, 1]], source="hf.2d")
     (warning,) = [words for words in found.warnings if "see nothing" in words]

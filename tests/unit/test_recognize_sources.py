@@ -396,6 +396,27 @@ def test_flash_attn_aligns_to_the_bottom_right() -> None:
     assert drawn(read(packed, "flash_attn")) == ["xxx..", "...x.", "...xx"]
 
 
+def test_places_of_packed_tokens() -> None:
+    @dataclasses.dataclass
+    class Packed:
+        keywords: dict[str, Any]
+        query_index: Any
+        key_index: Any
+        batch: int = 2
+        q_len: int = 2
+        kv_len: int = 3
+
+    call = {"cu_seqlens_q": [0, 1, 3], "cu_seqlens_k": [0, 2, 4], "causal": True}
+    found = read(Packed(call, [1, 2, 3], [0, 2, 3, 4]), "flash_attn")
+    assert drawn(found, 0) == ["...", "x.x"]
+    assert drawn(found, 1) == ["x..", "xx."]
+    assert "1 rows may see nothing" in found.warnings[0]
+    with pytest.raises(ShapeMismatch, match="places of 2 and 4"):
+        read(Packed(call, [1, 2], [0, 2, 3, 4]), "flash_attn")
+    with pytest.raises(InvalidArgument, match="of several batch rows"):
+        read(Packed(call, [1, 2, 3], [0, 3, 4, 5]), "flash_attn")
+
+
 def test_flash_attn_refuses_bad_offsets() -> None:
     for wrong in ([1, 3], [0, 3, 2]):
         with pytest.raises(InvalidArgument, match="wanted offsets that begin with 0"):
@@ -622,6 +643,9 @@ def test_jax_and_flax_conventions() -> None:
 
 # -- round, by destinations that may come later ------------------------------------------------
 
+# Interleaved documents in one row, padding of queries and keys in another.
+PACKED = sl.causal() & sl.documents(ids=[[0, 1, 0, 1, 1], [0, 0, 0, 1, 1]])
+PACKED = PACKED & sl.padding(lengths=[5, 4]) & sl.padding(lengths=[5, 4]).T
 SQUARE = {
     "hf.2d": (sl.causal() & sl.padding(lengths=[5, 3, 4]), {}, {}),
     "hf.4d": (sl.causal() & sl.padding(lengths=[5, 3, 4]), {}, {}),
@@ -630,8 +654,8 @@ SQUARE = {
     "keras": (sl.causal() & sl.padding(lengths=[5, 3, 4]), {}, {}),
     "jax.dot_product_attention": (sl.window(1, 1) & sl.padding(lengths=[5, 3, 4]).T, {}, {}),
     "flax": (sl.causal() & sl.padding(lengths=[5, 3, 4]), {}, {}),
-    "torch.varlen": (sl.causal() & sl.documents(lengths=[2, 1, 2]), {}, {}),
-    "flash_attn": (sl.causal() & sl.documents(lengths=[2, 1, 2]), {}, {}),
+    "torch.varlen": (PACKED, {}, {}),
+    "flash_attn": (PACKED, {}, {}),
 }
 
 
@@ -646,6 +670,39 @@ def test_and_back(name: str) -> None:
         pytest.skip(str(missing))
     found = read(made, name, **back)
     assert_same(found.allowed, oracle(mask, 5))
+
+
+LENGTHS = ("keras", "jax.dot_product_attention")
+BATCH = ("torch.varlen", "flash_attn", "hf.2d", "jax.dot_product_attention")
+
+
+@pytest.mark.parametrize("name", [*BATCH, "keras", "flax", "hf.4d"])
+def test_random_masks_and_back(name: str) -> None:
+    if name not in DESTINATIONS:
+        pytest.skip(f"there is no destination {name} here")
+    told = 0
+
+    @settings(max_examples=20 if name == "torch.varlen" else 60)
+    @given(frames(4).flatmap(lambda f: expressions(f, depth=1).map(lambda spec: (f, spec))))
+    def there_and_back(case: tuple[Frame, Any]) -> None:
+        nonlocal told
+        frame, spec = case
+        shape = frame.q_len, frame.kv_len, frame.q_offset
+        sizes = {"batch": frame.batch} if name in BATCH else {}
+        try:
+            made = sl.lower(build(spec), name, *shape, **sizes)
+        except sl.CannotExpress:
+            return
+        except sl.MissingExtra as missing:
+            pytest.skip(str(missing))
+        told += 1
+        lengths = {"q_len": shape[0], "kv_len": shape[1]} if name in LENGTHS else {}
+        if name == "hf.2d":
+            lengths = {"q_len": shape[0], "q_offset": shape[2]}
+        assert_same(read(made, name, **lengths).allowed, oracle(spec, *shape))
+
+    there_and_back()
+    assert told, "no mask was told at all"
 
 
 @pytest.mark.skipif("swin" not in DESTINATIONS, reason="no such destination here")

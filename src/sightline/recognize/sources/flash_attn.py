@@ -7,13 +7,20 @@ from typing import Any
 import numpy as np
 
 from sightline.errors import InvalidArgument
-from sightline.recognize.sources.packed import Ints, offsets, read_packed, window
+from sightline.recognize.sources.packed import (
+    Ints,
+    call_of,
+    laid_out,
+    offsets,
+    read_packed,
+    window,
+)
 from sightline.recognize.sources.reading import Read, Source, flag, keywords, size
 
 SOURCE = Source(
     name="flash_attn",
     reads="a dict of cu_seqlens_q, cu_seqlens_k (or the options q_len and kv_len for one "
-    "sequence), causal and window_size",
+    "sequence), causal and window_size, or what lower gives",
     true_means="there is no mask; offsets say where sequences begin",
     options=("q_len", "kv_len"),
 )
@@ -35,7 +42,7 @@ def read(given: object, q_len: int | None = None, kv_len: int | None = None) -> 
            [1, 1, 1]])
     """
     known = ("cu_seqlens_q", "cu_seqlens_k", "causal", "window_size", *_IGNORED)
-    call = keywords(given, SOURCE.name, known)
+    call = keywords(call_of(given), SOURCE.name, known)
     queries = _offsets(call, "cu_seqlens_q", q_len, "q_len")
     if call.get("cu_seqlens_k") is None and kv_len is None:
         keys = queries
@@ -43,7 +50,8 @@ def read(given: object, q_len: int | None = None, kv_len: int | None = None) -> 
         keys = _offsets(call, "cu_seqlens_k", kv_len, "kv_len")
     left, right = window(call.get("window_size"))
     # causal replaces the right side of the window.
-    return read_packed(queries, keys, (left, 0 if flag(call, "causal") else right), None)
+    sides = left, 0 if flag(call, "causal") else right
+    return laid_out(read_packed(queries, keys, sides, None), given)
 
 
 def _offsets(call: dict[str, Any], name: str, length: int | None, option: str) -> Ints:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from sightline.recognize.result import Recognized
 from sightline.recognize.sources.reading import NO_KEY, Read
-from sightline.recognize.sources.table import read
+from sightline.recognize.sources.table import module_of, read
 
 Core = Callable[..., Recognized]
 
@@ -50,8 +50,17 @@ def each_recognized(
     """Return, for each mask of the object, its bools and what they were recognized as."""
     return tuple(
         (one, _recognized(one, source, core, q_offset))
-        for one in read(given, source, options or {})
+        for one in read(given, source, _with_offset(source, q_offset, options or {}))
     )
+
+
+def _with_offset(
+    source: str, q_offset: int | None, options: dict[str, object]
+) -> dict[str, object]:
+    """Return the options, with the offset for the sources that read differently for it."""
+    if q_offset is not None and "q_offset" in module_of(source).SOURCE.options:
+        return {"q_offset": q_offset, **options}
+    return options
 
 
 def _recognized(one: Read, source: str, core: Core, q_offset: int | None) -> Recognized:

@@ -22,7 +22,7 @@ SOURCE = Source(
     name="hf.2d",
     reads="attention_mask [batch, K], or a dict with it (position_ids are not looked at)",
     true_means="1 is a token that may be seen, 0 is padding",
-    options=("own", "q_len"),
+    options=("own", "q_len", "q_offset"),
 )
 
 
@@ -38,10 +38,13 @@ def own_mask(own: object, source: str) -> Mask:
     return own
 
 
-def read(given: object, own: object = None, q_len: int | None = None) -> Read:
+def read(
+    given: object, own: object = None, q_len: int | None = None, q_offset: int | None = None
+) -> Read:
     """Read attention_mask; ``own`` is the model's own mask, causal() if it is left out.
 
-    ``q_len`` is the number of queries where keys stand in a cache: the last ones.
+    ``q_len`` is the number of queries where keys stand in a cache: the last ones, unless
+    ``q_offset`` says another place (a cache of a fixed length that is not full).
 
     >>> read([[1, 1, 0]]).allowed[0, 0].astype(int)
     array([[1, 0, 0],
@@ -54,14 +57,14 @@ def read(given: object, own: object = None, q_len: int | None = None) -> Read:
     keys = flags(call["attention_mask"], "attention_mask", (2,))
     kv_len = keys.shape[1]
     queries = kv_len if q_len is None else size(q_len, "q_len")
-    if queries > kv_len:
+    if queries > kv_len and q_offset is None:
         raise ShapeMismatch(
             f"got q_len={queries} for {SOURCE.name} and an attention_mask of {kv_len} tokens; "
             "wanted at most as many queries as there are tokens, cached ones included."
         )
     model = own_mask(own, SOURCE.name)
     refuse_many_pairs(len(keys), model.heads, queries, kv_len)
-    at = kv_len - queries
+    at = kv_len - queries if q_offset is None else size(q_offset, "q_offset", least=0)
     seen = model.dense(queries, kv_len, at)
     if len(seen) not in (1, len(keys)) and len(keys) > 1:
         raise ShapeMismatch(

@@ -28,6 +28,44 @@ ALIGNED = (
 OUTCOME = "flash-attention gives 0 there"
 
 
+def call_of(given: Any) -> Any:
+    """Return the keywords of a call, also of the object that ``lower`` gives beside its places."""
+    return given.keywords if hasattr(given, "query_index") else given
+
+
+def laid_out(found: Read, given: Any) -> Read:
+    """Return the mask over batch rows, if ``given`` says where each packed token stands in them.
+
+    Raises:
+        InvalidArgument: places that do not fit the offsets, or a sequence of two batch rows.
+    """
+    if not hasattr(given, "query_index"):
+        return found
+    shape = int(given.batch), int(given.q_len), int(given.kv_len)
+    refuse_many_pairs(*shape)
+    queries, keys = (
+        integers(index, name, (1,))
+        for name, index in (("query_index", given.query_index), ("key_index", given.key_index))
+    )
+    if found.allowed.shape[2:] != (len(queries), len(keys)):
+        raise ShapeMismatch(
+            f"got offsets of {found.allowed.shape[2]} queries and {found.allowed.shape[3]} keys, "
+            f"and places of {len(queries)} and {len(keys)}; wanted equal numbers."
+        )
+    query, key = np.nonzero(found.allowed[0, 0])
+    (row, at), (other, to) = (
+        np.divmod(index, length)
+        for index, length in ((queries[query], shape[1]), (keys[key], shape[2]))
+    )
+    if (row != other).any():
+        raise InvalidArgument("got a sequence of tokens of several batch rows; wanted one row.")
+    allowed = np.zeros((shape[0], 1, *shape[1:]), dtype=np.bool_)
+    allowed[row, 0, at, to] = True
+    words = f"packed tokens are laid out again in {shape[0]} batch rows"
+    warnings = warn_of_empty_rows(allowed, "they are not among the packed queries, and give 0")
+    return Read(allowed, (*found.evidence, words), warnings=warnings)
+
+
 def offsets(value: Any, name: str) -> Ints:
     """Return where each sequence begins and the last one ends.
 

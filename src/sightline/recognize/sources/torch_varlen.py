@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from sightline.errors import InvalidArgument, ShapeMismatch
-from sightline.recognize.sources.packed import offsets, read_packed, window
-from sightline.recognize.sources.reading import Read, Source, integers, keywords
+from sightline.recognize.sources.packed import call_of, laid_out, offsets, read_packed, window
+from sightline.recognize.sources.reading import Read, Source, flag, integers, keywords
 
 SOURCE = Source(
     name="torch.varlen",
-    reads="a dict of cu_seq_q, cu_seq_k and window_size, seqused_k",
+    reads="a dict of cu_seq_q, cu_seq_k and window_size, seqused_k, or what lower gives",
     true_means="there is no mask; offsets say where sequences begin",
 )
 _IGNORED = ("max_q", "max_k", "scale", "enable_gqa", "return_aux", "num_splits")
@@ -23,8 +23,16 @@ def read(given: object) -> Read:
            [1, 1, 0],
            [0, 0, 1]])
     """
-    known = ("cu_seq_q", "cu_seq_k", "window_size", "seqused_k", "block_table", *_IGNORED)
-    call = keywords(given, SOURCE.name, known)
+    known = (
+        "cu_seq_q",
+        "cu_seq_k",
+        "window_size",
+        "is_causal",
+        "seqused_k",
+        "block_table",
+        *_IGNORED,
+    )
+    call = keywords(call_of(given), SOURCE.name, known)
     if call.get("block_table") is not None:
         raise InvalidArgument(
             f"got block_table for {SOURCE.name}; wanted keys that stand in one row; pages change "
@@ -43,4 +51,7 @@ def read(given: object) -> Read:
                 f"got seqused_k={used.tolist()[:12]} for sequences of {room.tolist()[:12]} keys; "
                 "wanted one number for each, at most its length."
             )
-    return read_packed(queries, keys, window(call.get("window_size")), used)
+    left, right = window(call.get("window_size"))
+    if flag(call, "is_causal"):
+        right = 0
+    return laid_out(read_packed(queries, keys, (left, right), used), given)
