@@ -41,8 +41,9 @@ lint: $(VENV)/.dev ## ruff, pyright, import-linter
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache --no-logo
 
-docs: $(VENV)/.dev ## draw the pictures of docs/ again
+docs: $(VENV)/.dev ## draw the pictures of docs/ and write its tables again
 	$(BIN)/python docs/make_masks.py
+	$(BIN)/python docs/make_conventions.py
 
 bench: $(VENV)/.dev ## measure, and print the numbers (beside create_block_mask: minutes, 11 GB)
 	$(BIN)/python benchmarks/masks.py

@@ -1,0 +1,345 @@
+"""Makes docs/conventions.md: one small mask in the form of every library, side by side.
+
+The forms are made by sl.lower, the readings by the sources of sl.recognize, so that the page shows
+what the code does today. A new destination gets its row by itself. Only the examples are chosen
+here.
+
+    python docs/make_conventions.py            write the page
+    python docs/make_conventions.py --check    exit 1 if it is not what would be written
+
+A row whose library is not installed is kept as it stands, and named.
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import sightline as sl
+from sightline.errors import SightlineError
+from sightline.lower.destinations import Destination
+from sightline.recognize.sources.table import read
+from sightline.recognize.sources.table import rows as source_rows
+from sightline.views.files import write_atomically
+from sightline.views.parts import Part, parts_of
+
+DOCS = Path(__file__).parent
+PAGE = DOCS / "conventions.md"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A mask, and the shape that it is written out at.
+
+    Attributes:
+        expression: the mask.
+        q_len, kv_len, q_offset: the shape.
+        options: what the destination is told besides.
+    """
+
+    expression: str
+    q_len: int = 3
+    kv_len: int = 3
+    q_offset: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+# The first that a destination can say is shown.
+EXAMPLES = (
+    Example("causal() & padding(lengths=[3, 2])"),
+    Example("causal() & padding(lengths=[3, 2]) & padding(lengths=[3, 2]).T"),
+    Example("causal() & padding(lengths=[2])"),
+    Example("causal() & documents(lengths=[2, 1])"),
+    Example("causal()"),
+    Example("permutation([2, 0, 1], stream='content')", options={"stream": "content"}),
+    Example("shifted_window((1, 4), (1, 2), (0, 1))", q_len=4, kv_len=4),
+    Example("padding(valid=[[1, 0, 1]])", q_len=1, q_offset=2),
+    Example("everything()"),
+)
+# Masks whose first query may see nothing; the second is one that padding on the left makes.
+EMPTY_ROWS = (
+    Example("causal(strict=True)"),
+    Example("causal() & padding(lengths=[2], side='left', total=3)"),
+)
+# What True means in forms that cannot be read back, whose source would say it.
+TRUE_MEANS = {
+    "numpy.bool": "may attend",
+    "numpy.additive": "floats are added: 0 may attend",
+    "flashmask": "there is no mask; for each key the queries that do not see it",
+    "magi": "there is no mask; ranges of queries and of keys that they see",
+    "flashinfer": "a bit of 1 may attend",
+    "paddle": "floats are added: 0 may attend",
+    "onnx": "may attend",
+}
+# Arrays are written out up to this many numbers.
+MOST_NUMBERS = 64
+
+INTRODUCTION = """\
+# Conventions, side by side
+
+<!-- Made by docs/make_conventions.py; `make docs` makes it again. -->
+
+Libraries disagree about what True means, where a causal mask is aligned, how wide a window is, and
+what becomes of a query that may see nothing. In Sightline True means "may attend", positions are
+absolute, and `sl.lower(mask, to=...)` writes the form that a library wants, exactly, or refuses.
+`sl.recognize(given, source=...)` reads it back.
+
+## One mask in every form
+
+The example is `{example}` for three queries (rows) and three keys; in the
+second batch row the last key is padding:
+
+```text
+{drawing}
+```
+
+The values are those that `sl.lower` gives; a group of digits is a row of bools, batch rows are
+parted by semicolons, and axes of size 1 are left out. Where a form cannot say this mask, another
+one is shown and named. The last column says whether the form can say a mask in which a query may
+see nothing, such as `{empty}`; where that is refused, the library would give NaN or a
+mean of values.
+"""
+
+
+# -- the forms ---------------------------------------------------------------------------------
+
+
+def made(destination: Destination, example: Example) -> Any:
+    """Translate an example; a form of several masks gets the same one for each."""
+    mask = sl.parse(example.expression)
+    masks = mask if len(destination.takes) == 1 else (mask,) * len(destination.takes)
+    shape = example.q_len, example.kv_len, example.q_offset
+    return sl.lower(masks, destination.name, *shape, **example.options)
+
+
+def first_said(destination: Destination) -> tuple[Example, Any]:
+    """Return the first example that the destination can say, and what it gives."""
+    for example in EXAMPLES:
+        try:
+            return example, made(destination, example)
+        except sl.MissingExtra:
+            raise
+        except SightlineError:
+            continue
+    raise SystemExit(f"EXAMPLES has none that {destination.name} can say")
+
+
+def row(destination: Destination) -> str:
+    """Return a destination's row of the table."""
+    example, given = first_said(destination)
+    shown = "<br>".join(said(part) for part in worth_showing(parts_of(given)))
+    if example != EXAMPLES[0]:
+        shown = f"of {code(example.expression)}{at(example)}:<br>{shown}"
+    cells = (code(destination.name), true_means(destination.name), shown, empty_row(destination))
+    return f"| {' | '.join(cells)} |"
+
+
+def worth_showing(parts: list[Part]) -> Iterator[Part]:
+    """Yield the keywords of a call; of an object what is data and not None."""
+    if any(part.name.startswith("keywords.") for part in parts):
+        parts = [part for part in parts if part.name.startswith("keywords.")]
+        parts = [replace(part, name=part.name.partition(".")[2]) for part in parts]
+    for part in parts:
+        if part.plain and not ("." in part.name and part.array is None and part.value is None):
+            yield part
+
+
+def said(part: Part) -> str:
+    """Return one part in a line of Markdown."""
+    name = f"{code(part.name)} " if part.name else ""
+    if part.array is None:
+        return f"{name}= {code(repr(part.value))}"
+    array = part.array
+    while array.ndim > 1 and array.shape[0] == 1:
+        array = array[0]
+    if array.size > MOST_NUMBERS:
+        return f"{name}{part.dtype} {list(part.array.shape)}"
+    return f"{name}{code(numbers(array))} ({part.dtype} {list(part.array.shape)})"
+
+
+def numbers(array: Any) -> str:
+    """Return an array in one line: `100 110 110` for bools, `[0 -inf] [0 0]` for numbers."""
+    if array.ndim > 2:
+        return "; ".join(numbers(each) for each in array)
+    rows = np.atleast_2d(array)
+    if array.dtype.kind == "b":
+        return " ".join("".join("1" if cell else "0" for cell in line) for line in rows)
+    return " ".join("[" + " ".join(f"{cell:g}" for cell in line) + "]" for line in rows)
+
+
+def code(text: str) -> str:
+    """Return text as code in a table, where a bar would end the cell."""
+    return f"`{plain(text)}`"
+
+
+def at(example: Example) -> str:
+    """Return where an example of another shape stands."""
+    if (example.q_len, example.kv_len, example.q_offset) == (3, 3, 0):
+        return ""
+    offset = f" from position {example.q_offset}" if example.q_offset else ""
+    return f", {example.q_len} x {example.kv_len}{offset}"
+
+
+def true_means(name: str) -> str:
+    """Return what True means in a form, as its source says it."""
+    known = {each.name: each.true_means for each in source_rows()}
+    return plain(known.get(name) or TRUE_MEANS.get(name, "see `sightline convert --list`"))
+
+
+def plain(text: str) -> str:
+    """Return text for a table, where a bar would end the cell."""
+    return text.replace("|", "\\|")
+
+
+def empty_row(destination: Destination) -> str:
+    """Return whether a destination can say a query that may see nothing."""
+    for example in EMPTY_ROWS:
+        try:
+            made(destination, example)
+        except sl.MissingExtra:
+            raise
+        except SightlineError as error:
+            if isinstance(error, sl.CannotExpress) and "see nothing" in error.part:
+                return "refused"
+            continue
+        return "can be said"
+    return "no such mask can be said"
+
+
+# -- the facts ---------------------------------------------------------------------------------
+
+
+def drawn(allowed: Any) -> str:
+    """Return bools [rows, columns] as `100 110`."""
+    return code(numbers(np.asarray(allowed)))
+
+
+# Calls that say "causal" for 2 queries and 4 keys, and a window of 1 key to the left for 3.
+CAUSAL = {
+    "torch.sdpa": {"is_causal": True},
+    "keras": {"use_causal_mask": True},
+    "jax.dot_product_attention": {"is_causal": True},
+    "flash_attn": {"causal": True},
+    "torch.varlen": {"cu_seq_q": [0, 2], "cu_seq_k": [0, 4], "window_size": (-1, 0)},
+}
+WINDOWS = {
+    "flash_attn": {"window_size": (1, 0)},
+    "torch.varlen": {"cu_seq_q": [0, 3], "window_size": (1, 0)},
+    "jax.dot_product_attention": {"local_window_size": (1, 0)},
+}
+NOTHING_SAID = {
+    "torch.sdpa": {"attn_mask": None},
+    "torch.mha": {"attn_mask": None, "key_padding_mask": None},
+    "keras": {"attention_mask": None},
+    "jax.dot_product_attention": {"mask": None},
+}
+
+
+def calls(title: str, table: dict[str, dict[str, Any]], q_len: int, kv_len: int) -> Iterator[str]:
+    """Yield a table of calls and what they let be seen."""
+    yield f"| Library | Call | {title} |"
+    yield "| --- | --- | --- |"
+    for name, call in table.items():
+        options = {"q_len": q_len, "kv_len": kv_len} if name != "torch.varlen" else {}
+        (found,) = read(call, name, options)
+        shown = ", ".join(f"{key}={value!r}" for key, value in call.items())
+        yield f"| {code(name)} | {code(shown)} | {drawn(found.allowed[0, 0])} |"
+
+
+def paragraph(text: str) -> str:
+    """Return text in lines of ordinary length."""
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False) + "\n"
+
+
+def facts() -> Iterator[str]:
+    """Yield the sections below the table of forms."""
+    yield "## Where causal is aligned\n"
+    yield paragraph(
+        "Two queries, four keys. Top left counts the queries from the first key on, bottom right "
+        "lets the last query stand at the last key. Sightline has no such flag: the first is "
+        "`causal()` at `q_offset=0`, the second at `q_offset=2`."
+    )
+    yield from calls("seen, two rows of four keys", CAUSAL, 2, 4)
+    yield "\n## How wide a window is\n"
+    yield paragraph(
+        "Three queries, three keys. Sightline counts distances, as these do: `window(left=1, "
+        "right=0)` sees two keys. Others count keys: `sliding_window=2` of transformers and of "
+        "Keras is `window(left=1)`, the query's own key included."
+    )
+    yield from calls("seen, three rows of three keys", WINDOWS, 3, 3)
+    yield "\n## What no mask means\n"
+    yield paragraph(
+        "In Sightline a mask is never None; `everything()` says so. For a transformers model no "
+        "`attention_mask` means the model's own mask, and that packed sequences are looked for in "
+        "`position_ids`; one of all ones switches that off."
+    )
+    yield from calls("seen, two rows of two keys", NOTHING_SAID, 2, 2)
+    yield "\n## What can be read back\n"
+    yield "| `source=` | Give | True, or 1 | Options |\n| --- | --- | --- | --- |"
+    for each in source_rows():
+        options = ", ".join(code(option) for option in each.options) or "none"
+        cells = (code(each.name), plain(each.reads), plain(each.true_means), options)
+        yield f"| {' | '.join(cells)} |"
+
+
+# -- the page ----------------------------------------------------------------------------------
+
+
+def page(old: str) -> tuple[str, list[str]]:
+    """Return the page, and the forms whose rows were kept from the old one."""
+    kept: list[str] = []
+    rows = []
+    for destination in sl.backends():
+        try:
+            rows.append(row(destination))
+        except sl.MissingExtra:
+            kept.append(destination.name)
+            rows += old_row(old, destination.name)
+    example = EXAMPLES[0]
+    pictures = sl.parse(example.expression).dense(example.q_len)[:, 0]
+    lines = ["     ".join(drawing(line) for line in side) for side in zip(*pictures, strict=True)]
+    introduction = INTRODUCTION.format(
+        example=example.expression, drawing="\n".join(lines), empty=EMPTY_ROWS[0].expression
+    )
+    head = "| Form | True, or 1 | The example in it | A query that sees nothing |"
+    table = "\n".join([head, "| --- | --- | --- | --- |", *rows])
+    return f"{introduction}\n{table}\n\n" + "\n".join(facts()) + "\n", kept
+
+
+def drawing(line: Any) -> str:
+    """Return a row of bools as it is drawn."""
+    return " ".join("x" if cell else "." for cell in line)
+
+
+def old_row(old: str, name: str) -> list[str]:
+    """Return a form's row of the page as it stands, or nothing."""
+    return [line for line in old.splitlines() if line.startswith(f"| {code(name)} | ")][:1]
+
+
+def main(words: list[str]) -> int:
+    """Write or check, and return the exit code."""
+    if words not in ([], ["--check"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    new, kept = page(old)
+    for name in kept:
+        print(f"not looked at, since its library is not installed: {name}")
+    if new == old:
+        return 0
+    if words:
+        print(f"docs/{PAGE.name} is stale: run python docs/make_conventions.py")
+        return 1
+    write_atomically(PAGE, new)
+    print(f"wrote docs/{PAGE.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
