@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,8 @@ TRUE_MEANS = {
     "paddle": "floats are added: 0 may attend",
     "onnx": "may attend",
 }
+# What is told of packed tokens beside the keywords of the call.
+PLACES = ("query_index", "key_index", "batch", "q_len", "kv_len", "leading")
 # Arrays are written out up to this many numbers.
 MOST_NUMBERS = 64
 
@@ -142,11 +144,10 @@ def row(destination: Destination) -> str:
 
 def worth_showing(parts: list[Part]) -> Iterator[Part]:
     """Yield the keywords of a call; of an object what is data and not None."""
-    if any(part.name.startswith("keywords.") for part in parts):
-        parts = [part for part in parts if part.name.startswith("keywords.")]
-        parts = [replace(part, name=part.name.partition(".")[2]) for part in parts]
+    packed = any(part.name == "query_index" for part in parts)
     for part in parts:
-        if part.plain and not ("." in part.name and part.array is None and part.value is None):
+        nothing = "." in part.name and part.array is None and part.value is None
+        if part.plain and not nothing and not (packed and part.name in PLACES):
             yield part
 
 
@@ -269,8 +270,8 @@ def facts() -> Iterator[str]:
     yield "\n## How wide a window is\n"
     yield paragraph(
         "Three queries, three keys. Sightline counts distances, as these do: `window(left=1, "
-        "right=0)` sees two keys. Others count keys: `sliding_window=2` of transformers and of "
-        "Keras is `window(left=1)`, the query's own key included."
+        "right=0)` sees two keys. Others count keys: `sliding_window=2` of transformers, and "
+        "of Keras with `use_causal_mask`, is `window(left=1)`, the query's own key included."
     )
     yield from calls("seen, three rows of three keys", WINDOWS, 3, 3)
     yield "\n## What no mask means\n"

@@ -209,3 +209,15 @@ def test_a_form_said_without_an_array_writes_nothing(run: Run, tmp_path: Path) -
     assert code == 2
     assert "holds one array, and these are 2 (attn_mask, key_padding_mask)" in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif("flash_attn" not in NAMES, reason="no such form here")
+def test_packed_tokens_go_into_a_file_and_back(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    path = tmp_path / "call.safetensors"
+    mask = "causal() & documents(lengths=[[3, 2], [1, 4]])"
+    assert run("convert", mask, "--to", "flash_attn", "--out", path)[0] == 0
+    code, out, _ = run("explain", path, "--source", "flash_attn", "--json")
+    assert code == 0
+    assert json.loads(out)["masks"][0]["expression"] == mask

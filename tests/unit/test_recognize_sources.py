@@ -411,10 +411,18 @@ def test_places_of_packed_tokens() -> None:
     assert drawn(found, 0) == ["...", "x.x"]
     assert drawn(found, 1) == ["x..", "xx."]
     assert "1 rows may see nothing" in found.warnings[0]
-    with pytest.raises(ShapeMismatch, match="places of 2 and 4"):
+    with pytest.raises(ShapeMismatch, match="query_index of 2 places for 3 packed"):
         read(Packed(call, [1, 2], [0, 2, 3, 4]), "flash_attn")
     with pytest.raises(InvalidArgument, match="of several batch rows"):
         read(Packed(call, [1, 2, 3], [0, 3, 4, 5]), "flash_attn")
+    with pytest.raises(ShapeMismatch, match="key_index of 4 places"):
+        read(Packed(call, [1, 2, 3], [0, 2, 3, 6]), "flash_attn")
+    whole = {**call, **dataclasses.asdict(Packed({}, [1, 2, 3], [0, 2, 3, 4]))}
+    del whole["keywords"]
+    np.testing.assert_array_equal(read(whole, "flash_attn").allowed, found.allowed)
+    del whole["kv_len"]
+    with pytest.raises(InvalidArgument, match="got query_index without kv_len"):
+        read(whole, "flash_attn")
 
 
 def test_flash_attn_refuses_bad_offsets() -> None:

@@ -121,12 +121,19 @@ def refusal(error: CannotExpress, *, as_json: bool) -> str:
 
 def render_list(destinations: Sequence[Destination], *, color: bool, encoding: str) -> str:
     """Return a table of the forms: what each gives, can say, and refuses."""
-    rows = [
-        (each.name, each.gives, each.expresses, each.refuses, ", ".join(each.options) or "none")
-        for each in destinations
-    ]
-    head = ["form", "gives", "expresses", "refuses", "options"]
-    return render_table(head, rows, color=color, encoding=encoding, width=120)
+    rows: list[tuple[str, str, str]] = []
+    for each in destinations:
+        facts = {
+            "gives": each.gives,
+            "expresses": each.expresses,
+            "refuses": each.refuses,
+            "options": ", ".join(each.options) or "none",
+        }
+        names = [each.name, *[""] * (len(facts) - 1)]
+        rows += [
+            (name, what, words) for name, (what, words) in zip(names, facts.items(), strict=True)
+        ]
+    return render_table(["form", "", ""], rows, color=color, encoding=encoding)
 
 
 def list_as_json(destinations: Sequence[Destination]) -> str:

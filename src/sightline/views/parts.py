@@ -47,6 +47,8 @@ class Part:
 def parts_of(made: Any) -> list[Part]:
     """Return the parts of what ``lower`` gave, in its order.
 
+    The keywords of a call that an object holds stand beside the object's other attributes.
+
     >>> [(part.name, part.dtype, part.value) for part in parts_of({"is_causal": True})]
     [('is_causal', 'bool', True)]
     """
@@ -68,7 +70,9 @@ def _parts(name: str, value: Any, *, inside: bool) -> Iterator[Part]:
         yield Part(name, None, f"<{type(value).__name__}>", type(value).__name__, plain=False)
     else:
         for key, each in vars(value).items():
-            if not key.startswith("_"):
+            if key == "keywords" and isinstance(each, Mapping):
+                yield from _parts(name, each, inside=True)
+            elif not key.startswith("_"):
                 yield from _parts(f"{name}.{key}" if name else key, each, inside=True)
 
 

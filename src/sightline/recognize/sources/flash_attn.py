@@ -9,7 +9,7 @@ import numpy as np
 from sightline.errors import InvalidArgument
 from sightline.recognize.sources.packed import (
     Ints,
-    call_of,
+    call_and_places,
     laid_out,
     offsets,
     read_packed,
@@ -42,7 +42,8 @@ def read(given: object, q_len: int | None = None, kv_len: int | None = None) -> 
            [1, 1, 1]])
     """
     known = ("cu_seqlens_q", "cu_seqlens_k", "causal", "window_size", *_IGNORED)
-    call = keywords(call_of(given), SOURCE.name, known)
+    said, places = call_and_places(given)
+    call = keywords(said, SOURCE.name, known)
     queries = _offsets(call, "cu_seqlens_q", q_len, "q_len")
     if call.get("cu_seqlens_k") is None and kv_len is None:
         keys = queries
@@ -51,7 +52,7 @@ def read(given: object, q_len: int | None = None, kv_len: int | None = None) -> 
     left, right = window(call.get("window_size"))
     # causal replaces the right side of the window.
     sides = left, 0 if flag(call, "causal") else right
-    return laid_out(read_packed(queries, keys, sides, None), given)
+    return laid_out(read_packed(queries, keys, sides, None), places)
 
 
 def _offsets(call: dict[str, Any], name: str, length: int | None, option: str) -> Ints:

@@ -5,6 +5,7 @@ Each sequence attends to itself; windows are aligned to the end of query and key
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from sightline.recognize.sources.reading import (
     Read,
     integers,
     refuse_many_pairs,
+    size,
     warn_of_empty_rows,
 )
 
@@ -28,42 +30,72 @@ ALIGNED = (
 OUTCOME = "flash-attention gives 0 there"
 
 
-def call_of(given: Any) -> Any:
-    """Return the keywords of a call, also of the object that ``lower`` gives beside its places."""
-    return given.keywords if hasattr(given, "query_index") else given
+@dataclass(frozen=True)
+class Places:
+    """Where packed tokens stand among ``batch * q_len`` queries and ``batch * kv_len`` keys."""
+
+    query_index: Any
+    key_index: Any
+    batch: Any
+    q_len: Any
+    kv_len: Any
 
 
-def laid_out(found: Read, given: Any) -> Read:
-    """Return the mask over batch rows, if ``given`` says where each packed token stands in them.
+_PLACES = tuple(each.name for each in fields(Places))
+
+
+def call_and_places(given: Any) -> tuple[Any, Places | None]:
+    """Return the keywords of a call, and where its tokens stand, if ``given`` says that too.
+
+    It does if it is what ``lower`` gives, as an object or as a dict of all that stands in it.
+    """
+    if hasattr(given, "query_index"):
+        return given.keywords, Places(**{name: getattr(given, name) for name in _PLACES})
+    if isinstance(given, dict) and "query_index" in given:
+        missing = [name for name in _PLACES if name not in given]
+        if missing:
+            raise InvalidArgument(
+                f"got query_index without {', '.join(missing)}; wanted all of {', '.join(_PLACES)}."
+            )
+        rest = {name: value for name, value in given.items() if name not in (*_PLACES, "leading")}
+        return rest, Places(**{name: given[name] for name in _PLACES})
+    return given, None
+
+
+def laid_out(found: Read, places: Places | None) -> Read:
+    """Return the mask over batch rows, if it is known where each packed token stands in them.
 
     Raises:
-        InvalidArgument: places that do not fit the offsets, or a sequence of two batch rows.
+        InvalidArgument: a sequence of tokens of two batch rows.
+        ShapeMismatch: places that do not fit the offsets or the lengths.
     """
-    if not hasattr(given, "query_index"):
+    if places is None:
         return found
-    shape = int(given.batch), int(given.q_len), int(given.kv_len)
-    refuse_many_pairs(*shape)
-    queries, keys = (
-        integers(index, name, (1,))
-        for name, index in (("query_index", given.query_index), ("key_index", given.key_index))
+    batch, q_len, kv_len = (
+        size(getattr(places, name), name) for name in ("batch", "q_len", "kv_len")
     )
-    if found.allowed.shape[2:] != (len(queries), len(keys)):
-        raise ShapeMismatch(
-            f"got offsets of {found.allowed.shape[2]} queries and {found.allowed.shape[3]} keys, "
-            f"and places of {len(queries)} and {len(keys)}; wanted equal numbers."
-        )
+    refuse_many_pairs(batch, q_len, kv_len)
+    queries = _places(places.query_index, "query_index", found.allowed.shape[2], batch * q_len)
+    keys = _places(places.key_index, "key_index", found.allowed.shape[3], batch * kv_len)
     query, key = np.nonzero(found.allowed[0, 0])
-    (row, at), (other, to) = (
-        np.divmod(index, length)
-        for index, length in ((queries[query], shape[1]), (keys[key], shape[2]))
-    )
+    (row, at), (other, to) = np.divmod(queries[query], q_len), np.divmod(keys[key], kv_len)
     if (row != other).any():
         raise InvalidArgument("got a sequence of tokens of several batch rows; wanted one row.")
-    allowed = np.zeros((shape[0], 1, *shape[1:]), dtype=np.bool_)
+    allowed = np.zeros((batch, 1, q_len, kv_len), dtype=np.bool_)
     allowed[row, 0, at, to] = True
-    words = f"packed tokens are laid out again in {shape[0]} batch rows"
+    words = f"packed tokens are laid out again in {batch} batch rows"
     warnings = warn_of_empty_rows(allowed, "they are not among the packed queries, and give 0")
     return Read(allowed, (*found.evidence, words), warnings=warnings)
+
+
+def _places(index: Any, name: str, count: int, room: int) -> Ints:
+    found = integers(index, name, (1,))
+    if len(found) != count or found.min() < 0 or found.max() >= room:
+        raise ShapeMismatch(
+            f"got {name} of {len(found)} places for {count} packed tokens and room for {room}; "
+            f"wanted {count} numbers of 0 to {room - 1}."
+        )
+    return found
 
 
 def offsets(value: Any, name: str) -> Ints:

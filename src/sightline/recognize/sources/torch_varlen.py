@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from sightline.errors import InvalidArgument, ShapeMismatch
-from sightline.recognize.sources.packed import call_of, laid_out, offsets, read_packed, window
+from sightline.recognize.sources.packed import (
+    call_and_places,
+    laid_out,
+    offsets,
+    read_packed,
+    window,
+)
 from sightline.recognize.sources.reading import Read, Source, flag, integers, keywords
 
 SOURCE = Source(
@@ -32,7 +38,8 @@ def read(given: object) -> Read:
         "block_table",
         *_IGNORED,
     )
-    call = keywords(call_of(given), SOURCE.name, known)
+    said, places = call_and_places(given)
+    call = keywords(said, SOURCE.name, known)
     if call.get("block_table") is not None:
         raise InvalidArgument(
             f"got block_table for {SOURCE.name}; wanted keys that stand in one row; pages change "
@@ -54,4 +61,4 @@ def read(given: object) -> Read:
     left, right = window(call.get("window_size"))
     if flag(call, "is_causal"):
         right = 0
-    return laid_out(read_packed(queries, keys, (left, right), used), given)
+    return laid_out(read_packed(queries, keys, (left, right), used), places)
