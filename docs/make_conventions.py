@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +60,16 @@ EXAMPLES = (
     Example("permutation([2, 0, 1], stream='content')", options={"stream": "content"}),
     Example("shifted_window((1, 4), (1, 2), (0, 1))", q_len=4, kv_len=4),
     Example("padding(valid=[[1, 0, 1]])", q_len=1, q_offset=2),
+    Example(
+        "causal() & documents(lengths=[100, 28])", q_len=128, kv_len=128, options={"num_heads": 1}
+    ),
     Example("everything()"),
 )
 # Masks whose first query may see nothing; the second is one that padding on the left makes.
 EMPTY_ROWS = (
-    Example("causal(strict=True)"),
-    Example("causal() & padding(lengths=[2], side='left', total=3)"),
+    "causal(strict=True)",
+    "causal() & padding(lengths=[2], side='left', total=3)",
+    "nothing()",
 )
 # What True means in forms that cannot be read back, whose source would say it.
 TRUE_MEANS = {
@@ -76,6 +80,8 @@ TRUE_MEANS = {
     "flashinfer": "a bit of 1 may attend",
     "paddle": "floats are added: 0 may attend",
     "onnx": "may attend",
+    "xformers": "there is no mask; a bias object says where sequences begin",
+    "jax.splash": "may attend, in lazy masks; equal segment ids see each other",
 }
 # What is told of packed tokens beside the keywords of the call.
 PLACES = ("query_index", "key_index", "batch", "q_len", "kv_len", "leading")
@@ -120,8 +126,8 @@ def made(destination: Destination, example: Example) -> Any:
     return sl.lower(masks, destination.name, *shape, **example.options)
 
 
-def first_said(destination: Destination) -> tuple[Example, Any]:
-    """Return the first example that the destination can say, and what it gives."""
+def first_said(destination: Destination) -> tuple[Example, Any] | None:
+    """Return the first example that the destination can say, and what it gives; None if none."""
     for example in EXAMPLES:
         try:
             return example, made(destination, example)
@@ -129,16 +135,21 @@ def first_said(destination: Destination) -> tuple[Example, Any]:
             raise
         except SightlineError:
             continue
-    raise SystemExit(f"EXAMPLES has none that {destination.name} can say")
+    return None
 
 
 def row(destination: Destination) -> str:
     """Return a destination's row of the table."""
-    example, given = first_said(destination)
+    found = first_said(destination)
+    if found is None:
+        cells = code(destination.name), true_means(destination.name), "none of the examples", ""
+        return f"| {' | '.join(cells)} |"
+    example, given = found
     shown = "<br>".join(said(part) for part in worth_showing(parts_of(given)))
     if example != EXAMPLES[0]:
         shown = f"of {code(example.expression)}{at(example)}:<br>{shown}"
-    cells = (code(destination.name), true_means(destination.name), shown, empty_row(destination))
+    cells = (code(destination.name), true_means(destination.name), shown)
+    cells = (*cells, empty_row(destination, example))
     return f"| {' | '.join(cells)} |"
 
 
@@ -147,7 +158,7 @@ def worth_showing(parts: list[Part]) -> Iterator[Part]:
     packed = any(part.name == "query_index" for part in parts)
     for part in parts:
         nothing = "." in part.name and part.array is None and part.value is None
-        if part.plain and not nothing and not (packed and part.name in PLACES):
+        if part.dtype != "function" and not nothing and not (packed and part.name in PLACES):
             yield part
 
 
@@ -155,7 +166,7 @@ def said(part: Part) -> str:
     """Return one part in a line of Markdown."""
     name = f"{code(part.name)} " if part.name else ""
     if part.array is None:
-        return f"{name}= {code(repr(part.value))}"
+        return f"{name}= {code(repr(part.value) if part.plain else str(part.value))}"
     array = part.array
     while array.ndim > 1 and array.shape[0] == 1:
         array = array[0]
@@ -198,11 +209,14 @@ def plain(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def empty_row(destination: Destination) -> str:
-    """Return whether a destination can say a query that may see nothing."""
-    for example in EMPTY_ROWS:
+def empty_row(destination: Destination, example: Example) -> str:
+    """Return whether a destination can say a query that may see nothing, at an example's shape."""
+    for expression in EMPTY_ROWS:
+        shape = example.q_len, example.kv_len, example.q_offset
+        if not sl.parse(expression).empty_rows(*shape).any():
+            continue
         try:
-            made(destination, example)
+            made(destination, replace(example, expression=expression))
         except sl.MissingExtra:
             raise
         except SightlineError as error:
@@ -306,7 +320,7 @@ def page(old: str) -> tuple[str, list[str]]:
     pictures = sl.parse(example.expression).dense(example.q_len)[:, 0]
     lines = ["     ".join(drawing(line) for line in side) for side in zip(*pictures, strict=True)]
     introduction = INTRODUCTION.format(
-        example=example.expression, drawing="\n".join(lines), empty=EMPTY_ROWS[0].expression
+        example=example.expression, drawing="\n".join(lines), empty=EMPTY_ROWS[0]
     )
     head = "| Form | True, or 1 | The example in it | A query that sees nothing |"
     table = "\n".join([head, "| --- | --- | --- | --- |", *rows])

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import sightline as sl
+
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -26,15 +28,17 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], st
 
 
 def test_a_mask_in_words_and_drawn(run: Run, saved: Callable[[Any], str]) -> None:
-    code, out, err = run("explain", saved(np.triu(np.ones((3, 3), bool), 1)))
+    array = np.triu(np.ones((3, 3), bool), 1)
+    found = sl.recognize(array)
+    code, out, err = run("explain", saved(array))
     assert (code, err) == (0, "")
     assert out == (
         "mask.npy: 3 queries x 3 keys\n"
         "\n"
         "causal()\n"
         "read as: True may not attend\n"
-        'because: bools: every query sees itself, which in means="attend" not every one does\n'
-        "open: bools: under the other reading (True = attend) it would be ~causal()\n"
+        f"because: {found.evidence[0]}\n"
+        f"open: {found.ambiguous[0]}\n"
         "\n"
         "causal(): a query sees itself and all before it\n"
         "\n"

@@ -217,6 +217,13 @@ def _as_numpy(get_tensor: Callable[[str], Any], name: str, path: str) -> NDArray
             "mask as bools.",
             path=path,
         ) from error
+    # Where a library has taught numpy more types, they come as bytes that mean nothing to numpy.
+    if array.dtype.kind not in "biuf":
+        raise DataError(
+            f"tensor {name!r} is of a type that numpy does not have ({array.dtype}); save the mask "
+            "as bools.",
+            path=path,
+        )
     # A byte that is neither 0 nor 1 would be a bool that is unequal to True and to False.
     return array.view(np.uint8) != 0 if array.dtype == np.bool_ else array
 
