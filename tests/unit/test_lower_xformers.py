@@ -107,6 +107,12 @@ def test_windows_count_as_xformers_does() -> None:
     assert (both.window_left, both.window_right) == (2, 1)
 
 
+def test_more_queries_than_keys_without_a_limit_to_the_right() -> None:
+    drawing = np.array([[1, 1, 1]] * 3 + [[0, 1, 1], [0, 0, 1]], dtype=bool)
+    packed = sl.lower(sl.dense(drawing, means="attend"), "xformers", 5, 3)
+    np.testing.assert_array_equal(drawn(packed)[0, 0], drawing)
+
+
 def test_batch_rows_and_padding() -> None:
     got = sl.lower(sl.causal(), "xformers", 4, batch=3)
     assert got.leading == 3
