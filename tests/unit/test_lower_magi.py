@@ -41,7 +41,7 @@ def test_every_mask_that_is_the_same_for_all_heads(data: st.DataObject) -> None:
         )
     except sl.CannotExpress as refused:
         differ = bool((allowed != allowed[:, :1]).any())
-        if not differ and allowed.any() or ("heads" in refused.part) != differ:
+        if (not differ and allowed.any()) or ("heads" in refused.part) != differ:
             raise AssertionError("refused without need") from refused
     else:
         wanted = np.repeat(allowed, batch, axis=0) if batch else allowed

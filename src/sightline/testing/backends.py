@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.errors import ShapeMismatch
 from sightline.lower.destinations import module_of
 from sightline.lower.lower import lower
+from sightline.masks.explicit import dense
 from sightline.masks.mask import Mask
-from sightline.masks.positional import everything
+from sightline.masks.positional import everything, prefix
 from sightline.testing import refusals, runners
 from sightline.testing.backend import Backend, Cannot, Floats
 from sightline.testing.expanders import added, blocks, calls, ignored, models
@@ -49,13 +52,13 @@ def _destination(
     """Return the backend of a destination: ``lower``, and what its arguments mean."""
 
     def allowed(mask: Mask, shape: Shape) -> NDArray[np.bool_]:
-        made = lower(mask, name, shape.q_len, shape.kv_len, shape.q_offset, **options(shape))
+        made = lower(mask, name, *_lengths(shape), **options(shape))
         return expand(made, shape)
 
     def attend(query: Floats, key: Floats, value: Floats, mask: Mask, q_offset: int) -> Floats:
         batch, heads, q_len, _ = query.shape
         shape = Shape(batch, heads, q_len, key.shape[2], q_offset)
-        made = lower(mask, name, shape.q_len, shape.kv_len, q_offset, **options(shape))
+        made = lower(mask, name, *_lengths(shape), **options(shape))
         assert run is not None
         return run(made, query, key, value)
 
@@ -75,7 +78,7 @@ def _transformer() -> Backend:
 
     def allowed(mask: Mask, shape: Shape) -> NDArray[np.bool_]:
         masks = everything(), everything(), mask
-        made = lower(masks, name, shape.q_len, shape.kv_len, shape.q_offset, **_sizes(shape))
+        made = lower(masks, name, *_lengths(shape), **_sizes(shape))
         source, target, memory = ignored.transformer(made, shape)
         if not (source.all() and target.all()):
             raise AssertionError("the mask of memory went elsewhere as well")
@@ -83,6 +86,34 @@ def _transformer() -> Backend:
 
     lacks = frozenset({"empty rows", "offset"})
     return Backend(name, allowed=allowed, cannot=refusals.transformer, lacks=lacks)
+
+
+def _splash() -> Backend:
+    """The splash kernel, whose keys are padded to the width of its blocks and then hidden."""
+    name, lanes = "jax.splash", 128
+
+    def allowed(mask: Mask, shape: Shape) -> NDArray[np.bool_]:
+        wide = replace(shape, kv_len=lanes)
+        padded = mask & prefix(shape.kv_len)
+        try:
+            made = lower(padded, name, *_lengths(wide), num_heads=shape.heads)
+        except ShapeMismatch:  # an array that ends with the keys
+            array = mask.dense(*_lengths(shape))
+            array = np.pad(array, ((0, 0), (0, 0), (0, 0), (0, lanes - shape.kv_len)))
+            made = lower(
+                dense(array, means="attend"), name, shape.q_len, lanes, num_heads=shape.heads
+            )
+        found = calls.jax_splash(made, wide)
+        if found[..., shape.kv_len :].any():
+            raise AssertionError("padding is seen")
+        return found[..., : shape.kv_len]
+
+    refuses = frozenset({"prefixes of two lengths"})
+    return Backend(name, allowed=allowed, lacks=frozenset({"empty rows"}), refuses=refuses)
+
+
+def _lengths(shape: Shape) -> tuple[int, int, int]:
+    return shape.q_len, shape.kv_len, shape.q_offset
 
 
 def _engine(name: str) -> Backend:
@@ -160,6 +191,7 @@ _ROWS = (
         _batch,
         refuses={"padding on the left", "strictly before"},
     ),
+    _splash(),
     _destination("flax", calls.flax, refusals.empty_rows, lacks={"empty rows"}),
     _destination("keras", calls.keras, refusals.empty_rows, lacks={"empty rows"}),
     _destination("onnx", calls.onnx, refusals.empty_rows, lacks={"empty rows"}),

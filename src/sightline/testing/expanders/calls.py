@@ -16,7 +16,7 @@ from sightline.testing.expanders import magi as magi_arguments
 from sightline.testing.expanders import varlen as varlen_arguments
 from sightline.testing.expanders import xformers as xformers_arguments
 from sightline.testing.expanders.added import kept
-from sightline.testing.expanders.shape import Shape
+from sightline.testing.expanders.shape import Shape, numbers
 from sightline.testing.expanders.tokens import unpacked
 
 Bools = NDArray[np.bool_]
@@ -109,3 +109,14 @@ def xformers(packed: Any, shape: Shape) -> Bools:
     each = len(packed.query_index) // rows, len(packed.key_index) // rows
     seen = xformers_arguments.expand(packed.keywords["attn_bias"], rows, *each)
     return _unpacked(packed, seen, shape)
+
+
+def jax_splash(call: dict[str, Any], shape: Shape) -> Bools:
+    """The splash kernel: a mask for each head, and equal segment ids where there are some."""
+    heads = [np.asarray(each[:, :]) for each in call["mask"].masks]
+    allowed = _at(np.stack(heads), shape)
+    ids = call["segment_ids"]
+    if ids is not None:
+        query, key = (np.atleast_2d(numbers(each)) for each in (ids.q, ids.kv))
+        allowed &= (query[:, :, None] == key[:, None, :])[:, None]
+    return allowed
