@@ -43,6 +43,7 @@ lint: $(VENV)/.dev ## ruff, pyright, import-linter
 
 docs: $(VENV)/.dev ## draw the pictures of docs/ and write its tables again
 	$(BIN)/python docs/make_masks.py
+	$(BIN)/python docs/make_backends.py
 	$(BIN)/python docs/make_conventions.py
 
 bench: $(VENV)/.dev ## measure, and print the numbers (beside create_block_mask: minutes, 11 GB)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import sightline as sl
+from sightline.lower.destinations import Destination
 from sightline.testing.backends import BACKENDS
 from sightline.testing.cases import CAPABILITIES
 from sightline.views.files import write_atomically
@@ -62,21 +63,26 @@ in `lacks`; the suite then wants `CannotExpress`, and fails if the backend can d
 def page() -> Iterator[str]:
     """Yield the lines of the page."""
     yield INTRODUCTION
+    yield from capabilities()
+    yield from counts()
     yield "## What could be said, and what we say\n"
     for row in sl.backends():
-        yield f"### `{row.name}`\n"
-        yield f"- gives: {row.gives}"
-        yield f"- could say in principle: {row.in_principle}"
-        yield f"- we say: {row.expresses}"
-        yield f"- we refuse: {row.refuses}"
-        if row.options:
-            yield f"- options: {', '.join(f'`{option}`' for option in row.options)}"
-        if row.needs:
-            yield f"- needs: {row.needs} (`pip install 'sightline[{row.extra}]'`)"
-        yield ""
-    yield from counts()
-    yield from capabilities()
+        yield from destination(row)
     yield SUITE.rstrip()
+
+
+def destination(row: Destination) -> Iterator[str]:
+    """Yield what a destination says of itself."""
+    yield f"### `{row.name}`\n"
+    yield f"- gives: {row.gives}"
+    yield f"- could say in principle: {row.in_principle}"
+    yield f"- we say: {row.expresses}"
+    yield f"- we refuse: {row.refuses}"
+    if row.options:
+        yield f"- options: {', '.join(f'`{option}`' for option in row.options)}"
+    if row.needs:
+        yield f"- needs: {row.needs} (`pip install 'sightline[{row.extra}]'`)"
+    yield ""
 
 
 def counts() -> Iterator[str]:
@@ -102,13 +108,18 @@ def counts() -> Iterator[str]:
 
 def capabilities() -> Iterator[str]:
     """Yield what each backend lacks, as the suite tests it."""
-    yield "## What the conformance suite expects\n"
-    yield "A blank is a promise; `no` means that the backend must refuse, and is tested to.\n"
-    yield f"| | {' | '.join(CAPABILITIES)} |"
-    yield f"|---|{'---|' * len(CAPABILITIES)}"
+    yield "## At a glance\n"
+    yield (
+        "What the conformance suite expects of each engine and destination: a blank is a promise, "
+        "`no` means that it must refuse, and is tested to, as are the masks of the last column "
+        "(of `sightline.testing.cases`).\n"
+    )
+    yield f"| | {' | '.join(CAPABILITIES)} | and these masks |"
+    yield f"|---|{'---|' * len(CAPABILITIES)}---|"
     for name, backend in BACKENDS.items():
         cells = ("no" if each in backend.lacks else "" for each in CAPABILITIES)
-        yield f"| `{name}` | {' | '.join(cells)} |"
+        besides = ", ".join(sorted(backend.refuses))
+        yield f"| `{name}` | {' | '.join(cells)} | {besides} |"
     yield ""
     for name, meaning in CAPABILITIES.items():
         yield f"- *{name}*: {meaning}"

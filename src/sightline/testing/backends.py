@@ -179,6 +179,14 @@ _ROWS = (
         lacks={"heads"},
         refuses=_NO_ONE_WINDOW,
     ),
+    _destination(
+        "xformers",
+        calls.xformers,
+        None,
+        _batch,
+        lacks={"heads"},
+        refuses=_NO_ONE_WINDOW,
+    ),
     _destination("flashmask", calls.flashmask, refusals.flashmask, _batch, lacks={"empty rows"}),
     _destination(
         "magi", calls.magi, refusals.one_mask_for_heads, _batch, lacks={"heads"}, refuses={"nobody"}
