@@ -31,6 +31,7 @@ DRAWN = [
     ("..xxx ..xxx", "~prefix(2)"),
     (".xx.. .xx.. .xx..", "keys(range(1, 3))"),
     ("x.x.. x.x.. x.x..", "keys([0, 2])"),
+    (".x.xx .x.xx .x.xx", "keys([1, 3, 4])"),
     ("..... xxxxx ..... xxxxx .....", "queries([1, 3])"),
     ("xx... xx... xxx.. xxxx. xxxxx", "prefix_lm(lengths=[2])"),
     ("xx... xx... ..xxx ..xxx ..xxx", "documents(lengths=[2, 3])"),

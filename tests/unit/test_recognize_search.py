@@ -13,6 +13,7 @@ import sightline as sl
 from sightline.recognize.canvas import Canvas
 from sightline.recognize.cost import Cost
 from sightline.recognize.families import families_for
+from sightline.recognize.families.marks import filled
 from sightline.recognize.recognize import find
 from sightline.recognize.region import BEYOND, Region
 from sightline.recognize.search import Budget, Search
@@ -24,6 +25,8 @@ from sightline.testing.strategies import expressions, frames
 SAMPLE, FLOOR = 100, 0.93
 # Looked at in tests that ask for the same cells only, whatever the expression.
 FEW_CELLS = 1_500_000
+# The place of the grids among the families.
+GRIDS = 6
 
 
 @given(data=st.data())
@@ -156,9 +159,25 @@ def test_families_offer_what_they_promise(data: Any) -> None:
     region = regions(array, data.draw(st.integers(0, 3)) if shape[3] != 8 else 0)
     if not array.any() or array.all():
         return
+    other = regions(~array & (rng.random(shape) < 0.3), region.canvas.q_offset)
     for number, family in enumerate(families_for(region)):
         for mask in family.above(region):
             assert region.is_inside(region.canvas.words(mask)), (number, mask)
+        if number == GRIDS:
+            continue  # its axes are judged by themselves, and what they say together is checked
+        for mask in family.below(region):
+            assert region.is_outside(region.canvas.words(mask)), (number, mask)
+        if not other.empty:
+            for mask in family.between(region, other):
+                words = region.canvas.words(mask)
+                assert region.is_inside(words), (number, mask)
+                assert other.is_outside(words), (number, mask)
+
+
+def test_free_positions_between_needed_ones_are_filled() -> None:
+    some = np.array([[1, 0, 0, 1, 0, 1, 0, 0]], dtype=bool)
+    others = np.array([[0, 0, 0, 0, 1, 0, 0, 1]], dtype=bool)
+    assert filled(some, others).astype(int).tolist() == [[1, 1, 1, 1, 0, 1, 0, 0]]
 
 
 def test_an_atom_between_two_regions() -> None:
