@@ -13,7 +13,8 @@ import sightline as sl
 from sightline.recognize.canvas import Canvas
 from sightline.recognize.cost import Cost
 from sightline.recognize.families import families_for
-from sightline.recognize.families.marks import filled
+from sightline.recognize.families.cliques import joined
+from sightline.recognize.families.marks import between, filled
 from sightline.recognize.recognize import find
 from sightline.recognize.region import BEYOND, Region
 from sightline.recognize.search import Budget, Search
@@ -195,3 +196,23 @@ def test_an_atom_between_two_regions() -> None:
     assert found(~window & sl.causal()) == sl.window(left=3)
     assert found(sl.nothing()) == sl.everything()
     assert found(window) is None
+
+
+def test_groups_are_joined_only_where_no_member_is_kept_apart() -> None:
+    need = np.zeros((1, 1, 6, 6), dtype=bool)
+    need[0, 0, [0, 2, 4], [0, 2, 4]] = True
+    avoid = np.zeros_like(need)
+    avoid[0, 0, [0, 1, 5], [4, 4, 5]] = True
+    labels = joined(regions(need, 0), regions(avoid, 0), [0])
+    assert labels is not None
+    # 4 must not meet 0, which is in a group with 2; 1 and 3 go with a neighbour; 5 with none.
+    assert labels.tolist() == [0, 0, 0, 0, 1, -1]
+
+
+def test_a_full_row_of_left_padding_needs_no_total() -> None:
+    need = np.zeros((2, 1, 1, 4), dtype=bool)
+    need[0, 0, 0, 2:] = need[1, 0, 0, 3] = True
+    avoid = np.zeros_like(need)
+    avoid[1, 0, 0, 2] = True
+    texts = [repr(mask) for mask in between(regions(need, 0), regions(avoid, 0))]
+    assert "padding(lengths=[4, 1], side='left')" in texts
