@@ -114,6 +114,7 @@ def test_a_position_can_be_given(run: Run, saved: Callable[[Any], str]) -> None:
     code, out, _ = run("explain", name, "--means", "attend", "--q-offset", 3)
     assert code == 0
     assert "the first query is at position 3" in out
+    assert "\n3 ■ ■ ■ ■ ·\n4 ■ ■ ■ ■ ■\n" in out
     assert "\ncausal()\n" in out
 
 
