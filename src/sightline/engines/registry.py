@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sightline.engines.request import Request
 from sightline.errors import CannotExpress
-from sightline.lower.arguments import find_row
+from sightline.masks.named import find_row
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def choose(request: Request, name: str) -> Choice:
         CannotExpress: the engine named, or with "auto" every engine, cannot do what was asked.
     """
     if name != "auto":
-        engine = find_row({"auto": None, **ENGINES}, name, "engine")
+        engine = ENGINES[find_row({each: each for each in ("auto", *ENGINES)}, name, "engine")]
         for part, reason in obstacles(engine, request):
             raise CannotExpress(
                 destination=f"engine {name!r}",

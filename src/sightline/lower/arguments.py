@@ -6,9 +6,7 @@ Which form comes out is left to the file of each destination.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from importlib import import_module
 from types import ModuleType
@@ -19,11 +17,9 @@ from numpy.typing import NDArray
 
 from sightline.errors import (
     CannotExpress,
-    InvalidArgument,
     InvalidMask,
     MissingExtra,
     ShapeMismatch,
-    UnknownBackend,
 )
 from sightline.masks.mask import Mask
 
@@ -151,34 +147,6 @@ def check_axis(name: str, given: Any, own: int, destination: str) -> int:
             "mask that is the same for all."
         )
     return given
-
-
-def find_row(table: dict[str, Any], name: object, kind: str) -> Any:
-    """Return the row of that name, or refuse with the nearest names.
-
-    Raises:
-        UnknownBackend: no such row.
-    """
-    if isinstance(name, str) and name in table:
-        return table[name]
-    near = get_close_matches(str(name), table, n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise UnknownBackend(f"got {kind} {name!r}; wanted one of {', '.join(table)}. {hint}".rstrip())
-
-
-def check_options(destination: str, given: Iterable[str], known: tuple[str, ...]) -> None:
-    """Refuse options that the destination does not have.
-
-    Raises:
-        InvalidArgument: an unknown option.
-    """
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        has = "options " + ", ".join(known) if known else "no options"
-        raise InvalidArgument(
-            f"got option {', '.join(unknown)} for {destination}; it has {has}; leave it out or "
-            "correct its name."
-        )
 
 
 def require_module(name: str, what: str, extra: str) -> ModuleType:

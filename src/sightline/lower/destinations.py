@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 
-from sightline.lower.arguments import find_row
+from sightline.masks.named import find_row, rooms
 
 NAMES = (
     "numpy.bool",
@@ -72,8 +72,7 @@ def module_of(name: object) -> ModuleType:
     Raises:
         UnknownBackend: no destination of that name.
     """
-    room: str = find_row({each: each.replace(".", "_") for each in NAMES}, name, "destination")
-    return import_module(f"sightline.lower.{room}")
+    return import_module(find_row(rooms(NAMES, "sightline.lower"), name, "destination"))
 
 
 def rows() -> tuple[Destination, ...]:

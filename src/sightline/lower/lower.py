@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from sightline.errors import InvalidMask
-from sightline.lower.arguments import Asked, check_length, check_mask, check_options
+from sightline.lower.arguments import Asked, check_length, check_mask
 from sightline.lower.destinations import Destination, module_of, rows
 from sightline.masks.mask import Mask
+from sightline.masks.named import check_options
 
 
 def lower(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 
-from sightline.errors import InvalidArgument, UnknownBackend
+from sightline.masks.named import check_options, find_row, rooms
 from sightline.recognize.sources.reading import Read, Source
 
 NAMES = (
@@ -34,11 +32,7 @@ def module_of(name: object) -> ModuleType:
     Raises:
         UnknownBackend: no source of that name.
     """
-    if name not in NAMES:
-        near = get_close_matches(str(name), NAMES, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UnknownBackend(f"got source {name!r}; wanted one of {', '.join(NAMES)}.{hint}")
-    return import_module(f"sightline.recognize.sources.{str(name).replace('.', '_')}")
+    return import_module(find_row(rooms(NAMES, "sightline.recognize.sources"), name, "source"))
 
 
 def rows() -> tuple[Source, ...]:
@@ -64,16 +58,6 @@ def read(given: object, name: str, options: dict[str, object]) -> tuple[Read, ..
     """
     module = module_of(name)
     source: Source = module.SOURCE
-    _check_options(source, options)
+    check_options(source.name, options, source.options)
     found = module.read(given, **options)
     return found if isinstance(found, tuple) else (found,)
-
-
-def _check_options(source: Source, given: Iterable[str]) -> None:
-    unknown = sorted(set(given) - set(source.options))
-    if unknown:
-        has = "options " + ", ".join(source.options) if source.options else "no options"
-        raise InvalidArgument(
-            f"got option {', '.join(unknown)} for {source.name}; it has {has}; leave it out or "
-            "correct its name."
-        )
