@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,13 +15,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
-def make_backends() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_backends", DOCS / "make_backends.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def make_backends(docs_script: Callable[[str], ModuleType]) -> ModuleType:
+    return docs_script("make_backends")
 
 
 def test_the_page_is_up_to_date(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -19,16 +18,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
-def make_conventions(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    path = DOCS / "make_conventions.py"
-    spec = importlib.util.spec_from_file_location("make_conventions", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # dataclasses look their module up by name
-    monkeypatch.setitem(sys.modules, "make_conventions", module)
-    spec.loader.exec_module(module)
-    return module
+def make_conventions(docs_script: Callable[[str], ModuleType]) -> ModuleType:
+    return docs_script("make_conventions")
 
 
 def test_the_page_is_up_to_date(

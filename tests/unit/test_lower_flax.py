@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lowered import DIM, EMPTY_ROWS, FULL_ROWS, HEADS, OFFSET, B, K, Q
 
 import sightline as sl
 from sightline.reference.attention import attention, attention_gradients
@@ -21,22 +22,6 @@ pytest.importorskip("flax")
 
 from flax import linen, nnx  # noqa: E402
 
-B, HEADS, Q, K, DIM, OFFSET = 3, 2, 4, 6, 8, 2
-FULL_ROWS = {
-    "everything": sl.everything(),
-    "causal": sl.causal(),
-    "window": sl.window(2, 1),
-    "padding": sl.padding(lengths=[6, 2, 3]),
-    "per head": sl.per_head([sl.causal(), sl.window(1, 1)]),
-    "per head and batch": sl.per_head([sl.causal(), sl.window(1, 1)])
-    & sl.padding(lengths=[6, 5, 5]),
-}
-EMPTY_ROWS = {
-    "nothing": sl.nothing(),
-    "a batch row without keys": sl.padding(lengths=[6, 0, 3]),
-    "left padding": sl.causal() & sl.padding(lengths=[6, 2, 3], side="left", total=6),
-    "one head": sl.per_head([sl.causal(), sl.nothing()]),
-}
 FUNCTIONS = [linen.dot_product_attention, nnx.dot_product_attention]
 by_package = pytest.mark.parametrize("function", FUNCTIONS, ids=["linen", "nnx"])
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lowered import DIM, FULL_ROWS, HEADS, OFFSET, B, K, Q
 
 import sightline as sl
 from sightline.errors import InvalidArgument
@@ -27,18 +28,6 @@ KEYWORDS = {
     "query_seq_lengths",
     "key_value_seq_lengths",
     "local_window_size",
-}
-B, HEADS, Q, K, DIM, OFFSET = 3, 2, 4, 6, 8, 2
-FULL_ROWS = {
-    "everything": sl.everything(),
-    "causal": sl.causal(),
-    "causal from the first row on": sl.causal().shift(query=OFFSET),
-    "window": sl.window(2, 1),
-    "padding": sl.padding(lengths=[6, 2, 3]),
-    "documents": sl.documents(ids=[[0, 0, 1, 1, 1, 1], [0] * 6, [0, 1, 0, 1, 0, 1]]),
-    "per head": sl.per_head([sl.causal(), sl.window(1, 1)]),
-    "per head and batch": sl.per_head([sl.causal(), sl.window(1, 1)])
-    & sl.padding(lengths=[6, 5, 5]),
 }
 LAST_ROWS_EMPTY = {
     "padded queries": sl.causal() & sl.padding(lengths=[6, 4, 3]).T,

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lowered import DIM, EMPTY_ROWS, FULL_ROWS, HEADS, OFFSET, B, K, Q
 
 import sightline as sl
 from sightline.errors import InvalidArgument, MissingExtra
@@ -29,23 +30,7 @@ from sightline.testing.strategies import expressions, frames
 if find_spec("keras") is None:
     pytest.skip("keras is not installed", allow_module_level=True)
 
-B, HEADS, Q, K, DIM, OFFSET = 3, 2, 4, 6, 8, 2
 KEYWORDS = {"attention_mask", "use_causal_mask", "return_attention_scores"}
-FULL_ROWS = {
-    "everything": sl.everything(),
-    "causal from the first row on": sl.causal().shift(query=OFFSET),
-    "window": sl.window(2, 1),
-    "padding": sl.padding(lengths=[6, 2, 3]),
-    "per head": sl.per_head([sl.causal(), sl.window(1, 1)]),
-    "per head and batch": sl.per_head([sl.causal(), sl.window(1, 1)])
-    & sl.padding(lengths=[6, 5, 5]),
-}
-EMPTY_ROWS = {
-    "nothing": sl.nothing(),
-    "a batch row without keys": sl.padding(lengths=[6, 0, 3]),
-    "left padding": sl.causal() & sl.padding(lengths=[6, 2, 3], side="left", total=6),
-    "one head": sl.per_head([sl.causal(), sl.nothing()]),
-}
 # Runs each call in each way of the layer: fused, with scores, with dropout (inference, so without).
 PROGRAM = """
 import sys

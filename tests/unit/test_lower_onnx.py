@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lowered import DIM, EMPTY_ROWS, FULL_ROWS, HEADS, OFFSET, B, K, Q
 from numpy.typing import NDArray
 
 import sightline as sl
@@ -25,7 +26,6 @@ runtime = pytest.importorskip("onnxruntime")
 runtime.set_default_logger_severity(3)  # that data can be replaced is not worth a warning
 
 Bools = NDArray[np.bool_]
-B, HEADS, Q, K, DIM, OFFSET = 3, 2, 4, 6, 8, 2
 
 
 def session_of(model: Any) -> Any:
@@ -255,22 +255,6 @@ def test_one_exported_model_at_three_lengths_and_three_paddings(run: Runner) -> 
 
 
 # -- the static form ---------------------------------------------------------------------------
-
-FULL_ROWS = {
-    "everything": sl.everything(),
-    "causal": sl.causal(),
-    "window": sl.window(2, 1),
-    "padding": sl.padding(lengths=[6, 2, 3]),
-    "per head": sl.per_head([sl.causal(), sl.window(1, 1)]),
-    "per head and batch": sl.per_head([sl.causal(), sl.window(1, 1)])
-    & sl.padding(lengths=[6, 5, 5]),
-}
-EMPTY_ROWS = {
-    "nothing": sl.nothing(),
-    "a batch row without keys": sl.padding(lengths=[6, 0, 3]),
-    "left padding": sl.causal() & sl.padding(lengths=[6, 2, 3], side="left", total=6),
-    "one head": sl.per_head([sl.causal(), sl.nothing()]),
-}
 
 
 @pytest.mark.parametrize("run", RUNNERS)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,16 +15,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
-def make_masks() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_masks", DOCS / "make_masks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # dataclasses look their module up by name
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(__import__("sys").modules, "make_masks", module)
-        spec.loader.exec_module(module)
-    return module
+def make_masks(docs_script: Callable[[str], ModuleType]) -> ModuleType:
+    return docs_script("make_masks")
 
 
 def test_the_page_is_up_to_date(make_masks: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:

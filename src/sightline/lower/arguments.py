@@ -70,6 +70,40 @@ class Asked:
             f"batch {batch}, head {head}, query {query})"
         )
 
+    @property
+    def lengths(self) -> str:
+        """The lengths, as words for a message."""
+        return f"{self.q_len} queries from position {self.q_offset} on, {self.kv_len} keys"
+
+    def refuse_rectangle(self, destination: str, reason: str, alternative: str) -> None:
+        """Refuse queries that are not the positions of the keys.
+
+        Raises:
+            CannotExpress: they are not.
+        """
+        if self.q_offset or self.q_len != self.kv_len:
+            raise CannotExpress(
+                destination=destination,
+                part=self.lengths,
+                reason=reason,
+                alternative=alternative,
+            )
+
+    def refuse_no_pairs(self, destination: str, reason: str) -> None:
+        """Refuse a call without queries or without keys.
+
+        Raises:
+            CannotExpress: there are none.
+        """
+        for name in ("q_len", "kv_len"):
+            if getattr(self, name) == 0:
+                raise CannotExpress(
+                    destination=destination,
+                    part=f"{name}=0",
+                    reason=reason,
+                    alternative="no call at all: the output is empty, or 0 where there are no keys",
+                )
+
     def refuse_empty_rows(
         self,
         destination: str,

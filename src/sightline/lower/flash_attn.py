@@ -12,20 +12,16 @@ from sightline.lower.arguments import Asked, require_torch
 from sightline.lower.destinations import Destination
 from sightline.lower.devices import check_device
 from sightline.lower.forms.packed import Packed
-from sightline.lower.forms.packing import packing
+from sightline.lower.forms.packing import EXPRESSES, IN_PRINCIPLE, REFUSES, packing
 
 DESTINATION = Destination(
     name="flash_attn",
     gives="a Packed with the keywords cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, "
     "causal and window_size of flash_attn_varlen_func (flash-attn 2.3 or newer), and the way of "
     "the tensors into packed tokens and back",
-    expresses="one window for all sequences: causal, windows, documents (interleaved ones too), "
-    "padding of queries and keys alike, chunks of a prompt, decode steps",
-    refuses="masks that tell heads apart; queries that see several runs of keys of their sequence; "
-    "windows that differ, such as prefix-LM, or causal where padding hides keys but not their "
-    "queries; a mask that allows nothing at all",
-    in_principle="every mask with one run of keys a query, if the keys are copied for each query "
-    "that fits no window: the memory of as many more keys, so we leave that to you",
+    expresses=EXPRESSES,
+    refuses=REFUSES,
+    in_principle=IN_PRINCIPLE,
     options=("batch", "device"),
     needs="torch",
     extra="torch",

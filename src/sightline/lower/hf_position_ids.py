@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import CannotExpress
 from sightline.lower.arguments import Asked, require_torch
 from sightline.lower.destinations import Destination
 from sightline.lower.devices import check_device
@@ -55,7 +54,11 @@ def translate(asked: Asked, own: Mask | None = None, device: Any = "cpu") -> dic
     """
     torch = require_torch(f"sl.lower(..., to='{DESTINATION.name}')")
     place = check_device(torch, device, DESTINATION.name)
-    _refuse_cache(asked)
+    asked.refuse_rectangle(
+        DESTINATION.name,
+        reason="transformers looks for documents in position ids only where there is no cache",
+        alternative="hf.4d, which says every mask at every offset",
+    )
     mine = beside(asked, own, DESTINATION.name)
     starts = _document_starts(mine.asked)
     if starts.size:
@@ -81,13 +84,3 @@ def _document_starts(asked: Asked) -> NDArray[np.bool_]:
     starts = np.ones_like(some)
     starts[:, 1:] = (reached[:, :-1] < at[1:]) & (needed[:, 1:] >= at[1:])
     return starts
-
-
-def _refuse_cache(asked: Asked) -> None:
-    if asked.q_offset or asked.q_len != asked.kv_len:
-        raise CannotExpress(
-            destination=DESTINATION.name,
-            part=f"{asked.q_len} queries from position {asked.q_offset} on, {asked.kv_len} keys",
-            reason="transformers looks for documents in position ids only where there is no cache",
-            alternative="hf.4d, which says every mask at every offset",
-        )

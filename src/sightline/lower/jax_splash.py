@@ -117,14 +117,7 @@ def _head_count(mask: Mask, num_heads: int | None) -> int:
 
 
 def _refuse_lengths(asked: Asked) -> None:
-    for name in ("q_len", "kv_len"):
-        if getattr(asked, name) == 0:
-            raise CannotExpress(
-                destination=NAME,
-                part=f"{name}=0",
-                reason="the kernel has no blocks then",
-                alternative="no call at all: the output is empty, or 0 where there are no keys",
-            )
+    asked.refuse_no_pairs(NAME, "the kernel has no blocks then")
     if asked.kv_len % LANES:
         padded = -(-asked.kv_len // LANES) * LANES
         raise CannotExpress(

@@ -73,7 +73,7 @@ def _refuse_shape(asked: Asked) -> None:
         return
     raise CannotExpress(
         destination=DESTINATION.name,
-        part=f"{asked.q_len} queries from position {asked.q_offset} on, {asked.kv_len} keys",
+        part=asked.lengths,
         reason="masked_multihead_attention computes one new token, which is the last key",
         alternative="q_len=1, q_offset=kv_len - 1; or torch.sdpa for a whole prompt",
     )

@@ -128,7 +128,7 @@ def _refuse_other_lengths(asked: Asked, tokens: int) -> None:
     if asked.q_offset or (asked.q_len, asked.kv_len) != (tokens, tokens):
         raise CannotExpress(
             destination=DESTINATION.name,
-            part=f"{asked.q_len} queries from position {asked.q_offset} on, {asked.kv_len} keys",
+            part=asked.lengths,
             reason=f"the grid has {tokens} tokens, and each is a query and a key",
             alternative=_ALTERNATIVE,
         )

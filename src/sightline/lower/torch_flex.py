@@ -77,7 +77,7 @@ def translate(
     torch = require_torch(f"sl.lower(..., to='{NAME}')")
     target = check_device(torch, device, NAME)
     block_mask = _block_mask_type(torch)
-    _refuse_no_pairs(asked)
+    asked.refuse_no_pairs(NAME, "a BlockMask divides by the number of pairs")
     mask, (q_len, kv_len), at = asked.mask, (asked.q_len, asked.kv_len), asked.q_offset
     forward = plan(mask, q_len, kv_len, q_offset=at, block_q=block_q, block_kv=block_kv)
     backward = plan(mask.T, kv_len, q_len, kv_offset=at, block_q=block_kv, block_kv=block_q)
@@ -110,17 +110,6 @@ def _block_mask_type(torch: Any) -> Any:
             alternative="torch 2.6 or newer, or sl.attend(query, key, value, mask)",
         )
     return BlockMask
-
-
-def _refuse_no_pairs(asked: Asked) -> None:
-    for name in ("q_len", "kv_len"):
-        if getattr(asked, name) == 0:
-            raise CannotExpress(
-                destination=NAME,
-                part=f"{name}=0",
-                reason="a BlockMask divides by the number of pairs",
-                alternative="no call at all: the output is empty, or 0 where there are no keys",
-            )
 
 
 def _refuse_uneven_blocks(block_kv: int) -> None:

@@ -13,17 +13,14 @@ from sightline.lower.arguments import Asked, require_module, require_torch
 from sightline.lower.destinations import Destination
 from sightline.lower.devices import check_device
 from sightline.lower.forms.packed import Packed
-from sightline.lower.forms.packing import Packing, packing
+from sightline.lower.forms.packing import EXPRESSES, REFUSES, Packing, packing
 
 DESTINATION = Destination(
     name="xformers",
     gives="a Packed with the keyword attn_bias of memory_efficient_attention, and the way of the "
     "tensors into packed [rows, tokens, heads, dim] and back",
-    expresses="one window for all sequences: causal, windows, documents (interleaved ones too), "
-    "padding of queries and keys alike, chunks of a prompt, decode steps",
-    refuses="masks that tell heads apart; queries that see several runs of keys of their sequence; "
-    "windows that differ, such as prefix-LM; sequences of several lengths with a window that is "
-    "not causal; a mask that allows nothing at all",
+    expresses=EXPRESSES,
+    refuses=f"{REFUSES}; sequences of several lengths with a window that is not causal",
     in_principle="every mask, as a tensor of numbers for all pairs, which numpy.additive makes and "
     "torch.sdpa runs as well; for windows over sequences of several lengths, biases with padded "
     "keys, forwards only",

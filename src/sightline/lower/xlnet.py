@@ -70,7 +70,11 @@ def translate(
     """
     torch = require_torch(f"sl.lower(..., to='{DESTINATION.name}')")
     place = check_device(torch, device, DESTINATION.name)
-    _refuse_rectangle(asked)
+    asked.refuse_rectangle(
+        DESTINATION.name,
+        reason="perm_mask is square, and what lies in memory before it is seen by all",
+        alternative="sl.attend(query, key, value, mask), or torch.sdpa",
+    )
     asked = for_one_head(asked, DESTINATION.name, "perm_mask has no head axis")
     if stream == "query":
         at = _targets(targets, asked.q_len)
@@ -100,16 +104,6 @@ def _targets(targets: Sequence[int] | None, length: int) -> NDArray[np.int64]:
             f"{length - 1}, such as [2, 5]."
         )
     return at
-
-
-def _refuse_rectangle(asked: Asked) -> None:
-    if asked.q_offset or asked.q_len != asked.kv_len:
-        raise CannotExpress(
-            destination=DESTINATION.name,
-            part=f"{asked.q_len} queries from position {asked.q_offset} on, {asked.kv_len} keys",
-            reason="perm_mask is square, and what lies in memory before it is seen by all",
-            alternative="sl.attend(query, key, value, mask), or torch.sdpa",
-        )
 
 
 def _refuse_empty_targets(asked: Asked, at: NDArray[np.int64]) -> None:

@@ -26,6 +26,20 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
     Ints = NDArray[np.int64]
 
+# What every destination of packed sequences can say, and what none of them can.
+EXPRESSES = (
+    "one window for all sequences: causal, windows, documents (interleaved ones too), padding of "
+    "queries and keys alike, chunks of a prompt, decode steps"
+)
+REFUSES = (
+    "heads that differ; queries that see several runs of keys of their sequence; windows that "
+    "differ, such as prefix-LM, or causal where padding hides keys but not their queries; a mask "
+    "that allows nothing at all"
+)
+IN_PRINCIPLE = (
+    "every mask with one run of keys a query, if the keys are copied for each query that fits no "
+    "window: the memory of as many more keys, so we leave that to you"
+)
 ALTERNATIVE = (
     "sl.lower(mask, to='magi', ...) or to='torch.flex', or sl.attend(query, key, value, mask)"
 )
