@@ -88,6 +88,11 @@ class Mask:
         """Return both, for masks of which the second is cheap once the first is known."""
         return self.bounds(tiles), self.signature(tiles)
 
+    @property
+    def asks_key_alone(self) -> bool:
+        """Whether it is known of this kind of mask that the query does not matter."""
+        return False
+
     def runs(self, rows: Rows) -> list[Run] | None:
         """Return the keys that each row may see as a union of runs; None if they are not few.
 

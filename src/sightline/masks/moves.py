@@ -9,6 +9,7 @@ import numpy as np
 
 from sightline.masks.arrays import Array, Cells
 from sightline.masks.bounds import EMPTY, PARTIAL, Rows, every
+from sightline.masks.intervals import ENDLESS
 from sightline.masks.mask import Extent, Mask, Spec
 from sightline.masks.nodes import Wrapper, covered, side_by_side
 
@@ -30,6 +31,14 @@ class Transposed(Wrapper):
 
     def signature(self, tiles: Tiles) -> list[Ints]:
         return self.part.signature(tiles.swapped())
+
+    def runs(self, rows: Rows) -> list[Run] | None:
+        """Where the part asks the key alone, a row of this one is everything or nothing."""
+        if not self.part.asks_key_alone:
+            return None
+        none = rows.query * 0
+        real = self.part.allowed(Cells(rows.batch, rows.head, none, rows.query))
+        return [(none, np.where(real, ENDLESS, 0))]
 
     def spec(self) -> Spec:
         return "transpose", self.part.spec()

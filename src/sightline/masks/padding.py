@@ -32,6 +32,10 @@ class Padding(Staircase):
     stop: Data
 
     @property
+    def asks_key_alone(self) -> bool:
+        return True
+
+    @property
     def batch(self) -> int:
         return len(self.start.array)
 
@@ -75,6 +79,10 @@ class ValidKeys(Atom):
 
     valid: Data
     kept: list[Any] = field(default_factory=list[Any], compare=False)
+
+    @property
+    def asks_key_alone(self) -> bool:
+        return True
 
     @property
     def batch(self) -> int:
