@@ -134,6 +134,14 @@ def test_all_forms_are_listed(run: Run) -> None:
     assert [row["name"] for row in rows] == list(NAMES)
 
 
+def test_a_million_tokens_in_a_form_that_lists_no_pairs(run: Run) -> None:
+    pytest.importorskip("torch")
+    words = ("convert", "causal() & documents(lengths=[600000, 400000])", "--to", "flash_attn")
+    code, out, err = run(*words, "--size", "1m")
+    assert (code, err) == (0, "")
+    assert "0 to 1000000" in out
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

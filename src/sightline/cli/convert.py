@@ -30,9 +30,8 @@ from sightline.views.parts import ARRAY_SUFFIXES, Part, encoded, parts_of
 __all__ = ["convert"]
 
 REFUSED = 1
-# Written out pair by pair: 2 GiB of bools. Block lists are made from the plan, at any size.
+# Written out pair by pair: 2 GiB of bools. Forms that are made from runs or blocks have any size.
 _MOST_PAIRS = 1 << 31
-_FROM_THE_PLAN = ("torch.flex",)
 
 _Masks = Annotated[
     list[str] | None,
@@ -204,10 +203,11 @@ def _check_pairs(given: list[Mask], shape: _Shape, destination: Destination) -> 
     for mask in given:
         check_size(mask, shape.q_len, shape.kv_len)
         pairs = mask.batch * mask.heads * shape.q_len * shape.kv_len
-        if pairs > _MOST_PAIRS and destination.name not in _FROM_THE_PLAN:
+        if pairs > _MOST_PAIRS and destination.writes_pairs:
+            others = ", ".join(row.name for row in backends() if not row.writes_pairs)
             raise typer.BadParameter(
                 f"{pairs} pairs are too many to write out (at most {_MOST_PAIRS}); give a smaller "
-                f"one, or a form that lists blocks: {', '.join(_FROM_THE_PLAN)}.",
+                f"one, or a form that does not list pairs: {others}.",
                 param_hint="'--size'",
             )
 

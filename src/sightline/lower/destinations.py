@@ -53,6 +53,7 @@ class Destination:
         needs: the package that must be installed; None if none beyond Sightline's own.
         extra: the extra of Sightline that brings that package, or None.
         takes: what it is made from: one mask, or several, each with a name.
+        writes_pairs: whether making it takes memory for every pair of query and key.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Destination:
     needs: str | None = None
     extra: str | None = None
     takes: tuple[str, ...] = ("mask",)
+    writes_pairs: bool = True
 
 
 def module_of(name: object) -> ModuleType:

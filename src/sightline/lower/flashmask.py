@@ -30,6 +30,7 @@ DESTINATION = Destination(
     refuses="a key that is hidden from three runs of queries or more; queries that may see nothing",
     in_principle="the same; what its kernels give for a query that sees nothing is not documented",
     options=("batch",),
+    writes_pairs=False,
 )
 
 NAME = DESTINATION.name

@@ -29,6 +29,7 @@ DESTINATION = Destination(
     options=("own", "attn_implementation", "positions", "batch", "device"),
     needs="torch",
     extra="hf",
+    writes_pairs=False,
 )
 _IMPLEMENTATIONS = ("sdpa", "eager")
 

@@ -31,6 +31,7 @@ DESTINATION = Destination(
     options=("own", "device"),
     needs="torch",
     extra="hf",
+    writes_pairs=False,
 )
 
 

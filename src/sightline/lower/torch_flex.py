@@ -30,6 +30,7 @@ DESTINATION = Destination(
     options=("block_q", "block_kv", "device"),
     needs="torch",
     extra="torch",
+    writes_pairs=False,
 )
 
 NAME = DESTINATION.name

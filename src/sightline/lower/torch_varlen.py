@@ -34,6 +34,7 @@ DESTINATION = Destination(
     options=("batch", "device"),
     needs="torch",
     extra="torch",
+    writes_pairs=False,
 )
 
 NAME = DESTINATION.name

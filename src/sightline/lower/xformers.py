@@ -27,6 +27,7 @@ DESTINATION = Destination(
     options=("batch", "device"),
     needs="xformers",
     extra="xformers",
+    writes_pairs=False,
 )
 
 NAME = DESTINATION.name
