@@ -65,7 +65,7 @@ def _two_values(array: NDArray[Any]) -> bool:
 
 
 def _number(value: Any) -> str:
-    return f"{value:g}"
+    return str(int(value)) if value.dtype.kind in "iu" else f"{value:g}"
 
 
 def _density(part: Part) -> float | None:
