@@ -244,10 +244,18 @@ _ROWS = (
 BACKENDS: dict[str, Backend] = {backend.name: backend for backend in _ROWS}
 
 
+# What testing needs beyond what the destination says of itself: to run it, or to try it out.
+_NEEDS = {
+    "sdpa": "torch",
+    "reference": "torch",
+    "hf.4d": "transformers",
+    "jax.dot_product_attention": "jax",
+}
+
+
 def why_not(name: str) -> str | None:
     """Return why a backend of ours cannot be tested here, or None if it can."""
-    engines = {"sdpa": "torch", "reference": "torch"}
-    needs = engines[name] if name in engines else module_of(name).DESTINATION.needs
+    needs = _NEEDS.get(name) or module_of(name).DESTINATION.needs
     if needs is None or find_spec(needs) is not None:
         return None
     return f"needs {needs}, which is not installed"
