@@ -199,6 +199,7 @@ def test_a_whole_model_gives_each_document_what_it_gives_it_alone() -> None:
         (sl.causal() & sl.padding(lengths=[3, 2]), (3, 3, 0), "differ at batch 1"),
         (sl.documents(lengths=[2, 1]), (3, 3, 0), "differ at batch 0, query 0, key 1"),
         (sl.causal(), (2, 3, 1), "2 queries from position 1 on, 3 keys"),
+        (sl.everything(), (3, 3, 4), "3 queries from position 4 on, 3 keys"),
         (sl.per_head([sl.causal(), sl.window(1, 0)]), (3, 3, 0), "heads that differ"),
     ],
 )

@@ -89,6 +89,8 @@ def test_refusals() -> None:
         sl.lower(sl.per_head([sl.causal(), sl.everything()]), to="xlnet", q_len=LENGTH)
     with pytest.raises(CannotExpress, match="2 queries from position 3 on, 5 keys"):
         sl.lower(sl.causal(), to="xlnet", q_len=2, kv_len=5, q_offset=3)
+    with pytest.raises(CannotExpress, match="5 queries from position 1 on, 5 keys"):
+        sl.lower(sl.causal(), to="xlnet", q_len=5, q_offset=1)
 
 
 @pytest.mark.parametrize(

@@ -58,14 +58,16 @@ def frames(draw: st.DrawFn, longest: int = 7) -> Frame:
 def calls(draw: st.DrawFn, longest: int = 7) -> Frame:
     """Draw a frame as calls of libraries have them: keys from 0 on, half of them self-attention.
 
-    A sixth are decode steps: one query, the newest key. The others are rectangles.
+    A sixth are decode steps: one query, the newest key. The others are rectangles, and squares of
+    queries that stand behind the first keys.
     """
     frame = draw(frames(longest))
-    kind = draw(st.sampled_from(["square", "square", "square", "decode", "rectangle", "rectangle"]))
+    kind = draw(st.sampled_from(["square", "square", "square", "decode", "rectangle", "later"]))
     q_len, kv_len, q_offset = {
         "square": (frame.kv_len, frame.kv_len, 0),
         "decode": (1, frame.kv_len, frame.kv_len - 1),
         "rectangle": (frame.q_len, frame.kv_len, frame.q_offset),
+        "later": (frame.q_len, frame.q_len, frame.q_offset),
     }[kind]
     return Frame(q_len, kv_len, q_offset, 0, frame.batch, frame.heads)
 
