@@ -10,11 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import machine, median_of
+import torch
+from measure import Row, compare, machine, median_of
 from plan import MILLION, peak_bytes, random_documents
 from rich.console import Console
 from rich.table import Table
@@ -76,6 +79,32 @@ def print_rows(console: Console, rows: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
+def beside_transformers() -> list[Row]:
+    """Return how ``hf.4d`` and ``hf.2d`` compare with the masks that transformers makes itself."""
+    from transformers.masking_utils import eager_mask
+
+    batch, length = 8, 2048
+    lengths = np.linspace(length // 2, length, batch).astype(np.int64)
+    kept = torch.arange(length) < torch.tensor(lengths)[:, None]
+    mask = sl.causal() & sl.padding(lengths=lengths)
+    theirs = eager_mask(batch, length, length, attention_mask=kept)
+    ours = sl.lower(mask, to="hf.4d", q_len=length)["attention_mask"]
+    if not torch.equal(ours, theirs):
+        raise AssertionError("the two masks are not the same")
+    return [
+        compare(
+            f"hf.4d, causal() & padding, {batch} x {length}",
+            lambda: sl.lower(mask, to="hf.4d", q_len=length),
+            lambda: eager_mask(batch, length, length, attention_mask=kept),
+        ),
+        compare(
+            f"hf.2d, the same (one row of numbers), beside transformers' {batch} x {length} mask",
+            lambda: sl.lower(mask, to="hf.2d", q_len=length),
+            lambda: eager_mask(batch, length, length, attention_mask=kept),
+        ),
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, help="write lower.json into this folder")
@@ -87,10 +116,18 @@ def main() -> None:
         for to in ("torch.varlen", "flash_attn", "flashmask", "magi")
     ]
     print_rows(console, rows)
+    peers = beside_transformers() if find_spec("transformers") else []
+    for row in peers:
+        console.print(
+            f"{row.what}: {row.ours * 1e3:.1f} ms, transformers {row.theirs * 1e3:.1f} ms, ratio "
+            f"{row.ratio:.2f}",
+            highlight=False,
+        )
     results = {
         "command": "python benchmarks/lower.py --out benchmarks/results",
         "machine": {**machine(), "numpy": np.__version__},
         "rows": rows,
+        "beside transformers": [asdict(row) for row in peers],
     }
     console.print(f"medians of {ROUNDS}; {results['machine']}", highlight=False)
     if options.out:
