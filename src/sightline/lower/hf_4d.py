@@ -63,6 +63,8 @@ def translate(asked: Asked, dtype: Any = "float32", device: Any = "cpu") -> dict
         "that the row may not see",
     )
     floats = getattr(torch, name)
-    made = torch.zeros(asked.dense.shape, dtype=floats, device=place)
-    forbidden = torch.tensor(~asked.dense, device=place)
-    return {"attention_mask": made.masked_fill_(forbidden, torch.finfo(floats).min)}
+    kept, dropped = (
+        torch.tensor(number, dtype=floats, device=place) for number in (0, torch.finfo(floats).min)
+    )
+    allowed = torch.tensor(asked.dense, device=place)
+    return {"attention_mask": torch.where(allowed, kept, dropped)}
