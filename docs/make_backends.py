@@ -106,6 +106,11 @@ def counts() -> Iterator[str]:
         cells = ("not judged" if tally[each] is None else f"{tally[each]:,}" for each in outcomes)
         yield f"| `{name}` | {' | '.join(cells)} |"
     yield ""
+    yield (
+        "Where a form needs more than a mask: `torch.transformer` has the mask on its memory and "
+        "nothing forbidden elsewhere, `hf.2d` and `hf.position_ids` mean a causal model, `swin` a "
+        "grid that is one window, `jax.splash` has its keys padded to 128.\n"
+    )
 
 
 def capabilities() -> Iterator[str]:
