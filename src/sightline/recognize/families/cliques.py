@@ -100,7 +100,6 @@ def joined(need: Region, avoid: Region, rows: Sequence[int]) -> Ints | None:
     """
     walls = _together(avoid, rows)
     groups: list[int] = []
-    shut: list[int] = []  # what each group must not hold
     for group in _connected(_together(need, rows)):
         forbidden = 0
         for member in _members(group):
@@ -108,13 +107,12 @@ def joined(need: Region, avoid: Region, rows: Sequence[int]) -> Ints | None:
         if forbidden & group:
             return None
         for number in range(len(groups) - 1, -1, -1):
-            if not shut[number] & group and not forbidden & groups[number]:
+            # Walls have two sides: what the group must not hold must not hold the group.
+            if not forbidden & groups[number]:
                 groups[number] |= group
-                shut[number] |= forbidden
                 break
         else:
             groups.append(group)
-            shut.append(forbidden)
     return _with_free_ones(_labels(groups, len(walls)), groups, walls)
 
 
