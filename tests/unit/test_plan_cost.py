@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import sightline as sl
 from sightline import reference
-from sightline.errors import InvalidMask, ShapeMismatch
+from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.plan import cost as cost_module
 from sightline.plan.cost import Cost, cost_of
 from sightline.testing.specs import build
@@ -115,5 +115,5 @@ def test_what_does_not_fit_is_refused() -> None:
         plan.cost(batch=1)
     with pytest.raises(ShapeMismatch, match="3 key/value heads do not divide 8"):
         plan.cost(heads=8, kv_heads=3)
-    with pytest.raises(InvalidMask, match="head_dim"):
+    with pytest.raises(InvalidArgument, match="head_dim"):
         plan.cost(head_dim=0)

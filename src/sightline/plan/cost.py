@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sightline.errors import ShapeMismatch
+from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.arguments import as_size
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def cost_of(
     Raises:
         ShapeMismatch: ``batch`` or ``heads`` is not that of a mask which tells rows or heads
             apart, or ``kv_heads`` does not divide ``heads``.
+        InvalidArgument: a number that is no integer of at least 1.
 
     >>> import sightline as sl
     >>> cost = cost_of(sl.plan(sl.causal(), 512), heads=8)
@@ -105,11 +106,15 @@ def cost_of(
     """
     batch = _matching("batch", batch, plan.batch)
     heads = _matching("heads", heads, plan.heads)
-    kv_heads = heads if kv_heads is None else as_size(kv_heads, "cost_of(kv_heads=)")
+    kv_heads = (
+        heads
+        if kv_heads is None
+        else as_size(kv_heads, "cost_of(kv_heads=)", error=InvalidArgument)
+    )
     if heads % kv_heads:
         raise ShapeMismatch(f"{kv_heads} key/value heads do not divide {heads} query heads.")
-    head_dim = as_size(head_dim, "cost_of(head_dim=)")
-    vector = head_dim * as_size(dtype_bytes, "cost_of(dtype_bytes=)")
+    head_dim = as_size(head_dim, "cost_of(head_dim=)", error=InvalidArgument)
+    vector = head_dim * as_size(dtype_bytes, "cost_of(dtype_bytes=)", error=InvalidArgument)
     heights, widths = plan.extents()
     computed, keys = int((heights * widths).sum()), int(widths.sum())
     times = (batch // plan.batch) * (heads // plan.heads)
@@ -134,7 +139,7 @@ def cost_of(
 def _matching(axis: str, size: int | None, own: int) -> int:
     if size is None:
         return own
-    size = as_size(size, f"cost_of({axis}=)")
+    size = as_size(size, f"cost_of({axis}=)", error=InvalidArgument)
     if own not in (1, size):
         raise ShapeMismatch(
             f"the mask tells {own} along {axis} apart, and {axis}={size} was given; it must be "
