@@ -51,6 +51,7 @@ SUITE = """\
 The suite that tests these destinations ships with Sightline, and runs on any backend:
 
 ```bash
+pip install 'sightline[testing]'
 pytest --pyargs sightline.testing --backend my_package.masks:BACKEND
 ```
 
