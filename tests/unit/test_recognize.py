@@ -178,9 +178,19 @@ def warned(array: Any, means: str | None = None) -> str:
 def test_empty_rows_are_counted_and_named() -> None:
     left = (sl.causal() & sl.padding(lengths=[4, 2], side="left")).dense(4)
     assert "2 of 8 rows see nothing (first: batch 1, head 0, query 0)" in warned(left)
+    assert "nan" in warned(left)
     assert "nan" in warned(np.where(left, 0.0, -np.inf))
     assert "attends all the same" in warned(np.where(left, 0.0, -1e9))
     assert not warned(PADDED)
+
+
+def test_what_one_row_leaves_open() -> None:
+    step = sl.recognize(np.array([[True, True, True, False]]))
+    assert "sees itself" not in " / ".join(step.evidence), "a single query says nothing"
+    assert "one query" in " / ".join(step.ambiguous)
+    three, one = (" / ".join(sl.recognize(a).ambiguous) for a in (PADDED[:, 0], CAUSAL[None]))
+    assert "three axes" in three
+    assert "three axes" not in one
 
 
 def test_what_looks_inverted() -> None:
@@ -193,9 +203,18 @@ def test_what_looks_inverted() -> None:
 def test_padding_on_the_query_axis() -> None:
     wrong = sl.padding(lengths=[4, 2]).T
     assert "whole rows are off" in warned(wrong.dense(4), "attend")
-    assert "whole rows are off" in warned((wrong & sl.causal()).dense(4), "attend")
+    left = sl.padding(lengths=[4, 2], side="left").T & sl.causal()
+    assert "whole rows are off" in warned(left.dense(4), "attend")
     assert "whole rows are off" in warned(sl.queries([0, 1]).dense(4), "attend")
+    assert "whole rows are off" in warned(sl.queries([2]).dense(2, 4, 2), "attend")
     assert "whole rows" not in warned(sl.padding(lengths=[4, 2]).dense(4), "attend")
+    # The padded keys are off as well: nobody sees them.
+    assert "whole rows" not in warned((wrong & sl.causal()).dense(4), "attend")
+    # Queries 2, 4 and 6 are off, and so are their keys; keys 0 and 1 are of no query here.
+    later = (sl.queries([3, 5]) & sl.keys([0, 1, 3])).dense(5, 8, 2)
+    found = sl.recognize(later, "attend", q_offset=2)
+    assert "queries" in repr(found.mask)
+    assert "whole rows" not in " / ".join(found.warnings)
 
 
 def test_an_array_that_forbids_nothing() -> None:

@@ -22,7 +22,7 @@ def warnings(mask: Mask, reading: Reading, numbers: NDArray[Any], q_offset: int)
     found = [
         _empty_rows(reading, numbers),
         _inverted(reading, q_offset),
-        _masked_queries(mask),
+        _masked_queries(mask, reading.allowed, q_offset),
     ]
     if reading.allowed.all():
         found.append("every query sees every key: the array forbids nothing")
@@ -61,9 +61,14 @@ def _inverted(reading: Reading, q_offset: int) -> str | None:
     )
 
 
-def _masked_queries(mask: Mask) -> str | None:
+def _masked_queries(mask: Mask, allowed: NDArray[np.bool_], q_offset: int) -> str | None:
+    """Tell of rows that are off while their own keys are not, where the expression says so."""
     if not any(_forbids_rows(part) for part in _conjuncts(mask.spec())):
         return None
+    at = np.arange(min(allowed.shape[2], max(allowed.shape[3] - q_offset, 0)))
+    off = ~allowed.any(axis=3)[:, :, at]
+    if not (off & allowed.any(axis=2)[:, :, at + q_offset]).any():
+        return None  # nobody sees the keys either
     return (
         "whole rows are off: a mask of padding on the query axis leaves padded keys visible and "
         "padded queries without any; padding masks keys"
