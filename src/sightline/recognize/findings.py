@@ -66,8 +66,8 @@ def _masked_queries(mask: Mask, allowed: NDArray[np.bool_], q_offset: int) -> st
     if not any(_forbids_rows(part) for part in _conjuncts(mask.spec())):
         return None
     at = np.arange(min(allowed.shape[2], max(allowed.shape[3] - q_offset, 0)))
-    off = ~allowed.any(axis=3)[:, :, at]
-    if not (off & allowed.any(axis=2)[:, :, at + q_offset]).any():
+    off = ~np.logical_or.reduce(allowed, axis=3)[:, :, at]
+    if not (off & np.logical_or.reduce(allowed, axis=2)[:, :, at + q_offset]).any():
         return None  # nobody sees the keys either
     return (
         "whole rows are off: a mask of padding on the query axis leaves padded keys visible and "
