@@ -18,6 +18,7 @@ from sightline.cli.asking import all_means
 from sightline.cli.output import working
 from sightline.masks.parser import parse
 from sightline.readers.mask_file import read_mask_array, read_stored
+from sightline.recognize.conventions import MEANS
 from sightline.recognize.recognize import recognize
 from sightline.recognize.result import Recognized
 from sightline.recognize.sources.front import each_recognized
@@ -118,7 +119,7 @@ def _bare(
             f"{next(iter(options))} belongs to a library's form; name it with --source.",
             param_hint="'--source-option'",
         )
-    if means is not None and means not in ("attend", "ignore", "additive"):
+    if means is not None and means not in MEANS:
         raise typer.BadParameter(
             f"got {means!r}; wanted one of these:{all_means()}", param_hint="'--means'"
         )

@@ -8,19 +8,6 @@ front door.
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
-from typing import Any
+from sightline.masks.front_door import make_callable
 
-
-class _CallablePackage(ModuleType):
-    """The package, which can be called as its front door."""
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        """Call ``sightline.lower.lower.lower``."""
-        from sightline.lower.lower import lower
-
-        return lower(*args, **options)
-
-
-sys.modules[__name__].__class__ = _CallablePackage
+make_callable(__name__, file="lower")

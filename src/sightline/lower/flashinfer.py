@@ -16,6 +16,7 @@ from sightline.lower.destinations import Destination
 from sightline.lower.devices import check_device
 from sightline.lower.forms.key_runs import spread
 from sightline.lower.forms.one_head import for_one_head
+from sightline.masks.bits import as_bools
 from sightline.plan.block_map import FULL_RUN, BlockMap
 from sightline.plan.planner import plan
 
@@ -178,8 +179,7 @@ def _mixed(found: BlockMap, pattern: Ints) -> NDArray[np.bool_] | None:
             reason=f"it counts their pairs in 32 bits, up to {MOST_PAIRS}",
             alternative="sl.lower(mask, to='torch.flex', ...), or smaller block_q and block_kv",
         )
-    words = found.patterns.astype("<u8").view(np.uint8)
-    bits = np.unpackbits(words, axis=-1, bitorder="little")[..., : found.block_kv]
+    bits = as_bools(found.patterns, found.block_kv)
     result = np.ones(shape, dtype=np.bool_)
     result[pattern != FULL_RUN] = bits[pattern[pattern != FULL_RUN]]
     return result

@@ -61,33 +61,18 @@ def translate(asked: Asked, batch: Any = None) -> dict[str, Any]:
     """
     rows = asked.batch_rows(batch, NAME)
     runs = query_runs(asked)
-    _refuse_empty_rows(runs)
+    asked.refuse_empty_rows(
+        NAME,
+        reason="it is not documented that they come out as 0, forwards and backwards",
+        alternative="sl.lower(mask, to='flash_attn', ...) or to='magi', which leave such queries "
+        "out, or sl.attend(query, key, value, mask), which gives 0",
+    )
     indices, causal = _fewest(runs)
     shape = (runs.batch, runs.heads, asked.kv_len, indices.shape[1])
     indices = indices.reshape(shape).astype(np.int32)
     if rows != runs.batch:
         indices = np.repeat(indices, rows, axis=0)
     return {"startend_row_indices": indices, "causal": causal}
-
-
-def _refuse_empty_rows(runs: KeyRuns) -> None:
-    """Refuse a query that no key is seen by (rows of ``runs`` are keys)."""
-    owners, queries = runs.batch * runs.heads, runs.kv_len
-    change = np.zeros((owners, queries + 1), dtype=np.int64)
-    owner = runs.row // max(runs.q_len, 1)
-    np.add.at(change, (owner, runs.first), 1)
-    np.subtract.at(change, (owner, runs.stop), 1)
-    empty = np.argwhere(np.cumsum(change, axis=1)[:, :queries] == 0)
-    if len(empty):
-        batch, head = divmod(int(empty[0][0]), runs.heads)
-        raise CannotExpress(
-            destination=NAME,
-            part=f"rows that may see nothing ({len(empty)} of {owners * queries}, first: batch "
-            f"{batch}, head {head}, query {int(empty[0][1])})",
-            reason="it is not documented that they come out as 0, forwards and backwards",
-            alternative="sl.lower(mask, to='flash_attn', ...) or to='magi', which leave such "
-            "queries out, or sl.attend(query, key, value, mask), which gives 0",
-        )
 
 
 def _fewest(runs: KeyRuns) -> tuple[Ints, bool]:

@@ -117,6 +117,18 @@ class Cells:
         return total
 
 
+def as_numpy(value: Any) -> NDArray[Any]:
+    """Return an array or tensor of any library as numpy, wherever it lives.
+
+    bfloat16, which numpy lacks, becomes float32. Whatever numpy raises for what is no array is
+    passed on.
+    """
+    plain = value.detach().cpu() if hasattr(value, "detach") else value
+    if str(getattr(plain, "dtype", "")).endswith("bfloat16"):
+        plain = plain.float() if hasattr(plain, "float") else plain.astype(np.float32)
+    return np.asarray(plain)
+
+
 def positive_part(value: Array) -> Array:
     """Return ``max(value, 0)`` with nothing but operators that every array library has."""
     return value * (value > 0)

@@ -148,6 +148,12 @@ def full_bits(tiles: Tiles, height: int, width: int) -> Words:
     return _inside(tiles, height, words_across(width))
 
 
+def as_bools(words: Words, width: int | None = None) -> NDArray[np.bool_]:
+    """Return words as bools along the last axis: the first ``width`` of them, or all."""
+    octets = np.ascontiguousarray(words.astype("<u8", copy=False)).view(np.uint8)
+    return np.unpackbits(octets, axis=-1, bitorder="little", count=width).view(np.bool_)
+
+
 def count_bits(words: Words, axis: int | tuple[int, ...] | None = None) -> Any:
     """Return how many bits are set, summed over ``axis`` (all of them if None)."""
     if hasattr(np, "bitwise_count"):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sightline.masks.arrays import Cells
-from sightline.masks.bits import WORD, count_bits, read
+from sightline.masks.bits import WORD, as_bools, count_bits, read
 from sightline.masks.bounds import FULL
 from sightline.masks.descent import Blocks, Grid, descend
 from sightline.masks.frame import Frame
@@ -169,9 +169,7 @@ def _ends(words: Words) -> tuple[Ints, Ints, Ints]:
     """Return the first and the last set bit of every row, and how many are set, ``[P, rows]``."""
     found: list[list[Ints]] = []
     for word in range(words.shape[2]):
-        bits = np.unpackbits(
-            words[..., word, None].astype("<u8").view(np.uint8), axis=-1, bitorder="little"
-        )
+        bits = as_bools(words[..., word, None])
         some = words[..., word] != 0
         low, high = np.argmax(bits, axis=-1), WORD - 1 - np.argmax(bits[..., ::-1], axis=-1)
         beyond = words.shape[2] * WORD

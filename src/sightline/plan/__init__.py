@@ -6,9 +6,9 @@ loaded, and calling the package is calling the front door.
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
 from typing import Any
+
+from sightline.masks.front_door import make_callable
 
 
 def cache_clear() -> None:
@@ -25,14 +25,4 @@ def cache_info() -> Any:
     return PLANS.info()
 
 
-class _CallablePackage(ModuleType):
-    """The package, which can be called as its front door."""
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        """Call ``sightline.plan.planner.plan``."""
-        from sightline.plan.planner import plan
-
-        return plan(*args, **options)
-
-
-sys.modules[__name__].__class__ = _CallablePackage
+make_callable(__name__, file="planner")

@@ -6,19 +6,6 @@ is loaded, and calling the package is calling the front door.
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
-from typing import Any
+from sightline.masks.front_door import make_callable
 
-
-class _CallablePackage(ModuleType):
-    """The package, which can be called as its front door."""
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        """Call ``sightline.recognize.recognize.recognize``."""
-        from sightline.recognize.recognize import recognize
-
-        return recognize(*args, **options)
-
-
-sys.modules[__name__].__class__ = _CallablePackage
+make_callable(__name__, file="recognize")

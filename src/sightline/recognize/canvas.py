@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sightline.masks.bits import WORD, bits, words_across
+from sightline.masks.bits import WORD, as_bools, bits, words_across
 from sightline.masks.bounds import Tiles
 
 if TYPE_CHECKING:
@@ -89,6 +89,4 @@ class Canvas:
 
     def unpack(self, words: Words) -> NDArray[np.bool_]:
         """Return words as bools ``[..., queries, keys]``."""
-        octets = np.ascontiguousarray(words).view(np.uint8)
-        ones = np.unpackbits(octets, axis=-1, bitorder="little", count=self.kv_len)
-        return ones.view(np.bool_)
+        return as_bools(words, self.kv_len)

@@ -13,6 +13,7 @@ import numpy as np
 
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.arguments import describe
+from sightline.masks.arrays import as_numpy
 from sightline.masks.explicit import ADDITIVE_FORBIDS
 
 if TYPE_CHECKING:
@@ -50,18 +51,12 @@ def as_numbers(array: object) -> NDArray[Any]:
     Raises:
         InvalidArgument: not an array of numbers.
     """
-    given = cast(Any, array)
-    if hasattr(given, "detach"):
-        given = given.detach().cpu()
-        given = given.float() if "bfloat16" in str(given.dtype) else given
     if array is None or isinstance(array, (str, bytes)):
         raise InvalidArgument(
             f"got {describe(array)}; wanted an array of bools or numbers, [queries, keys]."
         )
     try:
-        numbers = np.asarray(given)
-        if numbers.dtype.name == "bfloat16":  # an extension type of numpy's, as JAX's arrays have
-            numbers = numbers.astype(np.float32)
+        numbers = as_numpy(array)
     except (TypeError, ValueError, RuntimeError):
         raise InvalidArgument(
             f"got {describe(array)}, which cannot be read as an array; give rows of equal length, "

@@ -117,27 +117,29 @@ class Search:
 
     def tops(self, need: Region) -> list[Mask]:
         """Return the least atoms of each family that allow all of ``need``. Kept."""
-        kept = self._tops.get(id(need))
-        if kept is None:
-            families = families_for(need)
-            masks = [mask for family in families for mask in family.above(need)]
-            if self.negated:
-                masks += [~mask for family in families for mask in family.below(need)]
-            good = [m for m in dict.fromkeys(masks) if need.is_inside(self.canvas.words(m))]
-            kept = self._tops[id(need)] = need, good
-        return kept[1]
+        return self._outermost(self._tops, need, "above", "below", need.is_inside)
 
     def bottoms(self, avoid: Region) -> list[Mask]:
         """Return the greatest atoms of each family that allow nothing of ``avoid``. Kept."""
-        kept = self._bottoms.get(id(avoid))
-        if kept is None:
-            families = families_for(avoid)
-            masks = [mask for family in families for mask in family.below(avoid)]
+        return self._outermost(self._bottoms, avoid, "below", "above", avoid.is_outside)
+
+    def _outermost(
+        self,
+        kept: dict[int, tuple[Region, list[Mask]]],
+        region: Region,
+        asked: str,
+        negated: str,
+        fits: Callable[[Words], bool],
+    ) -> list[Mask]:
+        """Return what the families answer about a region, where it is so; ``kept`` by region."""
+        if id(region) not in kept:
+            families = families_for(region)
+            masks = [mask for family in families for mask in getattr(family, asked)(region)]
             if self.negated:
-                masks += [~mask for family in families for mask in family.above(avoid)]
-            good = [m for m in dict.fromkeys(masks) if avoid.is_outside(self.canvas.words(m))]
-            kept = self._bottoms[id(avoid)] = avoid, good
-        return kept[1]
+                masks += [~m for family in families for m in getattr(family, negated)(region)]
+            good = [m for m in dict.fromkeys(masks) if fits(self.canvas.words(m))]
+            kept[id(region)] = region, good
+        return kept[id(region)][1]
 
     # -- several atoms ----------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidArgument, MissingExtra
+from sightline.masks.arrays import as_numpy
 from sightline.readers.mask_file import FLAGS
 
 __all__ = ["ARRAY_SUFFIXES", "Part", "encoded", "parts_of"]
@@ -60,7 +61,7 @@ def _parts(name: str, value: Any, *, inside: bool) -> Iterator[Part]:
         for key, each in value.items():
             yield from _parts(f"{name}.{key}" if name else str(key), each, inside=inside)
     elif hasattr(value, "shape") and hasattr(value, "dtype"):
-        yield Part(name, _numpy(value), None, str(value.dtype).removeprefix("torch."))
+        yield Part(name, as_numpy(value), None, str(value.dtype).removeprefix("torch."))
     elif _is_plain(value):
         yield Part(name, None, value, type(value).__name__)
     elif callable(value):
@@ -80,14 +81,6 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return all(_is_plain(each) for each in value)
     return isinstance(value, _PLAIN)
-
-
-def _numpy(value: Any) -> NDArray[Any]:
-    """Return an array of any library; a float type that numpy lacks becomes float32, exactly."""
-    plain = value.detach().cpu() if hasattr(value, "detach") else value
-    if str(plain.dtype).endswith("bfloat16"):
-        plain = plain.float() if hasattr(plain, "float") else plain.astype(np.float32)
-    return np.asarray(plain)
 
 
 def encoded(parts: Iterable[Part], suffix: str) -> bytes:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidArgument
-from sightline.masks.bits import WORD, count_bits, read, words_across
+from sightline.masks.bits import WORD, as_bools, count_bits, read, words_across
 from sightline.masks.bounds import FULL, Tiles
 from sightline.masks.descent import Grid, descend
 from sightline.masks.frame import Frame
@@ -240,7 +240,6 @@ def _per_cell(words: Words, block: tuple[int, ...], cell: tuple[int, int]) -> ND
         ones = count_bits(words[..., None], axis=-1)
         width //= WORD
     else:
-        octets = words.astype("<u8").view(np.uint8)
-        ones = np.unpackbits(octets, axis=-1, bitorder="little")[..., : block[1]]
+        ones = as_bools(words, block[1])
     parts = ones.reshape(len(words), block[0] // height, height, ones.shape[2] // width, width)
     return parts.sum(axis=(2, 4), dtype=np.int64)

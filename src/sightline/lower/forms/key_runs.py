@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sightline.masks.bits import as_bools
 from sightline.masks.bounds import Rows
 from sightline.masks.frame import Frame
 from sightline.masks.intervals import union
@@ -177,8 +178,7 @@ def _pattern_pieces(patterns: NDArray[np.uint64]) -> tuple[Ints, Ints, Ints, Int
     counts = np.zeros(len(patterns), dtype=np.int64)
     for begin in range(0, len(patterns), PATTERNS_AT_ONCE):
         some = patterns[begin : begin + PATTERNS_AT_ONCE]
-        bits = np.unpackbits(some.astype("<u8").view(np.uint8), axis=-1, bitorder="little")
-        steps = np.diff(bits.view(np.int8), axis=-1, prepend=0, append=0)
+        steps = np.diff(as_bools(some).view(np.int8), axis=-1, prepend=0, append=0)
         number, row, first = np.nonzero(steps == 1)
         stop = np.nonzero(steps == -1)[2]
         counts[begin : begin + len(some)] = np.bincount(number, minlength=len(some))
