@@ -11,24 +11,32 @@ PYTEST_ARGS ?=
 MUTANTS ?=
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses=4
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# The compiled half (C++). SIGHTLINE_NATIVE=0 leaves it out; without a compiler it is left out too.
+NATIVE := src/sightline/native
+NATIVE_SOURCES := CMakeLists.txt $(wildcard $(NATIVE)/csrc/*)
+CMAKE = $(BIN)/cmake --log-level=NOTICE -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+  -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+SANITIZED := build/sanitize
+# What `make sanitize` runs; more: make sanitize SANITIZE_TESTS="tests/conformance -k cpu"
+SANITIZE_TESTS ?= tests/conformance tests/native
 # pyright is pinned; it need not tell us about newer versions.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-all alone lint docs bench mutate clean
+.PHONY: help demo test test-all alone lint native sanitize docs bench mutate clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-demo: $(VENV)/.demo ## masked multi-head attention on real sentences; FILE=my.txt for your own
+demo: $(VENV)/.demo $(VENV)/.native ## masked multi-head attention on real sentences; FILE=my.txt for your own
 	$(BIN)/sightline demo $(FILE)
 
-test: lint alone ## lint, types, import contracts, then the tests (under 15 minutes on 2 cores)
+test: lint $(VENV)/.native alone ## lint, types, import contracts, then the tests (under 15 minutes on 2 cores)
 	$(PYTEST) -m "not slow and not alone" $(PYTEST_ARGS)
 
-test-all: lint alone ## the same with the slow tests and many more random examples
+test-all: lint $(VENV)/.native alone ## the same with the slow tests and many more random examples
 	SIGHTLINE_HYPOTHESIS=thorough $(PYTEST) -m "not alone" $(PYTEST_ARGS)
 
 # What measures time runs first and by itself: workers on all cores would be measured too.
@@ -41,12 +49,27 @@ lint: $(VENV)/.dev ## ruff, pyright, import-linter
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-cache --no-logo
 
+native: $(VENV)/.native ## compile the C++ kernels of the cpu engine into the checkout
+
+# The interpreter is not sanitized, so the sanitizers' libraries are loaded before it, and what
+# Python itself never frees is not counted. tests/native/sanitized.py loads the module made here.
+# g++ only: clang++ keeps its sanitizers elsewhere.
+sanitize: $(VENV)/.dev $(VENV)/.native ## the cpu engine's tests, checked for memory errors and undefined behaviour
+	$(CMAKE) -S . -B $(SANITIZED) -DSIGHTLINE_SANITIZE=address,undefined -DSIGHTLINE_OUTPUT=$(SANITIZED)/module
+	@test ! -e $(SANITIZED)/module/_kernels.missing.txt || exit 1
+	$(BIN)/cmake --build $(SANITIZED) -- --quiet
+	compiler=$$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' $(SANITIZED)/CMakeCache.txt); \
+	SIGHTLINE_SANITIZED=$(CURDIR)/$(SANITIZED)/module \
+	LD_PRELOAD="$$(for name in asan ubsan stdc++; do $$compiler -print-file-name=lib$$name.so; done | tr '\n' ' ')" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=tests/native \
+	$(BIN)/python -m pytest -p sanitized -m "not slow and not alone" $(SANITIZE_TESTS) $(PYTEST_ARGS)
+
 docs: $(VENV)/.dev ## draw the pictures of docs/ and write its tables again
 	$(BIN)/python docs/make_masks.py
 	$(BIN)/python docs/make_backends.py
 	$(BIN)/python docs/make_conventions.py
 
-bench: $(VENV)/.dev ## measure, and print the numbers (beside create_block_mask: minutes, 11 GB)
+bench: $(VENV)/.dev $(VENV)/.native ## measure, and print the numbers (beside create_block_mask: minutes, 11 GB)
 	$(BIN)/python benchmarks/masks.py
 	$(BIN)/python benchmarks/plan.py
 	$(BIN)/python benchmarks/lower.py
@@ -57,6 +80,7 @@ mutate: $(VENV)/.dev ## plant faults in masks/ and count those that the tests ca
 
 clean: ## remove .venv, build products and caches
 	rm -rf $(VENV) build dist demo.html .mutation.jsonl .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	rm -f $(NATIVE)/_kernels.*.so $(NATIVE)/_kernels.missing.txt
 	find src tests docs -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # ------------------------------------------------------------------------------------- set-up
@@ -72,15 +96,25 @@ $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# The build backend comes first and from constraints.txt, so that the build is pinned as well.
-$(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
-	@echo "Setting up $(VENV) for the demo (a few minutes the first time: torch is large)"
-	$(INSTALL) hatchling editables
-	$(INSTALL) --no-build-isolation --editable '.[torch,train]'
+# What builds comes first and from constraints.txt, so that the build is pinned as well. The
+# kernels are compiled apart, below: an edit in csrc/ need not install everything again.
+$(VENV)/.tools: $(VENV)/.made constraints.txt
+	$(INSTALL) scikit-build-core nanobind cmake ninja
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
+$(VENV)/.demo: $(VENV)/.tools pyproject.toml
+	@echo "Setting up $(VENV) for the demo (a few minutes the first time: torch is large)"
+	SIGHTLINE_NATIVE=0 $(INSTALL) --no-build-isolation --editable '.[torch,train]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.tools pyproject.toml
 	@echo "Setting up $(VENV) with the development tools (a few minutes the first time: torch is large)"
-	$(INSTALL) hatchling editables
-	$(INSTALL) --no-build-isolation --editable '.[torch,hf,jax,flax,keras,onnx,train,dev]'
+	SIGHTLINE_NATIVE=0 $(INSTALL) --no-build-isolation --editable '.[torch,hf,jax,flax,keras,onnx,train,dev]'
 	@touch $@ $(VENV)/.demo
+
+# Where nothing could be compiled there is no stamp: the next run looks for a compiler again.
+$(VENV)/.native: $(VENV)/.tools $(NATIVE_SOURCES)
+	@echo "Compiling the C++ kernels (a minute or so the first time)"
+	$(CMAKE) -S . -B build/native -DSIGHTLINE_OUTPUT=$(NATIVE)
+	$(BIN)/cmake --build build/native -- --quiet
+	@test -e $(NATIVE)/_kernels.missing.txt || touch $@

@@ -12,6 +12,7 @@ __all__ = [
     "InvalidArgument",
     "InvalidMask",
     "MissingExtra",
+    "MissingKernels",
     "NoTruthValue",
     "ParseError",
     "ShapeMismatch",
@@ -98,6 +99,18 @@ class MissingExtra(SightlineError, ImportError):
         super().__init__(
             f"{what} needs {package}, which is not installed; run: pip install 'sightline[{extra}]'"
         )
+
+
+class MissingKernels(SightlineError, ImportError):
+    """The compiled part of Sightline is not there, or does not load.
+
+    Attributes:
+        reason: why, as far as the installation knows.
+    """
+
+    def __init__(self, *, reason: str, remedy: str) -> None:
+        self.reason = reason
+        super().__init__(f"Sightline's compiled kernels are missing: {reason}. {remedy}")
 
 
 def _excerpt(text: str, position: int, width: int = 72) -> str:
