@@ -14,6 +14,25 @@ namespace SIGHTLINE_ISA {
 // rescaled. Rescaling is exact; this only spares it.
 constexpr int kLag = 8;
 
+template <class T>
+INLINE T inverse(T total) {
+  return total == T(0) ? T(0) : T(1) / total;
+}
+
+// Write what a row leaves behind: 1 <= total < 2, whatever its peak was, so that equal rows have
+// equal bits.
+template <class T>
+INLINE void put_stats(const Forward& call, int64_t row, T peak, T total) {
+  if (total > 0 && total <= std::numeric_limits<T>::max()) {
+    const int power = std::ilogb(total);
+    peak += T(power), total = std::scalbn(total, -power);
+  }
+  if (T* stats = static_cast<T*>(call.stats)) stats[2 * row] = peak, stats[2 * row + 1] = total;
+  if (T* lse = static_cast<T*>(call.lse)) {
+    lse[row] = T((double(peak) + std::log2(double(total))) * kLn2);
+  }
+}
+
 template <class S, class T>
 class ForwardWorker {
  public:
@@ -169,18 +188,9 @@ class ForwardWorker {
 
   void finish() {
     const int64_t row = (b_ * call_.sizes.heads + h_) * call_.sizes.q_len + q_block_ * kBlockQ;
-    T* stats = static_cast<T*>(call_.stats);
-    T* lse = static_cast<T*>(call_.lse);
     for (int i = 0; i < count_; ++i) {
-      // 1 <= total < 2 from here on, whatever the peak was, so that equal rows have equal bits.
-      T peak = peaks_[i], total = totals_[i];
-      if (total > 0 && total <= std::numeric_limits<T>::max()) {
-        const int power = std::ilogb(total);
-        peak += T(power), total = std::scalbn(total, -power);
-      }
-      if (stats) stats[2 * (row + i)] = peak, stats[2 * (row + i) + 1] = total;
-      if (lse) lse[row + i] = T((double(peak) + std::log2(double(total))) * kLn2);
-      totals_[i] = totals_[i] == T(0) ? T(0) : T(1) / totals_[i];
+      put_stats(call_, row + i, peaks_[i], totals_[i]);
+      totals_[i] = inverse(totals_[i]);
     }
     for (int first = 0; first < count_; first += G) {
       write_group<S>(sums_ + int64_t(first / G) * G * value_dim_, totals_ + first, value_dim_,

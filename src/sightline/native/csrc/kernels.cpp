@@ -2,6 +2,7 @@
 #include "kernels.hpp"
 
 #include "backward.hpp"
+#include "decode.hpp"
 #include "forward.hpp"
 
 namespace sightline {
@@ -20,7 +21,10 @@ void by_dtype(Dtype dtype, const Run& run) {
 }
 
 void run_forward(const Forward& call) {
-  by_dtype(call.dtype, [&](auto s, auto t) { forward<decltype(s), decltype(t)>(call); });
+  const bool few = is_decode(call.sizes);
+  by_dtype(call.dtype, [&](auto s, auto t) {
+    few ? decode<decltype(s), decltype(t)>(call) : forward<decltype(s), decltype(t)>(call);
+  });
 }
 
 void run_backward(const Backward& call) {

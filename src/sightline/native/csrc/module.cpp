@@ -6,6 +6,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -34,14 +35,19 @@ void make_plan(Plan* self, int64_t q_len, int64_t kv_len, int64_t batch, int64_t
                const Array<uint64_t, 3>& patterns) {
   const size_t count = first.shape(0);
   if (last.shape(0) != count || pattern.shape(0) != count) refuse("Plan: runs of unequal number");
-  if (patterns.shape(1) != kBlockQ || patterns.shape(2) != 1) {
+  const size_t height = patterns.shape(1);  // less than a block where there are fewer queries
+  if (height > kBlockQ || patterns.shape(2) != 1) {
     refuse("Plan: patterns must be [n, 96, 1]; plan with block_q=96, block_kv=64");
+  }
+  std::vector<uint64_t> words(patterns.shape(0) * kBlockQ, 0);
+  for (size_t p = 0; p < patterns.shape(0); ++p) {
+    std::copy_n(patterns.data() + p * height, height, words.data() + p * kBlockQ);
   }
   std::vector<Run> runs(count);
   for (size_t i = 0; i < count; ++i) runs[i] = {first.data()[i], last.data()[i], pattern.data()[i]};
   new (self) Plan(q_len, kv_len, batch, heads,
                   std::vector<int64_t>(row_start.data(), row_start.data() + row_start.shape(0)),
-                  std::move(runs), patterns.data(), int64_t(patterns.shape(0)));
+                  std::move(runs), std::move(words));
 }
 
 View view_of(const Strided& given) {
@@ -127,6 +133,7 @@ void run_backward(const Plan& plan, int dtype, const Extents& sizes, const Strid
 
 NB_MODULE(_kernels, m) {
   m.doc() = "The kernels of engine cpu; sightline.engines.cpu calls them.";
+  nb::set_leak_warnings(false);  // what Python keeps to its end is not lost
   m.attr("BLOCK_Q") = kBlockQ;
   m.attr("BLOCK_KV") = kBlockKv;
   m.def("isas", &runnable, "Instruction sets that this machine can run, best first.");

@@ -1,6 +1,8 @@
 // The one product of matrices that everything is made of: a panel of sums kept in registers.
 #pragma once
 
+#include <type_traits>
+
 #include "simd.hpp"
 
 namespace sightline {
@@ -32,7 +34,7 @@ INLINE void panel(const T* __restrict a, int64_t a_row, int64_t a_step, const T*
 
 // As many rows as keep the registers busy: sums, the row of b, and one factor.
 template <int C>
-constexpr int kRows = C == 1 ? (kRegisters == 32 ? 12 : 8) : (kRegisters - C - 1) / C;
+constexpr int kRows = C > 5 ? 1 : C == 1 ? (kRegisters == 32 ? 12 : 8) : (kRegisters - C - 1) / C;
 
 template <class T, int R, int C>
 inline void last_rows(int64_t rows, const T* a, int64_t a_row, int64_t a_step, const T* b,
@@ -81,6 +83,23 @@ inline void wide_product(int64_t vectors, int64_t rows, const T* a, int64_t a_ro
     product<T>(some, rows, a, a_row, a_step, b, b_step, out, out_row, steps, add);
     vectors -= some, b += some * W, out += some * W;
   }
+}
+
+// The same where rows are few: more vectors a row, so that enough sums are under way at once.
+template <class T>
+inline void flat_product(int64_t vectors, int64_t rows, const T* a, int64_t a_row, int64_t a_step,
+                         const T* b, int64_t b_step, T* out, int64_t out_row, int64_t steps,
+                         bool add) {
+  constexpr int W = kLanes<T>;
+  const auto take = [&](auto count) {
+    constexpr int C = decltype(count)::value;
+    for (; vectors >= C; vectors -= C, b += C * W, out += C * W) {
+      product<T, C>(rows, a, a_row, a_step, b, b_step, out, out_row, steps, add);
+    }
+  };
+  if (rows == 1) take(std::integral_constant<int, 8>{});
+  if (rows <= 3) take(std::integral_constant<int, 4>{});
+  wide_product<T>(vectors, rows, a, a_row, a_step, b, b_step, out, out_row, steps, add);
 }
 
 // Turn W rows of W numbers around: row i of the result holds number i of every row.

@@ -6,8 +6,7 @@
 namespace sightline {
 
 Plan::Plan(int64_t q_len_, int64_t kv_len_, int64_t batch_, int64_t heads_,
-           std::vector<int64_t> row_start, std::vector<Run> runs, const uint64_t* patterns,
-           int64_t pattern_count)
+           std::vector<int64_t> row_start, std::vector<Run> runs, std::vector<uint64_t> words)
     : q_len(q_len_),
       kv_len(kv_len_),
       batch(batch_),
@@ -16,11 +15,11 @@ Plan::Plan(int64_t q_len_, int64_t kv_len_, int64_t batch_, int64_t heads_,
       kv_blocks((kv_len_ + kBlockKv - 1) / kBlockKv),
       row_start_(std::move(row_start)),
       runs_(std::move(runs)),
-      words_(patterns, patterns + pattern_count * kBlockQ),
+      words_(std::move(words)),
       // 8 more bytes, as columns are read a word at a time.
-      columns_(size_t(pattern_count) * kBlockKv * kColumnBytes + 8, 0) {
+      columns_(words_.size() / kBlockQ * kBlockKv * kColumnBytes + 8, 0) {
   check();
-  for (int64_t p = 0; p < pattern_count; ++p) {
+  for (size_t p = 0; p < words_.size() / kBlockQ; ++p) {
     for (int i = 0; i < kBlockQ; ++i) {
       for (uint64_t left = words_[p * kBlockQ + i]; left; left &= left - 1) {
         const int j = __builtin_ctzll(left);

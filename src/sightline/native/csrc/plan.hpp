@@ -19,8 +19,7 @@ struct Run {
 class Plan {
  public:
   Plan(int64_t q_len, int64_t kv_len, int64_t batch, int64_t heads,
-       std::vector<int64_t> row_start, std::vector<Run> runs, const uint64_t* patterns,
-       int64_t pattern_count);
+       std::vector<int64_t> row_start, std::vector<Run> runs, std::vector<uint64_t> words);
 
   int64_t q_len, kv_len, batch, heads, q_blocks, kv_blocks;
 

@@ -1,0 +1,280 @@
+// A few queries against a long cache: reading keys and values once is all the cost there is.
+//
+// Lanes are keys here, and the query heads that share a key/value head take each key together.
+// Every sum still runs in the order of forward.hpp, so a decode step has the bits of the same row
+// of a whole pass.
+#pragma once
+
+#include "forward.hpp"
+
+namespace sightline {
+namespace SIGHTLINE_ISA {
+
+// Queries up to which this is the faster way, and rows (queries times heads of a group).
+constexpr int64_t kFewQueries = 8, kFewRows = 64;
+
+template <class S, class T>
+class DecodeWorker {
+ public:
+  explicit DecodeWorker(const Forward& call)
+      : call_(call),
+        dim_(call.sizes.head_dim),
+        value_dim_(call.sizes.value_dim),
+        width_(padded<T>(value_dim_)),
+        count_(int(call.sizes.q_len * call.sizes.group())),
+        scratch_(count_ * (dim_ + width_ + 2 * kBlockKv) +
+                 kBlockKv * (2 * dim_ + 2 * width_ + kGroup<T>) + 12 * 16),
+        queries_(scratch_.take(count_ * dim_)),
+        sums_(scratch_.take(count_ * width_)),
+        scores_(scratch_.take(count_ * kBlockKv)),
+        weights_(scratch_.take(count_ * kBlockKv)),
+        key_room_(scratch_.take(kBlockKv * dim_)),
+        turned_(scratch_.take(kBlockKv * dim_)),
+        value_room_(scratch_.take(kBlockKv * width_)),
+        clean_room_(scratch_.take(kBlockKv * width_)),
+        bias_(scratch_.take(kBlockKv * kGroup<T>)),
+        rows_(size_t(count_), Row(call)) {}
+
+  // All rows of a key/value head: query head h0 + row / q_len, query row % q_len.
+  void run(int64_t b, int64_t kv_head) {
+    b_ = b, kv_head_ = kv_head;
+    begin();
+    const int64_t group = call_.sizes.group();
+    const Plan& plan = *call_.plan;
+    if (plan.heads == 1) {
+      along(kv_head * group, 0, count_);
+    } else {
+      const int each = int(call_.sizes.q_len);
+      for (int64_t h = 0; h < group; ++h) along(kv_head * group + h, int(h) * each, each);
+    }
+    finish();
+  }
+
+ private:
+  static constexpr int W = kLanes<T>;
+
+  struct Row {
+    explicit Row(const Forward& call) : dropout(call.dropout, call.seed) {}
+    T peak = 0, total = 0;
+    uint64_t bits = 0;
+    Dropout dropout;
+  };
+
+  int64_t head(int row) const {
+    return kv_head_ * call_.sizes.group() + row / call_.sizes.q_len;
+  }
+  int query(int row) const { return int(row % call_.sizes.q_len); }
+
+  void begin() {
+    for (int r = 0; r < count_; ++r) {
+      T* to = queries_ + r * dim_;
+      read_row(call_.query.at<S>(b_, head(r), query(r)), to, dim_);
+      for (int64_t d = 0; d < dim_; ++d) to[d] *= T(call_.scale * kLog2E);
+      rows_[r].peak = -std::numeric_limits<T>::infinity(), rows_[r].total = 0;
+      if (rows_[r].dropout.on()) rows_[r].dropout.start(b_, head(r), query(r), 1);
+    }
+    std::fill(sums_, sums_ + count_ * width_, T(0));
+  }
+
+  // The rows from ``first`` on along the runs of the plan for query head h.
+  void along(int64_t h, int first, int count) {
+    const Plan& plan = *call_.plan;
+    for (const Run* run = plan.begin(b_, h, 0); run != plan.end(b_, h, 0); ++run) {
+      for (int64_t block = run->first; block <= run->last; ++block) {
+        tile(block, run->pattern, first, count);
+      }
+    }
+  }
+
+  void tile(int64_t block, int32_t pattern, int first, int count) {
+    const int64_t start = block * kBlockKv;
+    const int n = int(std::min<int64_t>(kBlockKv, call_.sizes.kv_len - start));
+    const uint64_t all = n == 64 ? ~uint64_t(0) : (uint64_t(1) << n) - 1;
+    uint64_t any_row = 0;
+    bool mixed = false;
+    for (int r = first; r < first + count; ++r) {
+      uint64_t& bits = rows_[r].bits;
+      bits = pattern < 0 ? all : call_.plan->word(pattern, query(r)) & all;
+      if (call_.bias) bits &= read_bias_of(r, start, n);
+      any_row |= bits;
+    }
+    if (!any_row) return;
+    const int low = __builtin_ctzll(any_row), high = 64 - __builtin_clzll(any_row);
+    for (int r = first; r < first + count; ++r) {
+      mixed |= rows_[r].bits != ((~uint64_t(0) >> (64 - (high - low))) << low);
+    }
+    turn_keys(start + low, high - low);
+    flat_product<T>((high - low + W - 1) / W, count, queries_ + first * dim_, dim_, 1, turned_,
+                    kBlockKv, scores_ + first * kBlockKv, kBlockKv, dim_, false);
+    for (int r = first; r < first + count; ++r) weigh(r, start, low, high, mixed);
+    add_values(start + low, high - low, first, count, mixed, low);
+  }
+
+  // Keys as lanes: turned_[d][j] for ``n`` keys from ``start`` on.
+  void turn_keys(int64_t start, int n) {
+    const T* keys = key_rows<S>(call_.key, b_, kv_head_, start, n, dim_, key_room_);
+    for (int j = 0; j < n; j += W) {
+      for (int64_t d = 0; d < dim_; d += W) {
+        Vec<T> square[W];
+        if (j + W <= n && d + W <= dim_) {
+          for (int i = 0; i < W; ++i) square[i] = load(keys + (j + i) * dim_ + d);
+        } else {
+          for (int i = 0; i < W; ++i) {
+            T some[W] = {};
+            if (j + i < n) std::copy_n(keys + (j + i) * dim_ + d, std::min<int64_t>(W, dim_ - d), some);
+            square[i] = load(some);
+          }
+        }
+        turn<T>(square);
+        for (int64_t i = 0; i < std::min<int64_t>(W, dim_ - d); ++i) {
+          store(turned_ + (d + i) * kBlockKv + j, square[i]);
+        }
+      }
+    }
+  }
+
+  // The bits at which the bias of a row is not -inf; weights_ of the row gets the bias.
+  uint64_t read_bias_of(int r, int64_t start, int n) {
+    uint64_t bits[kBlockKv];
+    std::fill(bits, bits + n, uint64_t(1));
+    read_bias<T>(call_.bias, b_, head(r), query(r), start, 1, n, bias_, bits);
+    uint64_t allowed = 0;
+    for (int j = 0; j < n; ++j) {
+      weights_[r * kBlockKv + j] = bias_[j * kGroup<T>];
+      allowed |= bits[j] << j;
+    }
+    return allowed;
+  }
+
+  // Turn the scores of a row, which begin at key ``low`` of the block, into weights.
+  void weigh(int r, int64_t start, int low, int high, bool mixed) {
+    Row& row = rows_[r];
+    T* scores = scores_ + r * kBlockKv;
+    const int n = high - low;
+    const uint64_t bits = row.bits >> low;
+    const Vec<T> lowest = splat(-std::numeric_limits<T>::infinity());
+    if (call_.bias) {
+      for (int j = 0; j < n; ++j) scores[j] += weights_[r * kBlockKv + low + j];
+    }
+    if (!bits) {
+      std::fill(scores, scores + n, T(0));
+      return;
+    }
+    Vec<T> highest = lowest;
+    for (int j = 0; j < n; j += W) {
+      highest = max_(where_allowed<T>(lanes_from(bits, j), 0, load(scores + j), lowest), highest);
+    }
+    T peak = highest[0];
+    for (int i = 1; i < W; ++i) peak = highest[i] > peak ? highest[i] : peak;
+    if (peak > row.peak + T(kLag)) raise(r, peak);
+
+    const Vec<T> base = splat(row.peak == -std::numeric_limits<T>::infinity() ? T(0) : row.peak);
+    for (int j = 0; j < n; j += W) {
+      const Vec<T> x = exp2_from<T>(load(scores + j), base);
+      store(scores + j, where_allowed<T>(lanes_from(bits, j), 0, x, Vec<T>{}));
+    }
+    T total = row.total;
+    for (int j = 0; j < n; ++j) total += scores[j];
+    row.total = total;
+    if (!row.dropout.on()) return;
+    for (int j = 0; j < n; ++j) {
+      T factor;
+      row.dropout.factors(start + low + j, 0, 1, &factor);
+      scores[j] *= factor;
+    }
+    (void)mixed;
+  }
+
+  static uint64_t lanes_from(uint64_t bits, int j) { return bits >> j & 0xffffffffu; }
+
+  void raise(int r, T peak) {
+    Row& row = rows_[r];
+    const Vec<T> now = nearest(splat(peak));
+    const Vec<T> factor = power_of_two<T>(splat(row.peak) - now);
+    row.peak = now[0];
+    row.total *= factor[0];
+    for (int64_t d = 0; d < width_; d += W) {
+      store(sums_ + r * width_ + d, load(sums_ + r * width_ + d) * factor);
+    }
+  }
+
+  void add_values(int64_t start, int n, int first, int count, bool mixed, int low) {
+    const T* values = nullptr;
+    if constexpr (std::is_same_v<S, T>) {
+      if (width_ == value_dim_) values = call_.value.at<S>(b_, kv_head_, start);
+    }
+    int64_t step = call_.value.row;
+    if (!values) {
+      read_rows<S>(call_.value, b_, kv_head_, start, n, value_dim_, value_room_, width_);
+      values = value_room_, step = width_;
+    }
+    const T* clean = values;
+    if (mixed && !rows_finite(values, step, n)) {
+      for (int j = 0; j < n; ++j) {
+        const bool fine = all_finite(values + j * step, value_dim_);
+        for (int64_t d = 0; d < width_; ++d) {
+          clean_room_[j * width_ + d] = fine && d < value_dim_ ? values[j * step + d] : T(0);
+        }
+      }
+      clean = clean_room_;
+    }
+    flat_product<T>(width_ / W, count, scores_ + first * kBlockKv, kBlockKv, 1, clean,
+                    clean == values ? step : width_, sums_ + first * width_, width_, n, true);
+    if (clean == values) return;
+    for (int j = 0; j < n; ++j) {  // what was taken out, for the rows that may see it
+      if (all_finite(values + j * step, value_dim_)) continue;
+      for (int r = first; r < first + count; ++r) {
+        if (!(rows_[r].bits >> (low + j) & 1)) continue;
+        for (int64_t d = 0; d < value_dim_; ++d) {
+          sums_[r * width_ + d] += scores_[r * kBlockKv + j] * values[j * step + d];
+        }
+      }
+    }
+  }
+
+  bool rows_finite(const T* values, int64_t step, int n) const {
+    for (int j = 0; j < n; ++j) {
+      if (!all_finite(values + j * step, value_dim_)) return false;
+    }
+    return true;
+  }
+
+  void finish() {
+    for (int r = 0; r < count_; ++r) {
+      Row& row = rows_[r];
+      const int64_t at = (b_ * call_.sizes.heads + head(r)) * call_.sizes.q_len + query(r);
+      const T factor = inverse(row.total);
+      put_stats(call_, at, row.peak, row.total);
+      for (int64_t d = 0; d < value_dim_; ++d) sums_[r * width_ + d] *= factor;
+      write_row(sums_ + r * width_, call_.out.at<S>(b_, head(r), query(r)), value_dim_);
+    }
+  }
+
+  const Forward& call_;
+  const int64_t dim_, value_dim_, width_;
+  const int count_;
+  Scratch<T> scratch_;
+  T *queries_, *sums_, *scores_, *weights_, *key_room_, *turned_, *value_room_, *clean_room_,
+      *bias_;
+  std::vector<Row> rows_;
+  int64_t b_ = 0, kv_head_ = 0;
+};
+
+INLINE bool is_decode(const Sizes& sizes) {
+  return sizes.q_len <= kFewQueries && sizes.q_len * sizes.group() <= kFewRows;
+}
+
+template <class S, class T>
+void decode(const Forward& call) {
+  using Worker = DecodeWorker<S, T>;
+  const Sizes& sizes = call.sizes;
+  std::vector<std::unique_ptr<Worker>> workers(size_t(std::max(call.threads, 1)));
+  share_out(sizes.batch * sizes.kv_heads, call.threads, [&](int64_t task, int worker) {
+    auto& mine = workers[size_t(worker)];
+    if (!mine) mine = std::make_unique<Worker>(call);
+    mine->run(task / sizes.kv_heads, task % sizes.kv_heads);
+  });
+}
+
+}  // namespace SIGHTLINE_ISA
+}  // namespace sightline
