@@ -23,15 +23,13 @@ class DecodeWorker {
         width_(padded<T>(value_dim_)),
         count_(int(call.sizes.q_len * call.sizes.group())),
         scratch_(count_ * (dim_ + width_ + 2 * kBlockKv) +
-                 kBlockKv * (2 * dim_ + 2 * width_ + kGroup<T>) + 12 * 16),
+                 kBlockKv * (width_ + kGroup<T>) + W * padded<T>(dim_) + 12 * 16),
         queries_(scratch_.take(count_ * dim_)),
         sums_(scratch_.take(count_ * width_)),
         scores_(scratch_.take(count_ * kBlockKv)),
         weights_(scratch_.take(count_ * kBlockKv)),
-        key_room_(scratch_.take(kBlockKv * dim_)),
-        turned_(scratch_.take(kBlockKv * dim_)),
+        key_room_(scratch_.take(W * padded<T>(dim_))),
         value_room_(scratch_.take(kBlockKv * width_)),
-        clean_room_(scratch_.take(kBlockKv * width_)),
         bias_(scratch_.take(kBlockKv * kGroup<T>)),
         rows_(size_t(count_), Row(call)) {}
 
@@ -103,34 +101,75 @@ class DecodeWorker {
     for (int r = first; r < first + count; ++r) {
       mixed |= rows_[r].bits != ((~uint64_t(0) >> (64 - (high - low))) << low);
     }
-    turn_keys(start + low, high - low);
-    flat_product<T>((high - low + W - 1) / W, count, queries_ + first * dim_, dim_, 1, turned_,
-                    kBlockKv, scores_ + first * kBlockKv, kBlockKv, dim_, false);
-    for (int r = first; r < first + count; ++r) weigh(r, start, low, high, mixed);
+    if (first == 0) fetch(start + kBlockKv);
+    score(start + low, high - low, first, count);
+    for (int r = first; r < first + count; ++r) weigh(r, start, low, high);
     add_values(start + low, high - low, first, count, mixed, low);
   }
 
-  // Keys as lanes: turned_[d][j] for ``n`` keys from ``start`` on.
-  void turn_keys(int64_t start, int n) {
-    const T* keys = key_rows<S>(call_.key, b_, kv_head_, start, n, dim_, key_room_);
+  // Have the next block of keys and values on its way from memory while this one is computed:
+  // the machine does not see by itself where the next rows are, as two arrays are read by turns.
+  void fetch(int64_t start) const {
+    const int64_t rows = std::min<int64_t>(kBlockKv, call_.sizes.kv_len - start);
+    for (int64_t i = 0; i < rows; ++i) {
+      fetch_row(call_.key.at<S>(b_, kv_head_, start + i), dim_);
+      fetch_row(call_.value.at<S>(b_, kv_head_, start + i), value_dim_);
+    }
+  }
+  static INLINE void fetch_row(const S* row, int64_t dim) {
+    const char* from = reinterpret_cast<const char*>(row);
+    for (int64_t at = 0; at < dim * int64_t(sizeof(S)); at += 64) __builtin_prefetch(from + at);
+  }
+
+  // Scores of ``n`` keys from ``start`` on, times log2(e).
+  void score(int64_t start, int n, int first, int count) {
     for (int j = 0; j < n; j += W) {
-      for (int64_t d = 0; d < dim_; d += W) {
-        Vec<T> square[W];
-        if (j + W <= n && d + W <= dim_) {
-          for (int i = 0; i < W; ++i) square[i] = load(keys + (j + i) * dim_ + d);
-        } else {
-          for (int i = 0; i < W; ++i) {
-            T some[W] = {};
-            if (j + i < n) std::copy_n(keys + (j + i) * dim_ + d, std::min<int64_t>(W, dim_ - d), some);
-            square[i] = load(some);
+      const S* keys = call_.key.at<S>(b_, kv_head_, start + j);
+      if (j + W <= n && dim_ % Columns<S, T>::count == 0) {
+        score_some(keys, call_.key.row, first, count, j);
+      } else {  // a copy with whole vectors
+        const int64_t width = padded<T>(dim_), some = std::min(W, n - j);
+        std::fill(key_room_, key_room_ + W * width, T(0));
+        for (int64_t i = 0; i < some; ++i) {
+          read_row(keys + i * call_.key.row, key_room_ + i * width, dim_);
+        }
+        score_some(key_room_, width, first, count, j);
+      }
+    }
+  }
+
+  // The same for as many keys as there are lanes.
+  template <class K>
+  void score_some(const K* keys, int64_t step, int first, int count, int j) {
+    int r = first;
+    for (; r + 4 <= first + count; r += 4) score_rows<4>(keys, step, r, j);
+    for (; r + 2 <= first + count; r += 2) score_rows<2>(keys, step, r, j);
+    for (; r < first + count; ++r) score_rows<1>(keys, step, r, j);
+  }
+
+  template <int R, class K>
+  INLINE void score_rows(const K* keys, int64_t step, int first, int j) {
+    constexpr int count = Columns<K, T>::count;
+    Vec<T> sums[R] = {};
+    for (int64_t d = 0; d < dim_; d += count) {
+      Vec<T> columns[count];
+      Columns<K, T>::load(keys + d, step, columns);
+      const T* factors = queries_ + first * dim_ + d;
+      if (d + count <= dim_) {
+        for (int i = 0; i < count; ++i) {
+          for (int r = 0; r < R; ++r) {
+            sums[r] = fma_(splat(factors[r * dim_ + i]), columns[i], sums[r]);
           }
         }
-        turn<T>(square);
-        for (int64_t i = 0; i < std::min<int64_t>(W, dim_ - d); ++i) {
-          store(turned_ + (d + i) * kBlockKv + j, square[i]);
+      } else {
+        for (int i = 0; i < dim_ - d; ++i) {
+          for (int r = 0; r < R; ++r) {
+            sums[r] = fma_(splat(factors[r * dim_ + i]), columns[i], sums[r]);
+          }
         }
       }
     }
+    for (int r = 0; r < R; ++r) store(scores_ + (first + r) * kBlockKv + j, sums[r]);
   }
 
   // The bits at which the bias of a row is not -inf; weights_ of the row gets the bias.
@@ -147,7 +186,7 @@ class DecodeWorker {
   }
 
   // Turn the scores of a row, which begin at key ``low`` of the block, into weights.
-  void weigh(int r, int64_t start, int low, int high, bool mixed) {
+  void weigh(int r, int64_t start, int low, int high) {
     Row& row = rows_[r];
     T* scores = scores_ + r * kBlockKv;
     const int n = high - low;
@@ -156,13 +195,14 @@ class DecodeWorker {
     if (call_.bias) {
       for (int j = 0; j < n; ++j) scores[j] += weights_[r * kBlockKv + low + j];
     }
+    const uint64_t lanes = (uint64_t(1) << W) - 1;
     if (!bits) {
       std::fill(scores, scores + n, T(0));
       return;
     }
     Vec<T> highest = lowest;
     for (int j = 0; j < n; j += W) {
-      highest = max_(where_allowed<T>(lanes_from(bits, j), 0, load(scores + j), lowest), highest);
+      highest = max_(where_seen(bits >> j & lanes, load(scores + j), lowest), highest);
     }
     T peak = highest[0];
     for (int i = 1; i < W; ++i) peak = highest[i] > peak ? highest[i] : peak;
@@ -171,7 +211,7 @@ class DecodeWorker {
     const Vec<T> base = splat(row.peak == -std::numeric_limits<T>::infinity() ? T(0) : row.peak);
     for (int j = 0; j < n; j += W) {
       const Vec<T> x = exp2_from<T>(load(scores + j), base);
-      store(scores + j, where_allowed<T>(lanes_from(bits, j), 0, x, Vec<T>{}));
+      store(scores + j, where_seen(bits >> j & lanes, x, Vec<T>{}));
     }
     T total = row.total;
     for (int j = 0; j < n; ++j) total += scores[j];
@@ -182,10 +222,11 @@ class DecodeWorker {
       row.dropout.factors(start + low + j, 0, 1, &factor);
       scores[j] *= factor;
     }
-    (void)mixed;
   }
 
-  static uint64_t lanes_from(uint64_t bits, int j) { return bits >> j & 0xffffffffu; }
+  static INLINE Vec<T> where_seen(uint64_t bits, Vec<T> x, Vec<T> otherwise) {
+    return bits == (uint64_t(1) << W) - 1 ? x : where_allowed<T>(bits, 0, x, otherwise);
+  }
 
   void raise(int r, T peak) {
     Row& row = rows_[r];
@@ -199,44 +240,39 @@ class DecodeWorker {
   }
 
   void add_values(int64_t start, int n, int first, int count, bool mixed, int low) {
-    const T* values = nullptr;
-    if constexpr (std::is_same_v<S, T>) {
-      if (width_ == value_dim_) values = call_.value.at<S>(b_, kv_head_, start);
+    const S* values = call_.value.at<S>(b_, kv_head_, start);
+    const int64_t step = call_.value.row;
+    if (width_ == value_dim_ && !(mixed && !rows_finite(values, step, n))) {
+      flat_product<T>(width_ / W, count, scores_ + first * kBlockKv, kBlockKv, 1, values, step,
+                      sums_ + first * width_, width_, n, true);
+      return;
     }
-    int64_t step = call_.value.row;
-    if (!values) {
-      read_rows<S>(call_.value, b_, kv_head_, start, n, value_dim_, value_room_, width_);
-      values = value_room_, step = width_;
+    int taken[kBlockKv], number = 0;  // rows with NaN or Inf, which a row may be forbidden to see
+    for (int j = 0; j < n; ++j) {
+      T* row = value_room_ + j * width_;
+      read_row(values + j * step, row, value_dim_);
+      if (mixed && !all_finite(row, value_dim_)) taken[number++] = j;
+      std::fill(row + (number && taken[number - 1] == j ? 0 : value_dim_), row + width_, T(0));
     }
-    const T* clean = values;
-    if (mixed && !rows_finite(values, step, n)) {
-      for (int j = 0; j < n; ++j) {
-        const bool fine = all_finite(values + j * step, value_dim_);
-        for (int64_t d = 0; d < width_; ++d) {
-          clean_room_[j * width_ + d] = fine && d < value_dim_ ? values[j * step + d] : T(0);
-        }
-      }
-      clean = clean_room_;
-    }
-    flat_product<T>(width_ / W, count, scores_ + first * kBlockKv, kBlockKv, 1, clean,
-                    clean == values ? step : width_, sums_ + first * width_, width_, n, true);
-    if (clean == values) return;
-    for (int j = 0; j < n; ++j) {  // what was taken out, for the rows that may see it
-      if (all_finite(values + j * step, value_dim_)) continue;
+    flat_product<T>(width_ / W, count, scores_ + first * kBlockKv, kBlockKv, 1, value_room_, width_,
+                    sums_ + first * width_, width_, n, true);
+    for (int t = 0; t < number; ++t) {
       for (int r = first; r < first + count; ++r) {
-        if (!(rows_[r].bits >> (low + j) & 1)) continue;
+        if (!(rows_[r].bits >> (low + taken[t]) & 1)) continue;
+        const T weight = scores_[r * kBlockKv + taken[t]];
         for (int64_t d = 0; d < value_dim_; ++d) {
-          sums_[r * width_ + d] += scores_[r * kBlockKv + j] * values[j * step + d];
+          sums_[r * width_ + d] += weight * widen(values[taken[t] * step + d]);
         }
       }
     }
   }
 
-  bool rows_finite(const T* values, int64_t step, int n) const {
+  bool rows_finite(const S* values, int64_t step, int n) const {
+    Vec<T> sum{};
     for (int j = 0; j < n; ++j) {
-      if (!all_finite(values + j * step, value_dim_)) return false;
+      for (int64_t d = 0; d < width_; d += W) sum += load_wide(values + j * step + d) * T(0);
     }
-    return true;
+    return !any(sum != Vec<T>{});
   }
 
   void finish() {
@@ -254,8 +290,7 @@ class DecodeWorker {
   const int64_t dim_, value_dim_, width_;
   const int count_;
   Scratch<T> scratch_;
-  T *queries_, *sums_, *scores_, *weights_, *key_room_, *turned_, *value_room_, *clean_room_,
-      *bias_;
+  T *queries_, *sums_, *scores_, *weights_, *key_room_, *value_room_, *bias_;
   std::vector<Row> rows_;
   int64_t b_ = 0, kv_head_ = 0;
 };

@@ -3,16 +3,17 @@
 
 #include <type_traits>
 
-#include "simd.hpp"
+#include "storage.hpp"
 
 namespace sightline {
 namespace SIGHTLINE_ISA {
 
 // out[r][lane] (+)= sum over step of a[r * a_row + step * a_step] * b[step * b_step + lane], for R
 // rows and C vectors of lanes. Every sum runs through the steps in rising order with one rounding
-// each, whatever R and C are, so that results do not depend on how rows and lanes are grouped.
-template <class T, int R, int C>
-INLINE void panel(const T* __restrict a, int64_t a_row, int64_t a_step, const T* __restrict b,
+// each, whatever R and C are, so that results do not depend on how rows and lanes are grouped. b may
+// be stored in a narrower type.
+template <class T, int R, int C, class B>
+INLINE void panel(const T* __restrict a, int64_t a_row, int64_t a_step, const B* __restrict b,
                   int64_t b_step, T* __restrict out, int64_t out_row, int64_t steps, bool add) {
   constexpr int W = kLanes<T>;
   Vec<T> sums[R][C];
@@ -21,7 +22,7 @@ INLINE void panel(const T* __restrict a, int64_t a_row, int64_t a_step, const T*
   }
   for (int64_t s = 0; s < steps; ++s) {
     Vec<T> row[C];
-    for (int c = 0; c < C; ++c) row[c] = load(b + s * b_step + c * W);
+    for (int c = 0; c < C; ++c) row[c] = load_wide(b + s * b_step + c * W);
     for (int r = 0; r < R; ++r) {
       const Vec<T> factor = splat(a[r * a_row + s * a_step]);
       for (int c = 0; c < C; ++c) sums[r][c] = fma_(factor, row[c], sums[r][c]);
@@ -36,8 +37,8 @@ INLINE void panel(const T* __restrict a, int64_t a_row, int64_t a_step, const T*
 template <int C>
 constexpr int kRows = C > 5 ? 1 : C == 1 ? (kRegisters == 32 ? 12 : 8) : (kRegisters - C - 1) / C;
 
-template <class T, int R, int C>
-inline void last_rows(int64_t rows, const T* a, int64_t a_row, int64_t a_step, const T* b,
+template <class T, int R, int C, class B>
+inline void last_rows(int64_t rows, const T* a, int64_t a_row, int64_t a_step, const B* b,
                       int64_t b_step, T* out, int64_t out_row, int64_t steps, bool add) {
   if constexpr (R > 0) {
     if (rows == R) {
@@ -49,8 +50,8 @@ inline void last_rows(int64_t rows, const T* a, int64_t a_row, int64_t a_step, c
 }
 
 // The same for any number of rows.
-template <class T, int C>
-inline void product(int64_t rows, const T* a, int64_t a_row, int64_t a_step, const T* b,
+template <class T, int C, class B>
+inline void product(int64_t rows, const T* a, int64_t a_row, int64_t a_step, const B* b,
                     int64_t b_step, T* out, int64_t out_row, int64_t steps, bool add) {
   constexpr int R = kRows<C>;
   for (; rows >= R; rows -= R, a += R * a_row, out += R * out_row) {
@@ -60,9 +61,9 @@ inline void product(int64_t rows, const T* a, int64_t a_row, int64_t a_step, con
 }
 
 // The same for 1, 2 or 3 vectors of lanes.
-template <class T>
+template <class T, class B>
 inline void product(int vectors, int64_t rows, const T* a, int64_t a_row, int64_t a_step,
-                    const T* b, int64_t b_step, T* out, int64_t out_row, int64_t steps, bool add) {
+                    const B* b, int64_t b_step, T* out, int64_t out_row, int64_t steps, bool add) {
   if (vectors == 3) {
     product<T, 3>(rows, a, a_row, a_step, b, b_step, out, out_row, steps, add);
   } else if (vectors == 2) {
@@ -73,9 +74,9 @@ inline void product(int vectors, int64_t rows, const T* a, int64_t a_row, int64_
 }
 
 // The same for any number of vectors of lanes.
-template <class T>
+template <class T, class B>
 inline void wide_product(int64_t vectors, int64_t rows, const T* a, int64_t a_row, int64_t a_step,
-                         const T* b, int64_t b_step, T* out, int64_t out_row, int64_t steps,
+                         const B* b, int64_t b_step, T* out, int64_t out_row, int64_t steps,
                          bool add) {
   constexpr int W = kLanes<T>;
   while (vectors > 0) {
@@ -86,9 +87,9 @@ inline void wide_product(int64_t vectors, int64_t rows, const T* a, int64_t a_ro
 }
 
 // The same where rows are few: more vectors a row, so that enough sums are under way at once.
-template <class T>
+template <class T, class B>
 inline void flat_product(int64_t vectors, int64_t rows, const T* a, int64_t a_row, int64_t a_step,
-                         const T* b, int64_t b_step, T* out, int64_t out_row, int64_t steps,
+                         const B* b, int64_t b_step, T* out, int64_t out_row, int64_t steps,
                          bool add) {
   constexpr int W = kLanes<T>;
   const auto take = [&](auto count) {
@@ -120,6 +121,55 @@ INLINE void turn(Vec<T> (&rows)[kLanes<T>]) {
     for (int i = 0; i < W; ++i) rows[i] = next[i];
   }
 }
+
+#if defined(__AVX2__) && !defined(__AVX512F__) && !defined(SIGHTLINE_WIDE)
+// The same in a third of the instructions: most of AVX2's shuffles stay within half a vector.
+template <>
+INLINE void turn<float>(Vec<float> (&rows)[8]) {
+  __m256 pairs[8], fours[8];
+  for (int i = 0; i < 8; i += 2) {
+    pairs[i] = _mm256_unpacklo_ps((__m256)rows[i], (__m256)rows[i + 1]);
+    pairs[i + 1] = _mm256_unpackhi_ps((__m256)rows[i], (__m256)rows[i + 1]);
+  }
+  for (int half = 0; half < 8; half += 4) {
+    fours[half] = _mm256_shuffle_ps(pairs[half], pairs[half + 2], 0x44);
+    fours[half + 1] = _mm256_shuffle_ps(pairs[half], pairs[half + 2], 0xee);
+    fours[half + 2] = _mm256_shuffle_ps(pairs[half + 1], pairs[half + 3], 0x44);
+    fours[half + 3] = _mm256_shuffle_ps(pairs[half + 1], pairs[half + 3], 0xee);
+  }
+  for (int i = 0; i < 4; ++i) {
+    rows[i] = (Vec<float>)_mm256_permute2f128_ps(fours[i], fours[i + 4], 0x20);
+    rows[i + 4] = (Vec<float>)_mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31);
+  }
+}
+#endif
+
+// The first numbers of W rows in memory, turned around and widened: vector i holds number i of
+// every row. ``count`` numbers a row at a time.
+template <class S, class T>
+struct Columns {
+  static constexpr int count = kLanes<T>;
+  static INLINE void load(const S* rows, int64_t step, Vec<T> (&columns)[count]) {
+    for (int i = 0; i < count; ++i) columns[i] = load_wide(rows + i * step);
+    turn<T>(columns);
+  }
+};
+template <>
+struct Columns<bfloat16, float> {  // two numbers travel as one until they are where they belong
+  static constexpr int count = 2 * kLanes<float>;
+  static INLINE void load(const bfloat16* rows, int64_t step, Vec<float> (&columns)[count]) {
+    constexpr int W = kLanes<float>;
+    Vec<float> both[W];
+    for (int i = 0; i < W; ++i) {
+      both[i] = SIGHTLINE_ISA::load(reinterpret_cast<const float*>(rows + i * step));
+    }
+    turn<float>(both);
+    for (int i = 0; i < W; ++i) {
+      columns[2 * i] = (Vec<float>)((Ints<float>)both[i] << 16);
+      columns[2 * i + 1] = (Vec<float>)((Ints<float>)both[i] & int32_t(0xffff0000));
+    }
+  }
+};
 
 }  // namespace SIGHTLINE_ISA
 }  // namespace sightline

@@ -43,7 +43,7 @@ struct Kind<float> {
   using Int = int32_t;
   typedef float Vec __attribute__((vector_size(kBytes)));
   typedef int32_t Ints __attribute__((vector_size(kBytes)));
-  typedef float Loose __attribute__((vector_size(kBytes), aligned(4), may_alias));
+  typedef float Loose __attribute__((vector_size(kBytes), aligned(2), may_alias));
   static constexpr int mantissa = 23, bias = 127;
 };
 template <>

@@ -82,6 +82,37 @@ struct Narrow<float16> {
   }
 };
 
+// One vector of numbers, widened.
+template <class T>
+INLINE Vec<T> load_wide(const T* from) {
+  return load(from);
+}
+INLINE Vec<float> load_wide(const bfloat16* from) {
+#if defined(__AVX512F__)
+  const auto bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  return (Vec<float>)_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16);
+#elif defined(__AVX2__) && !defined(SIGHTLINE_WIDE)
+  const auto bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  return (Vec<float>)_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16);
+#else
+  Vec<float> wide;
+  for (int i = 0; i < kLanes<float>; ++i) wide[i] = widen(from[i]);
+  return wide;
+#endif
+}
+INLINE Vec<float> load_wide(const float16* from) {
+#if defined(__AVX512F__)
+  const auto bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  return (Vec<float>)_mm512_cvtph_ps(bits);
+#elif defined(__AVX2__) && !defined(SIGHTLINE_WIDE)
+  return (Vec<float>)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+#else
+  Vec<float> wide;
+  for (int i = 0; i < kLanes<float>; ++i) wide[i] = widen(from[i]);
+  return wide;
+#endif
+}
+
 // ``count`` numbers, widened.
 template <class S, class T>
 INLINE void read_row(const S* from, T* to, int64_t count) {
