@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # The compiled half (C++). SIGHTLINE_NATIVE=0 leaves it out; without a compiler it is left out too.
 NATIVE := src/sightline/native
 NATIVE_SOURCES := CMakeLists.txt $(wildcard $(NATIVE)/csrc/*)
-CMAKE = $(BIN)/cmake --log-level=NOTICE -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+CMAKE = $(BIN)/cmake --log-level=NOTICE -Wno-unused-cli -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
   -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
 SANITIZED := build/sanitize
 # What `make sanitize` runs; more: make sanitize SANITIZE_TESTS="tests/conformance -k cpu"
@@ -56,13 +56,16 @@ native: $(VENV)/.native ## compile the C++ kernels of the cpu engine into the ch
 # g++ only: clang++ keeps its sanitizers elsewhere.
 sanitize: $(VENV)/.dev $(VENV)/.native ## the cpu engine's tests, checked for memory errors and undefined behaviour
 	$(CMAKE) -S . -B $(SANITIZED) -DSIGHTLINE_SANITIZE=address,undefined -DSIGHTLINE_OUTPUT=$(SANITIZED)/module
-	@test ! -e $(SANITIZED)/module/_kernels.missing.txt || exit 1
+	@test ! -e $(SANITIZED)/module/_kernels.missing.txt
 	$(BIN)/cmake --build $(SANITIZED) -- --quiet
-	compiler=$$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' $(SANITIZED)/CMakeCache.txt); \
+	rm -f $(SANITIZED)/report.*
+	@compiler=$$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' $(SANITIZED)/CMakeCache.txt); \
 	SIGHTLINE_SANITIZED=$(CURDIR)/$(SANITIZED)/module \
 	LD_PRELOAD="$$(for name in asan ubsan stdc++; do $$compiler -print-file-name=lib$$name.so; done | tr '\n' ' ')" \
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=tests/native \
-	$(BIN)/python -m pytest -p sanitized -m "not slow and not alone" $(SANITIZE_TESTS) $(PYTEST_ARGS)
+	ASAN_OPTIONS=detect_leaks=0:log_path=$(CURDIR)/$(SANITIZED)/report \
+	UBSAN_OPTIONS=print_stacktrace=1:log_path=$(CURDIR)/$(SANITIZED)/report PYTHONPATH=tests/native \
+	$(BIN)/python -m pytest -p sanitized -m "not slow and not alone" $(SANITIZE_TESTS) $(PYTEST_ARGS) \
+	|| { cat $(SANITIZED)/report.* 2>/dev/null; exit 1; }
 
 docs: $(VENV)/.dev ## draw the pictures of docs/ and write its tables again
 	$(BIN)/python docs/make_masks.py
