@@ -52,20 +52,17 @@ lint: $(VENV)/.dev ## ruff, pyright, import-linter
 native: $(VENV)/.native ## compile the C++ kernels of the cpu engine into the checkout
 
 # The interpreter is not sanitized, so the sanitizers' libraries are loaded before it, and what
-# Python itself never frees is not counted. tests/native/sanitized.py loads the module made here.
-# g++ only: clang++ keeps its sanitizers elsewhere.
+# Python itself never frees is not counted; --capture=sys lets their reports through.
+# tests/native/sanitized.py loads the module made here. g++ only: clang++ keeps them elsewhere.
 sanitize: $(VENV)/.dev $(VENV)/.native ## the cpu engine's tests, checked for memory errors and undefined behaviour
 	$(CMAKE) -S . -B $(SANITIZED) -DSIGHTLINE_SANITIZE=address,undefined -DSIGHTLINE_OUTPUT=$(SANITIZED)/module
 	@test ! -e $(SANITIZED)/module/_kernels.missing.txt
 	$(BIN)/cmake --build $(SANITIZED) -- --quiet
-	rm -f $(SANITIZED)/report.*
 	@compiler=$$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' $(SANITIZED)/CMakeCache.txt); \
 	SIGHTLINE_SANITIZED=$(CURDIR)/$(SANITIZED)/module \
 	LD_PRELOAD="$$(for name in asan ubsan stdc++; do $$compiler -print-file-name=lib$$name.so; done | tr '\n' ' ')" \
-	ASAN_OPTIONS=detect_leaks=0:log_path=$(CURDIR)/$(SANITIZED)/report \
-	UBSAN_OPTIONS=print_stacktrace=1:log_path=$(CURDIR)/$(SANITIZED)/report PYTHONPATH=tests/native \
-	$(BIN)/python -m pytest -p sanitized -m "not slow and not alone" $(SANITIZE_TESTS) $(PYTEST_ARGS) \
-	|| { cat $(SANITIZED)/report.* 2>/dev/null; exit 1; }
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONPATH=tests/native \
+	$(BIN)/python -m pytest -p sanitized --capture=sys -m "not slow and not alone" $(SANITIZE_TESTS) $(PYTEST_ARGS)
 
 docs: $(VENV)/.dev ## draw the pictures of docs/ and write its tables again
 	$(BIN)/python docs/make_masks.py
