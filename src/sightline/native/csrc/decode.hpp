@@ -101,7 +101,6 @@ class DecodeWorker {
     for (int r = first; r < first + count; ++r) {
       mixed |= rows_[r].bits != ((~uint64_t(0) >> (64 - (high - low))) << low);
     }
-    if (first == 0) fetch(start + kBlockKv);
     score(start + low, high - low, first, count);
     for (int r = first; r < first + count; ++r) weigh(r, start, low, high);
     add_values(start + low, high - low, first, count, mixed, low);
@@ -109,8 +108,8 @@ class DecodeWorker {
 
   // Have the next block of keys and values on its way from memory while this one is computed:
   // the machine does not see by itself where the next rows are, as two arrays are read by turns.
-  void fetch(int64_t start) const {
-    const int64_t rows = std::min<int64_t>(kBlockKv, call_.sizes.kv_len - start);
+  void fetch(int64_t start, int64_t rows) const {
+    rows = std::min(rows, call_.sizes.kv_len - start);
     for (int64_t i = 0; i < rows; ++i) {
       fetch_row(call_.key.at<S>(b_, kv_head_, start + i), dim_);
       fetch_row(call_.value.at<S>(b_, kv_head_, start + i), value_dim_);
@@ -123,53 +122,65 @@ class DecodeWorker {
 
   // Scores of ``n`` keys from ``start`` on, times log2(e).
   void score(int64_t start, int n, int first, int count) {
-    for (int j = 0; j < n; j += W) {
+    for (int j = 0; j < n;) {
       const S* keys = call_.key.at<S>(b_, kv_head_, start + j);
-      if (j + W <= n && dim_ % Columns<S, T>::count == 0) {
-        score_some(keys, call_.key.row, first, count, j);
+      if (first == 0) fetch(start + kBlockKv + j, 2 * W);
+      if (dim_ % Columns<S, T>::count == 0 && j + 2 * W <= n) {
+        score_some<2>(keys, call_.key.row, first, count, j);
+        j += 2 * W;
+      } else if (dim_ % Columns<S, T>::count == 0 && j + W <= n) {
+        score_some<1>(keys, call_.key.row, first, count, j);
+        j += W;
       } else {  // a copy with whole vectors
         const int64_t width = padded<T>(dim_), some = std::min(W, n - j);
         std::fill(key_room_, key_room_ + W * width, T(0));
         for (int64_t i = 0; i < some; ++i) {
           read_row(keys + i * call_.key.row, key_room_ + i * width, dim_);
         }
-        score_some(key_room_, width, first, count, j);
+        score_some<1>(key_room_, width, first, count, j);
+        j += W;
       }
     }
   }
 
-  // The same for as many keys as there are lanes.
-  template <class K>
+  // The same for so many vectors of keys.
+  template <int V, class K>
   void score_some(const K* keys, int64_t step, int first, int count, int j) {
     int r = first;
-    for (; r + 4 <= first + count; r += 4) score_rows<4>(keys, step, r, j);
-    for (; r + 2 <= first + count; r += 2) score_rows<2>(keys, step, r, j);
-    for (; r < first + count; ++r) score_rows<1>(keys, step, r, j);
+    for (; r + 4 <= first + count; r += 4) score_rows<V, 4>(keys, step, r, j);
+    for (; r + 2 <= first + count; r += 2) score_rows<V, 2>(keys, step, r, j);
+    for (; r < first + count; ++r) score_rows<V, 1>(keys, step, r, j);
   }
 
-  template <int R, class K>
+  template <int V, int R, class K>
   INLINE void score_rows(const K* keys, int64_t step, int first, int j) {
     constexpr int count = Columns<K, T>::count;
-    Vec<T> sums[R] = {};
+    Vec<T> sums[V][R] = {};
     for (int64_t d = 0; d < dim_; d += count) {
-      Vec<T> columns[count];
-      Columns<K, T>::load(keys + d, step, columns);
       const T* factors = queries_ + first * dim_ + d;
-      if (d + count <= dim_) {
-        for (int i = 0; i < count; ++i) {
-          for (int r = 0; r < R; ++r) {
-            sums[r] = fma_(splat(factors[r * dim_ + i]), columns[i], sums[r]);
+      for (int v = 0; v < V; ++v) {
+        Vec<T> columns[count];
+        Columns<K, T>::load(keys + v * W * step + d, step, columns);
+        if (d + count <= dim_) {
+          for (int i = 0; i < count; ++i) {
+            for (int r = 0; r < R; ++r) {
+              sums[v][r] = fma_(splat(factors[r * dim_ + i]), columns[i], sums[v][r]);
+            }
           }
-        }
-      } else {
-        for (int i = 0; i < dim_ - d; ++i) {
-          for (int r = 0; r < R; ++r) {
-            sums[r] = fma_(splat(factors[r * dim_ + i]), columns[i], sums[r]);
+        } else {
+          for (int i = 0; i < dim_ - d; ++i) {
+            for (int r = 0; r < R; ++r) {
+              sums[v][r] = fma_(splat(factors[r * dim_ + i]), columns[i], sums[v][r]);
+            }
           }
         }
       }
     }
-    for (int r = 0; r < R; ++r) store(scores_ + (first + r) * kBlockKv + j, sums[r]);
+    for (int v = 0; v < V; ++v) {
+      for (int r = 0; r < R; ++r) {
+        store(scores_ + (first + r) * kBlockKv + j + v * W, sums[v][r]);
+      }
+    }
   }
 
   // The bits at which the bias of a row is not -inf; weights_ of the row gets the bias.
