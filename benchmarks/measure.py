@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+
+from sightline.recipes.bench.machine import machine
+from sightline.recipes.bench.timing import once
+
+__all__ = ["ROUNDS", "Row", "compare", "machine", "median_of", "once"]
 
 ROUNDS = 15
-CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
@@ -38,29 +38,7 @@ def compare(what: str, ours: Callable[[], object], theirs: Callable[[], object])
     return Row(what, statistics.median(mine), statistics.median(peers), ratio)
 
 
-def once(run: Callable[[], object]) -> float:
-    """Return the seconds that one run takes."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
 def median_of(run: Callable[[], object], rounds: int = ROUNDS) -> float:
     """Return the median seconds of a run, after one that does not count."""
     run()
     return statistics.median(once(run) for _ in range(rounds))
-
-
-def machine() -> dict[str, object]:
-    """Return what a figure was taken on."""
-    names = [
-        line.split(":", 1)[1].strip()
-        for line in (CPUINFO.read_text().splitlines() if CPUINFO.exists() else [])
-        if line.startswith("model name")
-    ]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
-        "python": platform.python_version(),
-    }
