@@ -74,6 +74,7 @@ bench: $(VENV)/.dev $(VENV)/.native ## measure, and print the numbers (beside cr
 	$(BIN)/python benchmarks/plan.py
 	$(BIN)/python benchmarks/lower.py
 	$(BIN)/python benchmarks/recognize.py
+	$(BIN)/python benchmarks/attend.py
 
 mutate: $(VENV)/.dev ## plant faults in masks/ and count those that the tests catch (long)
 	$(BIN)/python tests/mutation/run.py $(MUTANTS)

@@ -20,9 +20,9 @@ __all__ = ["as_json", "render_report"]
 
 # Peer -> the head of its column, in this order.
 _COLUMNS = {
-    "SDPA with the mask": "SDPA mask",
-    "SDPA without a mask": "SDPA bare",
-    "SDPA is_causal": "is_causal",
+    "SDPA with the mask": "masked",
+    "SDPA without a mask": "bare",
+    "SDPA is_causal": "causal",
     "loop over documents": "loop",
     "FlexAttention": "flex",
 }
@@ -45,9 +45,8 @@ def render_report(report: BenchReport, *, color: bool, encoding: str, width: int
         )
 
     parts: list[str] = []
-    for (kind, dtype), rows in groupby(report.rows, key=lambda row: (row.kind, row.dtype)):
-        peak = report.peak_gflops[dtype]
-        parts.append(_passes(f"{kind}, {dtype} (peak {peak:.0f} GFLOP/s)", list(rows), draw))
+    for _, group in groupby(report.rows, key=_shape):
+        parts.append(_passes(list(group), report, draw))
     for dtype, steps in groupby(report.decode, key=lambda row: row.dtype):
         parts.append(_decode(dtype, list(steps), draw))
     if report.calls is not None:
@@ -56,16 +55,22 @@ def render_report(report: BenchReport, *, color: bool, encoding: str, width: int
     return "\n\n".join(parts)
 
 
-def _passes(title: str, rows: list[PassRow], draw: Draw) -> str:
-    shown = _taking_part(row.peers for row in rows)
-    heads = ("mask", "tokens", "batch", "dim", "ours ms", *(_COLUMNS[name] for name in shown))
+def _shape(row: PassRow) -> tuple[object, ...]:
+    return row.kind, row.dtype, row.length, row.batch, row.dim
+
+
+def _passes(rows: list[PassRow], report: BenchReport, draw: Draw) -> str:
+    """Return the table of all masks at one shape."""
+    first, shown = rows[0], _taking_part(row.peers for row in rows)
+    title = (
+        f"{first.kind}, {first.dtype}, {first.length:,} tokens, batch {first.batch}, "
+        f"{first.heads} heads of {first.dim} (peak {report.peak_gflops[first.dtype]:,.0f} GFLOP/s):"
+    )
+    heads = ("mask", "ours ms", *(_COLUMNS[name] for name in shown))
     heads = (*heads, "best", "eff", "GFLOP/s", "peak")
     cells = [
         [
             row.mask,
-            f"{row.length:,}",
-            str(row.batch),
-            str(row.dim),
             _own(row.ms, row.refused),
             *(_ms_of(row.peers, name) for name in shown),
             _times(_best(row.peers)),
@@ -75,17 +80,16 @@ def _passes(title: str, rows: list[PassRow], draw: Draw) -> str:
         ]
         for row in rows
     ]
-    notes = [note for row in rows for note in _notes(row)]
-    return "\n".join([f"{title}:", draw(heads, cells, range(1, len(heads))), *notes])
+    notes = [f"  {row.mask}: {note}" for row in rows for note in _notes(row)]
+    return "\n".join([title, draw(heads, cells, range(1, len(heads))), *notes])
 
 
 def _notes(row: PassRow) -> list[str]:
     """Return what else there is to say of a row, a line each."""
-    where = f"  {row.mask}, {row.length:,} tokens, batch {row.batch}, dim {row.dim}: "
     notes = [f"{out.name} is left out: {out.reason}" for out in row.left_out]
     if row.compile_seconds is not None:
         notes.append(f"FlexAttention's first call took {row.compile_seconds:.1f} s")
-    return [where + note for note in (*notes, *_faults(row))]
+    return [*notes, *_faults(row)]
 
 
 def _faults(row: PassRow | DecodeRow) -> list[str]:
@@ -98,8 +102,8 @@ def _faults(row: PassRow | DecodeRow) -> list[str]:
 def _decode(dtype: str, rows: list[DecodeRow], draw: Draw) -> str:
     first = rows[0]
     shown = _taking_part(row.peers for row in rows)
-    heads = ("cache", "live MiB", "ours ms", *(_COLUMNS[name] for name in shown))
-    heads = (*heads, "GB/s", "plain read", "of it", "best")
+    heads = ("cache", "MiB", "ours ms", *(_COLUMNS[name] for name in shown))
+    heads = (*heads, "GB/s", "read", "of it", "best", "read by")
     cells = [
         [
             row.case,
@@ -107,9 +111,10 @@ def _decode(dtype: str, rows: list[DecodeRow], draw: Draw) -> str:
             _own(row.ms, row.refused),
             *(_ms_of(row.peers, name) for name in shown),
             _number(row.gb_per_second, 1),
-            f"{row.read_gb_per_second:.1f} {row.reader}",
+            f"{row.read_gb_per_second:.1f}",
             _times(row.share_of_read, good=0.9),
             _times(_best(row.peers)),
+            row.reader,
         ]
         for row in rows
     ]
@@ -118,14 +123,14 @@ def _decode(dtype: str, rows: list[DecodeRow], draw: Draw) -> str:
         f"{first.dim}, {first.cache:,} keys:"
     )
     notes = [f"  {row.case}: {fault}" for row in rows for fault in _faults(row)]
-    return "\n".join([title, draw(heads, cells, range(1, len(heads))), *notes])
+    return "\n".join([title, draw(heads, cells, range(1, len(heads) - 1)), *notes])
 
 
 def _calls(calls: Calls, draw: Draw) -> str:
     if calls.refused:
         return f"calls: the engine refuses: {calls.refused}"
     rows = [
-        (f"first call with a new mask, {calls.length:,} tokens", f"+{calls.first_call_ms:.2f} ms"),
+        (f"first call with a new mask, {calls.length:,} tokens", f"{calls.first_call_ms:+.2f} ms"),
         ("  a later call", f"{calls.steady_ms:.2f} ms"),
         ("least call, [1, 1, 1, 8]", f"{calls.minimal_us:.1f} us"),
         ("  SDPA's", f"{calls.sdpa_minimal_us:.1f} us"),
@@ -142,13 +147,17 @@ def _calls(calls: Calls, draw: Draw) -> str:
 def _foot(report: BenchReport) -> str:
     facts = report.machine
     isa = f", {facts['isa']}" if facts.get("isa") else ""
-    return (
-        f"engine {report.settings.engine}{isa}; medians of {report.settings.rounds} rounds by "
-        f"turns; best: the quickest peer's time ÷ ours;\neff: density x time of SDPA without a "
-        f"mask ÷ ours; peak: share of a large product of matrices.\n{facts['cpu']}, "
-        f"{facts['threads']} threads, torch {facts['torch']}, load {facts['load']}; "
-        f"{report.seconds:.0f} s"
+    lines = (
+        f"engine {report.settings.engine}{isa}; ms, medians of {report.settings.rounds} by turns",
+        "masked, bare, causal: SDPA with the mask, without one, with is_causal",
+        "loop: SDPA with is_causal, document by document; flex: compiled FlexAttention",
+        "best: the quickest peer's time ÷ ours; eff: density x time of SDPA without a mask ÷ ours",
+        "peak: share of what a large product of matrices reaches",
+        "MiB, GB/s: of live keys and values; read: a plain read of as many bytes of that memory",
+        f"{facts['cpu']}, {facts['threads']} threads, torch {facts['torch']}, load "
+        f"{facts['load']}; {report.seconds:.0f} s",
     )
+    return "\n".join(lines)
 
 
 def _taking_part(peers: Iterable[tuple[Peer, ...]]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,8 +15,9 @@ from sightline.recipes.bench.timing import once
 __all__ = ["machine", "peak_gflops", "torch_facts"]
 
 _CPUINFO = Path("/proc/cpuinfo")
-# Rows and columns: large enough that only arithmetic counts.
-_PRODUCT = 2048
+# Rows and columns: as many as make only arithmetic count, fewer where a product takes longer than
+# so many seconds (bfloat16 without instructions for it).
+_SMALLEST, _LARGEST, _ENOUGH = 256, 2048, 0.03
 _TRIES = 7
 
 
@@ -53,12 +55,22 @@ def _isa() -> str | None:
 
 def peak_gflops(dtype_name: str) -> float:
     """Return 10**9 operations a second of a large product of matrices: the quickest of several."""
+    size = _SMALLEST
+    run = _product(dtype_name, size)
+    while size < _LARGEST and once(run) < _ENOUGH:
+        size *= 2
+        run = _product(dtype_name, size)
+    quickest = min(once(run) for _ in range(_TRIES))
+    return 2 * size**3 / quickest / 1e9
+
+
+def _product(dtype_name: str, size: int) -> Callable[[], object]:
+    """Return a product of two square matrices, called once already."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
     dtype = getattr(torch, dtype_name)
-    a, b = (torch.randn(_PRODUCT, _PRODUCT, generator=generator).to(dtype) for _ in range(2))
+    a, b = (torch.randn(size, size, generator=generator).to(dtype) for _ in range(2))
     out = torch.empty_like(a)
     torch.mm(a, b, out=out)
-    quickest = min(once(lambda: torch.mm(a, b, out=out)) for _ in range(_TRIES))
-    return 2 * _PRODUCT**3 / quickest / 1e9
+    return lambda: torch.mm(a, b, out=out)

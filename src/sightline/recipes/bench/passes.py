@@ -51,8 +51,11 @@ class _Entry:
     refused: str
 
 
-def measure_passes(settings: Settings, shape: Shape, peak_gflops: float) -> Iterator[PassRow]:
-    """Yield a row for each mask of the settings, as soon as it is measured."""
+def measure_passes(settings: Settings, shape: Shape) -> Iterator[PassRow]:
+    """Yield a row for each mask of the settings, as soon as it is measured.
+
+    ``share_of_peak`` is left NaN: the peak is the whole run's matter.
+    """
     pass_of, tensors = _inputs(settings, shape)
     dense = pass_of(lambda: torch.nn.functional.scaled_dot_product_attention(*tensors))
     dense()
@@ -67,7 +70,7 @@ def measure_passes(settings: Settings, shape: Shape, peak_gflops: float) -> Iter
             runs |= {f"{entry.case.name}/{name}": run for name, run in entry.runs.items()}
         times = alternate(runs, settings.rounds)
         for entry in entries:
-            yield _row(settings, shape, entry, times, peak_gflops)
+            yield _row(settings, shape, entry, times)
 
 
 def _inputs(
@@ -144,7 +147,6 @@ def _row(
     shape: Shape,
     entry: _Entry,
     times: dict[str, list[float]],
-    peak: float,
 ) -> PassRow:
     case, length = entry.case, shape.length
     density = case.mask.density(length)
@@ -171,7 +173,7 @@ def _row(
         dense_ms=statistics.median(times[_DENSE]) * 1e3,
         efficiency=density * ratio(times[_DENSE], own),
         gflops=gflops,
-        share_of_peak=gflops / peak,
+        share_of_peak=math.nan,
         peers=tuple(sorted(peers, key=lambda peer: peer.ms)),
         left_out=tuple(entry.field.left_out),
         compile_seconds=entry.field.compile_seconds,
