@@ -5,6 +5,7 @@ Each is a function without arguments that computes the same output; timing it is
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,7 +30,6 @@ FLEX = "FlexAttention"
 # SDPA's CPU kernel is given bools (1 byte a pair) and makes floats of them (4, for the half types
 # 2, of which float32 is the most).
 _BYTES_A_PAIR = 5
-_MOST_BYTES = 2 << 30
 _sdpa = torch.nn.functional.scaled_dot_product_attention
 
 Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -62,8 +62,8 @@ def field_of(
     if dense_seconds > longest:
         reason = f"at least {dense_seconds:.1f} s a call, more than {longest:g} s"
         found.left_out.append(LeftOut(SDPA_MASK, reason))
-    elif needed > _MOST_BYTES:
-        reason = f"masks of {needed / 2**30:.1f} GiB, more than {_MOST_BYTES >> 30} GiB"
+    elif needed > _quarter_of_memory():
+        reason = f"masks of {needed / 2**30:.1f} GiB, more than a quarter of the memory"
         found.left_out.append(LeftOut(SDPA_MASK, reason))
     else:
         bools = torch.from_numpy(case.mask.dense(length))
@@ -75,6 +75,14 @@ def field_of(
     if case.cuts:
         found.runs[LOOP] = lambda: _loop(case, tensors)
     return found
+
+
+def _quarter_of_memory() -> int:
+    """Return bytes; of 8 GiB where the system does not say how much there is."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return 2 << 30
 
 
 def _loop(case: Case, tensors: Tensors) -> torch.Tensor:

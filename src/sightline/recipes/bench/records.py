@@ -90,7 +90,7 @@ class PassRow:
         efficiency: density * time of SDPA without a mask ÷ our time.
         gflops: 10**9 operations a second, those of allowed pairs only: 4 * dim a pair forward,
             10 * dim backward (five products of matrices, since the scores are computed anew).
-        share_of_peak: the same ÷ that of a large product of matrices of this dtype.
+        share_of_peak: the same ÷ that of a large product of matrices, see machine.peak_gflops.
         peers: who else took part, the quickest first.
         left_out: who did not.
         compile_seconds: what FlexAttention took for its first call; None if it took no part.
@@ -206,7 +206,7 @@ class BenchReport:
     Attributes:
         settings: what was asked.
         machine: what it ran on.
-        peak_gflops: of a large product of matrices, for each dtype.
+        peak_gflops: of a large product of matrices, for each dtype that was measured.
         rows: forward and backward.
         decode: decode steps.
         calls: what a call costs, or None if that was not asked.
