@@ -50,6 +50,7 @@ class DecodeWorker {
 
  private:
   static constexpr int W = kLanes<T>;
+  static constexpr int64_t kAhead = 32;  // rows
 
   struct Row {
     explicit Row(const Forward& call) : dropout(call.dropout, call.seed) {}
@@ -106,25 +107,21 @@ class DecodeWorker {
     add_values(start + low, high - low, first, count, mixed, low);
   }
 
-  // Have the next block of keys and values on its way from memory while this one is computed:
-  // the machine does not see by itself where the next rows are, as two arrays are read by turns.
-  void fetch(int64_t start, int64_t rows) const {
+  // Have rows on their way from memory while those before them are computed: the machine does not
+  // see by itself where the next ones are, as two arrays are read by turns.
+  void fetch(const View& view, int64_t dim, int64_t start, int64_t rows) const {
     rows = std::min(rows, call_.sizes.kv_len - start);
     for (int64_t i = 0; i < rows; ++i) {
-      fetch_row(call_.key.at<S>(b_, kv_head_, start + i), dim_);
-      fetch_row(call_.value.at<S>(b_, kv_head_, start + i), value_dim_);
+      const char* row = reinterpret_cast<const char*>(view.at<S>(b_, kv_head_, start + i));
+      for (int64_t at = 0; at < dim * int64_t(sizeof(S)); at += 64) __builtin_prefetch(row + at);
     }
-  }
-  static INLINE void fetch_row(const S* row, int64_t dim) {
-    const char* from = reinterpret_cast<const char*>(row);
-    for (int64_t at = 0; at < dim * int64_t(sizeof(S)); at += 64) __builtin_prefetch(from + at);
   }
 
   // Scores of ``n`` keys from ``start`` on, times log2(e).
   void score(int64_t start, int n, int first, int count) {
     for (int j = 0; j < n;) {
       const S* keys = call_.key.at<S>(b_, kv_head_, start + j);
-      if (first == 0) fetch(start + kBlockKv + j, 2 * W);
+      if (first == 0) fetch(call_.key, dim_, start + j + kAhead, 2 * W);
       if (dim_ % Columns<S, T>::count == 0 && j + 2 * W <= n) {
         score_some<2>(keys, call_.key.row, first, count, j);
         j += 2 * W;
@@ -254,8 +251,16 @@ class DecodeWorker {
     const S* values = call_.value.at<S>(b_, kv_head_, start);
     const int64_t step = call_.value.row;
     if (width_ == value_dim_ && !(mixed && !rows_finite(values, step, n))) {
-      flat_product<T>(width_ / W, count, scores_ + first * kBlockKv, kBlockKv, 1, values, step,
-                      sums_ + first * width_, width_, n, true);
+      // A few keys at a time, so that each is in the nearest cache for all rows.
+      constexpr int kSome = 16;
+      for (int j = 0; j < n; j += kSome) {
+        if (first == 0) fetch(call_.value, value_dim_, start + j + kAhead, kSome);
+        for (int r = first; r < first + count; ++r) {
+          flat_product<T>(width_ / W, 1, scores_ + r * kBlockKv + j, kBlockKv, 1,
+                          values + j * step, step, sums_ + r * width_, width_,
+                          std::min(kSome, n - j), true);
+        }
+      }
       return;
     }
     int taken[kBlockKv], number = 0;  // rows with NaN or Inf, which a row may be forbidden to see

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -212,7 +213,7 @@ INLINE Kind<double>::Vec fraction_power(Kind<double>::Vec f) {
 template <class T>
 INLINE Vec<T> exp2_from(Vec<T> t, Vec<T> m) {
   using K = Kind<T>;
-  t = max_(m - T(K::bias + 23), t);  // -inf becomes a number; NaN stays
+  t = max_(splat(std::numeric_limits<T>::lowest()), t);  // -inf becomes a number; NaN stays
   const Vec<T> whole = nearest(t);
   const Vec<T> p = fraction_power(t - whole);
   const Vec<T> e = max_(splat(T(-K::bias)), whole - m);  // NaN stays
