@@ -6,6 +6,7 @@ file per engine. Needs torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -13,9 +14,12 @@ from sightline.lower.arguments import require_torch
 
 torch = require_torch("sl.attend")
 
-from sightline.engines.registry import ENGINES, Choice, Engine, choose  # noqa: E402
+from sightline.engines.registry import ENGINES, MISSING, Choice, Engine, choose  # noqa: E402
 from sightline.engines.request import Request, check_request  # noqa: E402
 from sightline.engines.weights import compute_weights  # noqa: E402
+
+# How the engines run that have been imported so far.
+_RUNNERS: dict[str, Callable[[Request], Any]] = {}
 
 
 def attend(
@@ -84,11 +88,12 @@ def attend(
         dropout=dropout,
         return_lse=return_lse,
     )
-    chosen = ENGINES[choose(request, engine).engine]
+    chosen = choose(request, engine).engine
     if 0 in request.output_shape or 0 in request.scores_shape:
         output, logsumexp = _nothing_to_see(request)
     else:
-        output, logsumexp = import_module(chosen.module).run(request)
+        run = _RUNNERS.get(chosen) or _load(chosen)
+        output, logsumexp = run(request)
     return (output, logsumexp) if return_lse else output
 
 
@@ -176,6 +181,12 @@ def engines() -> tuple[Engine, ...]:
     return tuple(ENGINES.values())
 
 
+def _load(name: str) -> Callable[[Request], Any]:
+    """Import an engine, and return how it runs a request."""
+    run = _RUNNERS[name] = import_module(ENGINES[name].module).run
+    return run
+
+
 def _nothing_to_see(request: Request) -> tuple[Any, Any]:
     """Return zeros and -inf where some size is 0: no key, no query, or nothing to put out."""
     request.mask.dense(*request.scores_shape[2:], request.q_offset)  # refuses lengths as always
@@ -189,3 +200,7 @@ def _nothing_to_see(request: Request) -> tuple[Any, Any]:
 def _touch(*tensors: Any) -> Any:
     """Return a 0 that depends on the tensors without reading them, so that gradients are 0."""
     return sum(tensor.reshape(-1)[:0].sum() for tensor in tensors if tensor is not None)
+
+
+if MISSING is None:
+    _load("cpu")  # torch.compile follows calls, but no imports

@@ -1,19 +1,17 @@
 """Masks as bool tensors on a device, kept for the next call with the same mask and shape.
 
 A model calls attention once per layer with one mask; building its array each time would cost more
-than some layers. The store is bounded by bytes and safe to use from several threads.
+than some layers.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from threading import Lock
 
 import torch
 
 from sightline.engines.request import Request
+from sightline.engines.store import Store
 from sightline.lower.forms.shortcut import shortcut
 from sightline.masks.mask import Mask
 
@@ -45,41 +43,7 @@ class DenseMask:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
-class Store:
-    """The most recently used values of a bounded total size."""
-
-    def __init__(self, budget: int) -> None:
-        self.budget = budget
-        self._kept: OrderedDict[Hashable, DenseMask] = OrderedDict()
-        self._bytes = 0
-        self._lock = Lock()
-
-    def get(self, name: Hashable, build: Callable[[], DenseMask]) -> DenseMask:
-        """Return what is kept under ``name``, built if it is not there."""
-        with self._lock:
-            if name in self._kept:
-                self._kept.move_to_end(name)
-                return self._kept[name]
-        built = build()  # outside the lock: another thread may build the same, which is harmless
-        with self._lock:
-            if name not in self._kept and built.nbytes <= self.budget:
-                self._kept[name] = built
-                self._bytes += built.nbytes
-            while self._bytes > self.budget:
-                self._bytes -= self._kept.popitem(last=False)[1].nbytes
-        return built
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._kept.clear()
-            self._bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-
-STORE = Store(BUDGET_BYTES)
+STORE: Store[DenseMask] = Store(BUDGET_BYTES)
 
 
 def dense_mask(request: Request) -> DenseMask:

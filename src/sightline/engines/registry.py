@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sightline import native
 from sightline.engines.request import Request
 from sightline.errors import CannotExpress
 from sightline.masks.named import find_row
@@ -28,6 +29,7 @@ class Engine:
         dtypes: the names of the dtypes that it takes.
         automatic: whether ``engine="auto"`` prefers it; others are taken only if none of these
             can do what was asked.
+        compiled: whether it needs the compiled kernels, which an installation may lack.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Engine:
     devices: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ("float16", "bfloat16", "float32", "float64")
     automatic: bool = True
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,20 @@ class Choice:
     reasons: tuple[str, ...]
 
 
+# Why the compiled kernels are not there; None if they are. Asked once: torch.compile reads this.
+MISSING = native.why_missing()
+
 # The order is the order of preference of engine="auto" among those that can do what was asked.
 _ROWS = (
+    Engine(
+        name="cpu",
+        meaning="our own kernels, which do only the work that the mask leaves",
+        module="sightline.engines.cpu",
+        logsumexp=True,
+        dropout=True,
+        devices=("cpu",),
+        compiled=True,
+    ),
     Engine(
         name="sdpa",
         meaning="torch's scaled_dot_product_attention, with forbidden content kept out",
@@ -77,6 +92,8 @@ ENGINES: dict[str, Engine] = {row.name: row for row in _ROWS}
 
 def obstacles(engine: Engine, request: Request) -> Iterator[tuple[str, str]]:
     """Yield (part of the call, why the engine cannot do it) for everything in the way."""
+    if engine.compiled and MISSING is not None:
+        yield "this installation", f"the compiled kernels are missing ({MISSING})"
     if request.return_lse and not engine.logsumexp:
         yield "return_lse=True", "it does not hand out the logsumexp"
     if request.dropout > 0 and not engine.dropout:

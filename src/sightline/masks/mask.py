@@ -7,7 +7,7 @@ bring an expression to canonical form in rewrite.py, the text form in text.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from sightline.errors import InvalidMask, NoTruthValue
 from sightline.masks.arguments import as_int, describe
 from sightline.masks.arrays import Array, Cells
 from sightline.masks.bounds import one_by_one
+from sightline.masks.numbers import enter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 Spec = tuple[Any, ...]
 # How far the data of a mask reach, on the query and on the key axis; None is without end.
 Extent = tuple[int | None, int | None]
+
+Kind = TypeVar("Kind", bound="Mask")
 
 # More than anyone writes; a chain of ^ reaches it after ten or so.
 MOST_XOR_NODES = 1000
@@ -51,7 +54,17 @@ class Mask:
            [1, 1, 0]])
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__", "number")
+
+    # The mask's own: two masks never have the same one, not even where one is gone. A compiled
+    # graph names its mask by it, see numbers.py.
+    number: int
+
+    def __new__(cls: type[Kind], *_arguments: Any, **_named: Any) -> Kind:
+        """Make a mask with a number of its own."""
+        made = object.__new__(cls)
+        object.__setattr__(made, "number", enter(made))
+        return made
 
     # Makes `array & mask` come to us instead of becoming an array of objects.
     __array_ufunc__ = None

@@ -153,6 +153,7 @@ _NO_ONE_WINDOW = {
     "sinks and a window",
 }
 _ROWS = (
+    _engine("cpu"),
     _engine("sdpa"),
     _engine("reference"),
     _destination("numpy.bool", added.kept, refusals.never),
