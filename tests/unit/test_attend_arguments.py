@@ -100,7 +100,7 @@ def test_other_arguments(changes: dict[str, Any], says: str) -> None:
 
 
 def test_an_unknown_engine() -> None:
-    with pytest.raises(sl.UnknownBackend, match=r"'sdpaa'.*auto, sdpa, reference.*mean 'sdpa'\?"):
+    with pytest.raises(sl.UnknownBackend, match=r"'sdpaa'.*auto, cpu, sdpa, reference.*mean 'sdpa'\?"):
         call(engine="sdpaa")
     with pytest.raises(sl.UnknownBackend, match=r"got engine None; wanted one of auto"):
         call(engine=None)

@@ -13,7 +13,7 @@ import numpy as np
 
 from sightline.errors import InvalidArgument
 from sightline.masks.arguments import as_size, describe
-from sightline.masks.bits import bits, distinct, full_bits, hash_rows, parts, words_across
+from sightline.masks.bits import WORD, bits, distinct, full_bits, hash_rows, parts, words_across
 from sightline.masks.bounds import FULL, Tiles
 from sightline.masks.descent import Blocks, Grid, descend
 from sightline.masks.frame import Frame
@@ -28,11 +28,16 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
     Int32s = NDArray[np.int32]
+    # Two columns at a time, to be joined at the end.
+    Stretches = list[tuple[Ints, Ints]]
 
 Cuts = Literal["uniform", "aligned"]
 
 # More mixed blocks than this are too many to read and to keep: 128 MiB of runs.
 MOST_MIXED = 2**23
+
+# Up to so many words of 64 cells, a single row of blocks is read whole: 2^18 cells.
+MOST_WORDS = 2**12
 
 # What a block that turns out to be empty is told by, in place of a pattern.
 EMPTY_BLOCK = -2
@@ -112,8 +117,20 @@ def _checked(mask: Mask, frame: Frame, block_q: object, block_kv: object, cuts: 
 
 def _build(mask: Mask, frame: Frame, grid: Grid, sizes: tuple[int, int], cuts: Cuts) -> BlockMap:
     patterns = Patterns(grid)
-    full: list[tuple[Ints, Ints]] = []
-    mixed: list[tuple[Ints, Ints]] = []
+    small = _is_small(mask, grid, sizes[1])
+    full, mixed = _read(mask, grid, patterns) if small else _find(mask, frame, grid, patterns)
+    rows = mask.batch * mask.heads * grid.rows
+    runs = _runs(full, mixed, rows, grid.columns + 1)
+    words = patterns.kept()
+    for array in (grid.q_edges, grid.k_edges, *runs, words):
+        array.setflags(write=False)  # a plan is handed to all who ask for it
+    return BlockMap(mask, frame, *sizes, cuts, grid, *runs, words)
+
+
+def _find(mask: Mask, frame: Frame, grid: Grid, patterns: Patterns) -> tuple[Stretches, Stretches]:
+    """Return the stretches of full blocks and (place, pattern) of mixed ones, level by level."""
+    full: Stretches = []
+    mixed: Stretches = []
     count = 0
     for state, blocks in descend(mask, grid):
         if state == FULL:
@@ -121,8 +138,9 @@ def _build(mask: Mask, frame: Frame, grid: Grid, sizes: tuple[int, int], cuts: C
             continue
         count += len(blocks)
         if count > MOST_MIXED:
+            height, width = grid.largest()
             raise InvalidArgument(
-                f"{mask!r} leaves more than {MOST_MIXED} blocks of {sizes[0]} x {sizes[1]} neither "
+                f"{mask!r} leaves more than {MOST_MIXED} blocks of {height} x {width} neither "
                 f"empty nor full at {frame.q_len} x {frame.kv_len}, too many to read one by one. "
                 "Use larger blocks or a smaller shape; give a predicate its bounds=."
             )
@@ -131,12 +149,39 @@ def _build(mask: Mask, frame: Frame, grid: Grid, sizes: tuple[int, int], cuts: C
         whole = place[found == FULL_RUN]
         full.append((whole, whole + 1))
         mixed.append((place[found >= 0], found[found >= 0]))
-    rows = mask.batch * mask.heads * grid.rows
-    runs = _runs(full, mixed, rows, grid.columns + 1)
-    words = patterns.kept()
-    for array in (grid.q_edges, grid.k_edges, *runs, words):
-        array.setflags(write=False)  # a plan is handed to all who ask for it
-    return BlockMap(mask, frame, *sizes, cuts, grid, *runs, words)
+    return full, mixed
+
+
+def _is_small(mask: Mask, grid: Grid, block_kv: int) -> bool:
+    """Return whether reading every cell costs less than finding out which need not be read.
+
+    So it is where a few new tokens ask a cache.
+    """
+    if grid.rows != 1 or len(grid.q_edges) > 1 or not grid.columns or block_kv % WORD:
+        return False
+    rows = mask.batch * mask.heads * int(grid.q_edges[0, 1] - grid.q_edges[0, 0])
+    return rows * grid.columns * (block_kv // WORD) <= MOST_WORDS
+
+
+def _read(mask: Mask, grid: Grid, patterns: Patterns) -> tuple[Stretches, Stretches]:
+    """Return the same as ``_find`` for a single row of blocks, of which every cell is read."""
+    owners = np.arange(mask.batch * mask.heads)
+    batch, head = np.divmod(owners, mask.heads)
+    tiles = grid.tiles(Blocks(batch, head, owners * 0, owners * 0, grid.columns))
+    height, width = grid.largest()
+    words = words_across(width)
+    shape = (-1, height, grid.columns, words)
+    every = grid.columns * words
+    read = bits(mask, tiles, height, every * WORD).reshape(shape)
+    whole = full_bits(tiles.at(slice(1)), height, every * WORD)
+    is_full = (read == np.broadcast_to(whole, (1, height, every)).reshape(shape)).all(axis=(1, 3))
+    is_mixed = read.any(axis=(1, 3)) & ~is_full
+    place = owners[:, None] * (grid.columns + 1) + np.arange(grid.columns)
+    flat = read.transpose(0, 2, 1, 3)[is_mixed].reshape(-1, height * words)
+    return (
+        [(place[is_full], place[is_full] + 1)],
+        [(place[is_mixed], patterns.numbers(flat))] if len(flat) else [],
+    )
 
 
 def _row(mask: Mask, grid: Grid, blocks: Blocks) -> Ints:
@@ -159,7 +204,7 @@ def _full_runs(mask: Mask, grid: Grid, blocks: Blocks) -> tuple[Ints, Ints]:
 
 
 def _runs(
-    full: list[tuple[Ints, Ints]], mixed: list[tuple[Ints, Ints]], rows: int, width: int
+    full: Stretches, mixed: Stretches, rows: int, width: int
 ) -> tuple[Ints, Int32s, Int32s, Int32s]:
     """Return row_start, first_block, last_block, pattern of the runs, joined where they touch."""
     # Stretches that do not overlap keep their partners when starts and stops are sorted apart.
@@ -199,7 +244,7 @@ def _sorted_together(place: Ints, pattern: Ints) -> tuple[Ints, Ints]:
     return both >> bits_of_pattern, both & ((1 << bits_of_pattern) - 1)
 
 
-def _columns(parts: list[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+def _columns(parts: Stretches) -> tuple[Ints, Ints]:
     none = np.zeros(0, dtype=np.int64)
     left, right = zip(*parts, strict=True) if parts else ((none,), (none,))
     return np.concatenate(left), np.concatenate(right)
@@ -236,6 +281,11 @@ class Patterns:
             flat = words.reshape(len(words), -1)
             kind[mixed] = self._numbers(flat if len(mixed) == len(flat) else flat[mixed])
         return kind
+
+    def numbers(self, flat: Words) -> Ints:
+        """Return the number of the pattern of each row, ``[n, rows * words]``."""
+        self._make_room(len(flat))
+        return self._numbers(flat)
 
     def _numbers(self, flat: Words) -> Ints:
         """Return the number of each pattern; those not seen before are kept."""
