@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import sightline as sl
-from sightline.engines.registry import ENGINES, Engine
+from sightline.engines.registry import ENGINES, MISSING, Engine
 
 B, HEADS, KV_HEADS, Q, K, DIM, OFFSET = 3, 4, 2, 5, 7, 8, 2
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -164,6 +164,8 @@ def available(name: str) -> Engine:
     here = {"cpu"} | ({"cuda"} if torch.cuda.is_available() else set())
     if engine.devices and not here & set(engine.devices):
         pytest.skip(f"engine {name} runs on {', '.join(engine.devices)} only")
+    if engine.compiled and MISSING is not None:
+        pytest.skip(f"engine {name} needs the compiled kernels: {MISSING}")
     return engine
 
 

@@ -10,6 +10,9 @@ import pytest
 import torch
 
 import sightline as sl
+from sightline import native
+from sightline.engines import attend as attend_module
+from sightline.engines import registry
 from sightline.engines.attend import engines, explain_choice
 from sightline.errors import InvalidArgument
 
@@ -100,7 +103,9 @@ def test_other_arguments(changes: dict[str, Any], says: str) -> None:
 
 
 def test_an_unknown_engine() -> None:
-    with pytest.raises(sl.UnknownBackend, match=r"'sdpaa'.*auto, cpu, sdpa, reference.*mean 'sdpa'\?"):
+    with pytest.raises(
+        sl.UnknownBackend, match=r"'sdpaa'.*auto, cpu, sdpa, reference.*mean 'sdpa'\?"
+    ):
         call(engine="sdpaa")
     with pytest.raises(sl.UnknownBackend, match=r"got engine None; wanted one of auto"):
         call(engine=None)
@@ -112,19 +117,46 @@ def test_engines_refuse_by_name_and_say_who_can() -> None:
     assert caught.value.destination == "engine 'sdpa'"
     with pytest.raises(sl.CannotExpress, match=r"dropout=0\.1.*engine='sdpa'"):
         call(engine="reference", dropout=0.1)
+
+
+@pytest.fixture
+def not_compiled(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An installation without the compiled kernels."""
+    reason = "nobody compiled them"
+    monkeypatch.setattr(registry, "MISSING", reason)
+    monkeypatch.setattr(attend_module, "MISSING", reason)
+    monkeypatch.setattr(native, "why_missing", lambda: reason)
+    return reason
+
+
+def test_without_compiled_kernels_there_is_still_an_engine(not_compiled: str) -> None:
+    with pytest.raises(sl.CannotExpress, match=rf"this installation.*\({not_compiled}\).*'sdpa'"):
+        call(engine="cpu")
+    native.warn_once.cache_clear()
+    with pytest.warns(UserWarning, match=f"kernels are missing: {not_compiled}"):
+        output = call()
+    assert torch.equal(output, call(engine="sdpa"))
+    assert torch.equal(output, call())  # said once; a second warning would be an error
+    native.warn_once.cache_clear()
+
+
+@pytest.mark.usefixtures("not_compiled")
+def test_what_no_engine_can_do() -> None:
     with pytest.raises(sl.CannotExpress, match=r"no engine can do all.*leave one of them out"):
         call(return_lse=True, dropout=0.1)
     with pytest.raises(sl.CannotExpress, match=r"leave dropout out; no engine can do all"):
         call(engine="reference", return_lse=True, dropout=0.1)
 
 
+@pytest.mark.usefixtures("not_compiled")
 def test_auto_says_what_it_chose_and_why() -> None:
     choice = explain_choice(QUERY, KEY, VALUE, sl.causal())
     assert choice.engine == "sdpa"
+    assert choice.reasons[0].startswith("cpu cannot do this installation: the compiled kernels")
     assert choice.reasons[-1].startswith("sdpa can do all that was asked")
     choice = explain_choice(QUERY, KEY, VALUE, sl.causal(), return_lse=True)
     assert choice.engine == "reference"
-    assert choice.reasons[0].startswith("sdpa cannot do return_lse=True")
+    assert choice.reasons[1].startswith("sdpa cannot do return_lse=True")
     named = explain_choice(QUERY, KEY, VALUE, sl.causal(), engine="reference")
     assert named.reasons == ("reference was asked for by name.",)
     with pytest.raises(sl.InvalidMask):
@@ -132,15 +164,15 @@ def test_auto_says_what_it_chose_and_why() -> None:
 
 
 def test_auto_runs_what_it_says() -> None:
-    assert torch.equal(call(), call(engine="sdpa"))
+    chosen = explain_choice(QUERY, KEY, VALUE, sl.causal(), return_lse=True).engine
     output, logsumexp = call(return_lse=True)
-    wanted = call(engine="reference", return_lse=True)
+    wanted = call(engine=chosen, return_lse=True)
     assert torch.equal(output, wanted[0])
     assert torch.equal(logsumexp, wanted[1])
 
 
 def test_the_list_of_engines_is_data() -> None:
-    assert [engine.name for engine in engines()] == ["sdpa", "reference"]
+    assert [engine.name for engine in engines()] == ["cpu", "sdpa", "reference"]
     assert all(engine.meaning and engine.dtypes for engine in engines())
 
 

@@ -14,6 +14,7 @@ from sightline.lower.arguments import require_torch
 
 torch = require_torch("sl.attend")
 
+from sightline import native  # noqa: E402
 from sightline.engines.registry import ENGINES, MISSING, Choice, Engine, choose  # noqa: E402
 from sightline.engines.request import Request, check_request  # noqa: E402
 from sightline.engines.weights import compute_weights  # noqa: E402
@@ -89,6 +90,8 @@ def attend(
         return_lse=return_lse,
     )
     chosen = choose(request, engine).engine
+    if MISSING is not None and engine == "auto" and request.query.device.type == "cpu":
+        native.warn_once()
     if 0 in request.output_shape or 0 in request.scores_shape:
         output, logsumexp = _nothing_to_see(request)
     else:
@@ -153,9 +156,9 @@ def explain_choice(
     >>> import sightline as sl, torch
     >>> from sightline.engines.attend import explain_choice
     >>> x = torch.zeros(1, 1, 3, 4)
-    >>> choice = explain_choice(x, x, x, sl.causal(), return_lse=True)
-    >>> choice.engine, choice.reasons[0]
-    ('reference', 'sdpa cannot do return_lse=True: it does not hand out the logsumexp.')
+    >>> choice = explain_choice(x, x, x, sl.causal(), engine="reference")
+    >>> choice.engine, choice.reasons
+    ('reference', ('reference was asked for by name.',))
     """
     request = check_request(
         query,
@@ -176,7 +179,7 @@ def engines() -> tuple[Engine, ...]:
 
     >>> from sightline.engines.attend import engines
     >>> [engine.name for engine in engines()]
-    ['sdpa', 'reference']
+    ['cpu', 'sdpa', 'reference']
     """
     return tuple(ENGINES.values())
 

@@ -16,6 +16,7 @@ from sightline.lower.lower import lower
 from sightline.masks.explicit import dense
 from sightline.masks.mask import Mask
 from sightline.masks.positional import everything, prefix
+from sightline.native import why_missing
 from sightline.testing import refusals, runners
 from sightline.testing.backend import Backend, Cannot, Floats
 from sightline.testing.expanders import added, blocks, calls, ignored, models
@@ -247,6 +248,7 @@ BACKENDS: dict[str, Backend] = {backend.name: backend for backend in _ROWS}
 
 # What testing needs beyond what the destination says of itself: to run it, or to try it out.
 _NEEDS = {
+    "cpu": "torch",
     "sdpa": "torch",
     "reference": "torch",
     "hf.4d": "transformers",
@@ -257,6 +259,7 @@ _NEEDS = {
 def why_not(name: str) -> str | None:
     """Return why a backend of ours cannot be tested here, or None if it can."""
     needs = _NEEDS.get(name) or module_of(name).DESTINATION.needs
-    if needs is None or find_spec(needs) is not None:
-        return None
-    return f"needs {needs}, which is not installed"
+    if needs is not None and find_spec(needs) is None:
+        return f"needs {needs}, which is not installed"
+    missing = why_missing() if name == "cpu" else None
+    return None if missing is None else f"needs the compiled kernels: {missing}"

@@ -23,18 +23,19 @@ class Folding:
     axis: int
 
     @classmethod
-    def of(cls, members: int, mask: Mask, seed_dim: int | None) -> Folding:
-        """Return the folding under a mask.
+    def of(cls, members: int, mask: Mask, seed: torch.Tensor | None, dim: int | None) -> Folding:
+        """Return the folding under a mask, ``seed`` being that of the dropout.
 
         Raises:
-            CannotExpress: the mask tells batch rows and heads apart, or each member has a seed.
+            CannotExpress: the mask tells batch rows and heads apart, or all members have one seed.
         """
-        if seed_dim is not None:
+        if seed is not None and dim is None:
+            # Which weights are dropped depends on batch row and head, which folding changes.
             raise CannotExpress(
                 destination="torch.func.vmap",
-                part='dropout with randomness="different"',
-                reason="one call draws one seed",
-                alternative='randomness="same", or a batch axis instead of vmap',
+                part="dropout that is the same for all members",
+                reason="they become batch rows or heads, each with dropped weights of its own",
+                alternative='randomness="different", or dropout=0.0',
             )
         if mask.batch > 1 and mask.heads > 1:
             raise CannotExpress(

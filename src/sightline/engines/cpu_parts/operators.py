@@ -253,18 +253,18 @@ class _TransformedBackward(torch.autograd.Function):
 
 @attend_forward.register_vmap
 def _(info, dims, query, key, value, bias, text, number, q_offset, scale, dropout, seed):
-    folding = Folding.of(info.batch_size, _resolve(text, number), dims[-1])
+    folding = Folding.of(info.batch_size, _resolve(text, number), seed, dims[-1])
     q, k, v = (folding.fold(*each) for each in zip((query, key, value), dims[:3], strict=True))
     b = None if bias is None else folding.fold_bias(bias, dims[3], q.shape)
-    told = text, number, q_offset, scale, dropout, seed
+    told = text, number, q_offset, scale, dropout, _first(seed, dims[-1])
     results = torch.ops.sightline.attend_forward(q, k, v, b, *told)
     return tuple(folding.unfold(result) for result in results), (0, 0, 0)
 
 
 @attend_backward.register_vmap
 def _(info, dims, *arguments):
-    mask, number = arguments[9:11]
-    folding = Folding.of(info.batch_size, _resolve(mask, number), dims[-1])
+    *told, seed = arguments[9:]
+    folding = Folding.of(info.batch_size, _resolve(*told[:2]), seed, dims[-1])
     tensors = [
         None if tensor is None else folding.fold(tensor, dim)
         for tensor, dim in zip(arguments[:8], dims[:8], strict=True)
@@ -272,11 +272,16 @@ def _(info, dims, *arguments):
     bias, folded_query = arguments[5], tensors[2]
     if bias is not None and folded_query is not None:
         tensors[5] = folding.fold_bias(bias, dims[5], folded_query.shape)
-    grads = torch.ops.sightline.attend_backward(*tensors, *arguments[8:])
     wanted = arguments[8]
+    grads = torch.ops.sightline.attend_backward(*tensors, wanted, *told, _first(seed, dims[-1]))
     unfolded = [
         folding.unfold(grad) if want else grad for grad, want in zip(grads, wanted, strict=True)
     ]
     if bias is not None and wanted[3]:
         unfolded[3] = folding.gather_bias(unfolded[3], bias, dims[5])
     return tuple(unfolded), tuple(0 if want else None for want in wanted)
+
+
+def _first(seed: torch.Tensor | None, dim: int | None) -> torch.Tensor | None:
+    """Return the seed of the first member, which serves all: each has batch rows of its own."""
+    return seed if seed is None or dim is None else seed.select(dim, 0)
