@@ -66,6 +66,7 @@ def compiled(function: Callable[..., Any], backend: str = "aot_eager") -> Callab
     return torch.compile(function, fullgraph=True, backend=backend)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_compile_keeps_every_bit(backend: str) -> None:
     given = tensors()
