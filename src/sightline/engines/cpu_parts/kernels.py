@@ -63,7 +63,7 @@ def run_forward(given: Tensors, call: Call, *, stats: bool, logsumexp: bool) -> 
     native.kernels().forward(
         call.plan,
         _NUMBERS[query.dtype],
-        _sizes(query, key, value),
+        _sizes(query, value),
         _view(query),
         _view(key),
         _view(value),
@@ -106,7 +106,7 @@ def run_backward(
     native.kernels().backward(
         call.plan,
         _NUMBERS[query.dtype],
-        _sizes(query, key, value),
+        _sizes(query, value),
         _view(query),
         _view(key),
         _view(value),
@@ -176,7 +176,7 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.clone() if tensor._is_zerotensor() else tensor
 
 
-def _sizes(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> tuple[int, ...]:
+def _sizes(query: torch.Tensor, value: torch.Tensor) -> tuple[int, int, int, int, int, int, int]:
     batch, heads, q_len, head_dim = query.shape
     _, kv_heads, kv_len, value_dim = value.shape
     return batch, heads, kv_heads, q_len, kv_len, head_dim, value_dim
@@ -193,16 +193,14 @@ def _view(tensor: torch.Tensor | None) -> tuple[int, int, int, int] | None:
     return tensor.data_ptr(), batch, head, row
 
 
-def _bias_view(bias: torch.Tensor | None) -> tuple[int, ...] | None:
+def _bias_view(bias: torch.Tensor | None) -> tuple[int, int, int, int, int, int] | None:
     """Return address, dtype and four strides, 0 along axes that broadcast."""
     if bias is None:
         return None
     bias = _plain(bias)
-    strides = [
-        0 if size == 1 else step for size, step in zip(bias.shape, bias.stride(), strict=True)
-    ]
-    missing = [0] * (4 - len(strides))
-    return bias.data_ptr(), _NUMBERS[bias.dtype], *missing, *strides
+    own = [0 if size == 1 else step for size, step in zip(bias.shape, bias.stride(), strict=True)]
+    batch, head, row, column = [0] * (4 - len(own)) + own
+    return bias.data_ptr(), _NUMBERS[bias.dtype], batch, head, row, column
 
 
 def _address(tensor: torch.Tensor | None) -> int:
