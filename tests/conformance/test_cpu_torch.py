@@ -179,6 +179,14 @@ def test_export_round_trip(strict: bool) -> None:
     (again(x).sum()).backward()
 
 
+def test_a_predicate_compiles_but_cannot_be_written_down() -> None:
+    mask = sl.predicate(lambda batch, head, query, key: key <= query)
+    model, x = Model(mask), torch.randn(B, HEADS, K, DIM)
+    assert_same([compiled(model)(x)], [model(x)])
+    with pytest.raises(sl.CannotExpress, match="does not read back"):
+        torch.export.export(model, (x,), strict=False)
+
+
 def test_export_for_every_length() -> None:
     model, x = Model(sl.causal()), torch.randn(B, HEADS, K, DIM)
     length = torch.export.Dim("length", min=2, max=512)

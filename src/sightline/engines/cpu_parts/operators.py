@@ -28,7 +28,7 @@ from sightline.engines.cpu_parts.kernels import (
 )
 from sightline.engines.cpu_parts.plans import native_plan
 from sightline.engines.request import Request, check_mask_axes
-from sightline.errors import CannotExpress
+from sightline.errors import CannotExpress, ParseError
 from sightline.masks.mask import Mask
 from sightline.masks.numbers import mask_of
 from sightline.masks.parser import parse
@@ -79,7 +79,22 @@ def _outlives_masks() -> bool:
 
 @torch.compiler.assume_constant_result
 def _text(mask: Mask) -> str:
-    return mask.text()
+    """Return the mask as text that reads back.
+
+    Raises:
+        CannotExpress: it does not, as a ``predicate`` is a function.
+    """
+    text = mask.text()
+    try:
+        _parsed(text)
+    except ParseError as error:
+        raise CannotExpress(
+            destination="a program that is saved",
+            part=text,
+            reason="the mask goes into it as text, and this text does not read back",
+            alternative="the same mask without predicate, or as sl.dense(array, means=...)",
+        ) from error
+    return text
 
 
 @lru_cache(maxsize=64)
