@@ -15,6 +15,7 @@ from sightline.lower.arguments import require_torch
 torch = require_torch("sl.attend")
 
 from sightline import native  # noqa: E402
+from sightline.engines.guarded.arithmetic import nothing_seen, touch  # noqa: E402
 from sightline.engines.registry import ENGINES, MISSING, Choice, Engine, choose  # noqa: E402
 from sightline.engines.request import Request, check_request  # noqa: E402
 from sightline.engines.weights import compute_weights  # noqa: E402
@@ -131,7 +132,7 @@ def attention_weights(
     request = check_request(query, key, key, mask, q_offset=q_offset, scale=scale, bias=bias)
     if 0 in request.scores_shape:
         request.mask.dense(*request.scores_shape[2:], request.q_offset)
-        return query.new_zeros(request.scores_shape) + _touch(query, key)
+        return query.new_zeros(request.scores_shape) + touch(query, key)
     return compute_weights(request)
 
 
@@ -154,9 +155,8 @@ def explain_choice(
         Whatever ``attend`` raises for them.
 
     >>> import sightline as sl, torch
-    >>> from sightline.engines.attend import explain_choice
     >>> x = torch.zeros(1, 1, 3, 4)
-    >>> choice = explain_choice(x, x, x, sl.causal(), engine="reference")
+    >>> choice = sl.explain_choice(x, x, x, sl.causal(), engine="reference")
     >>> choice.engine, choice.reasons
     ('reference', ('reference was asked for by name.',))
     """
@@ -171,15 +171,15 @@ def explain_choice(
         dropout=dropout,
         return_lse=return_lse,
     )
-    return choose(request, engine)
+    return choose(request, engine, explain=True)
 
 
 def engines() -> tuple[Engine, ...]:
-    """List the engines and what each can do, in the order in which "auto" prefers them.
+    """List the engines and what each can do.
 
     >>> from sightline.engines.attend import engines
     >>> [engine.name for engine in engines()]
-    ['cpu', 'sdpa', 'reference']
+    ['cpu', 'sdpa', 'varlen', 'flex', 'reference']
     """
     return tuple(ENGINES.values())
 
@@ -193,16 +193,7 @@ def _load(name: str) -> Callable[[Request], Any]:
 def _nothing_to_see(request: Request) -> tuple[Any, Any]:
     """Return zeros and -inf where some size is 0: no key, no query, or nothing to put out."""
     request.mask.dense(*request.scores_shape[2:], request.q_offset)  # refuses lengths as always
-    link = _touch(request.query, request.key, request.value, request.bias)
-    output = request.query.new_zeros(request.output_shape) + link
-    working = torch.float64 if output.dtype == torch.float64 else torch.float32
-    row = request.query.new_full(request.output_shape[:3], -torch.inf, dtype=working)
-    return output, row + link.to(working)
-
-
-def _touch(*tensors: Any) -> Any:
-    """Return a 0 that depends on the tensors without reading them, so that gradients are 0."""
-    return sum(tensor.reshape(-1)[:0].sum() for tensor in tensors if tensor is not None)
+    return nothing_seen(request.query, request.value.shape[3], *request.tensors[1:])
 
 
 if MISSING is None:

@@ -1,8 +1,4 @@
-"""Masks as bool tensors on a device, kept for the next call with the same mask and shape.
-
-A model calls attention once per layer with one mask; building its array each time would cost more
-than some layers.
-"""
+"""Masks as bool tensors on a device, kept for the next call with the same mask and shape."""
 
 from __future__ import annotations
 
@@ -10,13 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
+from sightline.engines.kept import BUDGET_BYTES, Store
 from sightline.engines.request import Request
-from sightline.engines.store import Store
 from sightline.lower.forms.shortcut import shortcut
 from sightline.masks.mask import Mask
-
-# Two masks of 4096 x 4096, or hundreds of the usual kind.
-BUDGET_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)

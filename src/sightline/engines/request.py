@@ -46,6 +46,17 @@ class Request:
     return_lse: bool
 
     @property
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Query, key, value and bias."""
+        return self.query, self.key, self.value, self.bias
+
+    @property
+    def wants_gradients(self) -> bool:
+        """Whether a backward pass may follow."""
+        given = (tensor for tensor in self.tensors if tensor is not None)
+        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
+
+    @property
     def scores_shape(self) -> tuple[int, int, int, int]:
         """[batch, heads, q_len, kv_len]."""
         batch, heads, q_len, _ = self.query.shape

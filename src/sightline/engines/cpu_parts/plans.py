@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 
 from sightline import native
-from sightline.engines.store import Store
+from sightline.engines.kept import BUDGET_BYTES, Store
 from sightline.masks.mask import Mask
 from sightline.plan.planner import plan
-
-# Thousands of plans of the usual kind.
-BUDGET_BYTES = 64 * 2**20
 
 STORE: Store[Any] = Store(BUDGET_BYTES)
 

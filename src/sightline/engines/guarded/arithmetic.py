@@ -144,13 +144,16 @@ def weigh_backward(
     query: torch.Tensor,
     key: torch.Tensor,
     scale: float,
+    grad_logsumexp: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the gradients of query, key and scores, given that of the weights.
+    """Return the gradients of query, key and scores, given those of the weights and logsumexp.
 
     ``grad_weights`` may hold anything at forbidden pairs.
     """
     received = torch.where(allowed, weights * grad_weights, 0)
     total = received.sum(dim=-1, keepdim=True)
+    if grad_logsumexp is not None:
+        total = total - grad_logsumexp[..., None]
     scores = torch.where(allowed, received - weights * total, 0)
     grad_query = guarded_matmul(scores, allowed, key) * scale
     grad_key = guarded_matmul(scores.mT, allowed.mT, query) * scale
@@ -166,20 +169,27 @@ def attend_backward(
     grad_output: torch.Tensor,
     scale: float,
     kept: torch.Tensor | None = None,
+    grad_logsumexp: torch.Tensor | None = None,
 ) -> Gradients:
-    """Return the gradients of ``guarded_matmul(weights * kept, allowed, value)``.
+    """Return the gradients of ``guarded_matmul(weights * kept, allowed, value)`` and logsumexp.
 
-    A row on whose output the loss does not depend (its ``grad_output`` is all 0) passes nothing
-    on, even if it holds NaN: a spoiled row that the loss leaves out spoils nothing else.
+    A row on which the loss does not depend (its ``grad_output`` is all 0, and its
+    ``grad_logsumexp``, if given) passes nothing on, even if it holds NaN: a spoiled row that the
+    loss leaves out spoils nothing else.
     """
-    live = allowed & (grad_output != 0).any(dim=-1, keepdim=True)
+    asked = (grad_output != 0).any(dim=-1, keepdim=True)
+    if grad_logsumexp is not None:
+        asked = asked | (grad_logsumexp[..., None] != 0)
+    live = allowed & asked
     weights = torch.where(live, weights, 0)
     grad_weights = grad_output @ value.mT
     dropped = weights
     if kept is not None:
         grad_weights, dropped = grad_weights * kept, weights * kept
     grad_value = guarded_matmul(dropped.mT, live.mT, grad_output)
-    grad_query, grad_key, scores = weigh_backward(weights, grad_weights, live, query, key, scale)
+    grad_query, grad_key, scores = weigh_backward(
+        weights, grad_weights, live, query, key, scale, grad_logsumexp
+    )
     return Gradients(grad_query, grad_key, grad_value, scores)
 
 
@@ -198,3 +208,23 @@ def gather_heads(tensor: torch.Tensor, kv_heads: int) -> torch.Tensor:
 def drop_forbidding(allowed: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """Return ``allowed`` without the pairs that a bias of -inf forbids."""
     return allowed if bias is None else allowed & ~torch.isneginf(bias)
+
+
+def touch(*tensors: torch.Tensor | None) -> torch.Tensor:
+    """Return a 0 that depends on the tensors without reading them, so that gradients are 0."""
+    given = [tensor.reshape(-1)[:0].sum() for tensor in tensors if tensor is not None]
+    return torch.stack([each.to(given[0].dtype) for each in given]).sum()
+
+
+def nothing_seen(
+    query: torch.Tensor, value_dim: int, *others: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the output and logsumexp of queries that see nothing: 0 and -inf, gradients 0.
+
+    ``others`` are the other inputs that shall have gradients: key, value and bias.
+    """
+    link = touch(query, *others)
+    output = query.new_zeros((*query.shape[:3], value_dim)) + link
+    working = working_dtype(query.dtype)
+    row = query.new_full(query.shape[:3], -torch.inf, dtype=working)
+    return output, row + link.to(working)

@@ -19,20 +19,32 @@ from sightline.engines.guarded.arithmetic import (
 )
 
 
-def attend_rows(inputs: Inputs, rows: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-    """Return ``output`` with the wanted ``rows``, bool [batch, heads, q_len], computed anew."""
+def attend_rows(
+    inputs: Inputs, rows: torch.Tensor, output: torch.Tensor, logsumexp: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return ``output`` and ``logsumexp`` with the wanted ``rows`` computed anew.
+
+    ``rows`` is bool [batch, heads, q_len].
+    """
     output = output.clone()
+    logsumexp = None if logsumexp is None else logsumexp.clone()
     for batch, head in _squares(rows):
         one = _square(inputs, batch, head)
-        weights = weigh(one.query, one.key, one.allowed, one.bias, one.scale).weights
-        computed = guarded_matmul(weights, one.allowed, one.value).to(output.dtype)
-        wanted = rows[batch, head, :, None]
-        output[batch, head] = torch.where(wanted, computed, output[batch, head])
-    return output
+        found = weigh(one.query, one.key, one.allowed, one.bias, one.scale)
+        computed = guarded_matmul(found.weights, one.allowed, one.value).to(output.dtype)
+        wanted = rows[batch, head]
+        output[batch, head] = torch.where(wanted[:, None], computed, output[batch, head])
+        if logsumexp is not None:
+            computed = found.logsumexp.to(logsumexp.dtype)
+            logsumexp[batch, head] = torch.where(wanted, computed, logsumexp[batch, head])
+    return output, logsumexp
 
 
 def attend_rows_backward(
-    inputs: Inputs, rows: torch.Tensor, grad_output: torch.Tensor
+    inputs: Inputs,
+    rows: torch.Tensor,
+    grad_output: torch.Tensor,
+    grad_logsumexp: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Return what the wanted ``rows`` add to the gradients of query, key, value and bias."""
     totals = [
@@ -44,7 +56,10 @@ def attend_rows_backward(
         grad_bias = torch.zeros(inputs.bias.shape, dtype=torch.float64, device=rows.device)
     for batch, head in _squares(rows):
         kv_head = head // (inputs.query.shape[1] // inputs.key.shape[1])
-        grads = _square_backward(_square(inputs, batch, head), rows, grad_output, (batch, head))
+        place = (batch, head)
+        upstream_lse = None if grad_logsumexp is None else grad_logsumexp[place].double()
+        one, upstream = _square(inputs, *place), grad_output[place].double()
+        grads = _square_backward(one, rows[place], upstream, upstream_lse)
         totals[0][batch, head] += grads.query
         totals[1][batch, kv_head] += grads.key
         totals[2][batch, kv_head] += grads.value
@@ -71,12 +86,22 @@ def _square(inputs: Inputs, batch: int, head: int) -> Inputs:
 
 
 def _square_backward(
-    one: Inputs, rows: torch.Tensor, grad_output: torch.Tensor, place: tuple[int, int]
+    one: Inputs,
+    rows: torch.Tensor,
+    grad_output: torch.Tensor,
+    grad_logsumexp: torch.Tensor | None,
 ) -> Gradients:
-    allowed = one.allowed & rows[place][:, None]
-    upstream = grad_output[place].double()
     weights = weigh(one.query, one.key, one.allowed, one.bias, one.scale).weights
-    return attend_backward(one.query, one.key, one.value, weights, allowed, upstream, one.scale)
+    return attend_backward(
+        one.query,
+        one.key,
+        one.value,
+        weights,
+        one.allowed & rows[:, None],
+        grad_output,
+        one.scale,
+        grad_logsumexp=grad_logsumexp,
+    )
 
 
 def _add_scores(total: torch.Tensor, scores: torch.Tensor, batch: int, head: int) -> None:

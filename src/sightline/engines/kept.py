@@ -1,4 +1,8 @@
-"""What engines keep for the next call: bounded by bytes, safe to use from several threads."""
+"""What an engine makes of a mask, kept for the next call with the same mask and shape.
+
+A model calls attention once per layer with one mask; making its form each time would cost more
+than some layers. A store is bounded by bytes and safe to use from several threads.
+"""
 
 from __future__ import annotations
 
@@ -7,35 +11,37 @@ from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Generic, Protocol, TypeVar
 
+# Two masks of 4096 x 4096 bools, or hundreds of the usual kind.
+BUDGET_BYTES = 64 * 2**20
+
 
 class Sized(Protocol):
-    """What knows how much memory it takes."""
+    """Something that knows how much memory it takes."""
 
     @property
     def nbytes(self) -> int:
-        """The memory that it takes."""
+        """Its bytes."""
         ...
 
 
-Kept = TypeVar("Kept", bound=Sized)
+Held = TypeVar("Held", bound=Sized)
 
 
-class Store(Generic[Kept]):
+class Store(Generic[Held]):
     """The most recently used values of a bounded total size."""
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
-        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Held] = OrderedDict()
         self._bytes = 0
         self._lock = Lock()
 
-    def get(self, name: Hashable, build: Callable[[], Kept]) -> Kept:
+    def get(self, name: Hashable, build: Callable[[], Held]) -> Held:
         """Return what is kept under ``name``, built if it is not there."""
         with self._lock:
-            found = self._kept.get(name)
-            if found is not None:
+            if name in self._kept:
                 self._kept.move_to_end(name)
-                return found
+                return self._kept[name]
         built = build()  # outside the lock: another thread may build the same, which is harmless
         with self._lock:
             if name not in self._kept and built.nbytes <= self.budget:
