@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from sightline.engines.kept import Store
 from sightline.engines.request import Request
 from sightline.errors import InvalidArgument
 from sightline.masks.positional import causal
@@ -39,7 +40,34 @@ class Rates:
 Precision = Literal["full", "half"]
 
 # (engine, type of device, "half" for the 16-bit dtypes) -> its rates.
-RATES: dict[tuple[str, str, Precision], Rates] = {}
+#
+# cpu: measured by benchmarks/calibrate.py on 2 cores of an x86-64 server with AVX-512, torch 2.13.
+# cuda: assumed, not measured: 150 TFLOP/s for FlashAttention's kernels in half precision (what its
+# authors report on an A100), 0.85 of that for FlexAttention (its authors), a third for SDPA with a
+# dense mask; 15 TFLOP/s in float32; and a start of some launches. Only the order counts.
+RATES: dict[tuple[str, str, Precision], Rates] = {
+    ("sdpa", "cpu", "full"): Rates(0.0, 1e-12, 0.0, None),
+    ("sdpa", "cpu", "half"): Rates(0.0, 1e-12, 0.0, None),
+    ("varlen", "cpu", "full"): Rates(0.0, 1e-12, 0.0, (64, 64)),
+    ("varlen", "cpu", "half"): Rates(0.0, 1e-12, 0.0, (64, 64)),
+    ("sdpa", "cuda", "full"): Rates(8e-5, 1.4e-13, 0.0, None),
+    ("sdpa", "cuda", "half"): Rates(8e-5, 4.0e-14, 0.0, None),
+    ("varlen", "cuda", "half"): Rates(2e-4, 1.3e-14, 4e-12, (128, 64)),
+    ("flex", "cuda", "full"): Rates(1.5e-4, 1.4e-13, 0.0, (128, 128)),
+    ("flex", "cuda", "half"): Rates(1.5e-4, 1.6e-14, 0.0, (128, 128)),
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an engine has to do forwards: pairs that it computes, bytes that it moves."""
+
+    pairs: float
+    moved: int
+    nbytes: int = 2**8  # about what keeping it takes
+
+
+WORK: Store[Work] = Store(2**20)
 
 
 def predict(engine: str, request: Request) -> float | None:
@@ -52,23 +80,34 @@ def predict(engine: str, request: Request) -> float | None:
     if rates is None:
         return None
     try:
-        pairs, moved = _work(request, rates.block)
+        done = work(request, rates.block)
     except InvalidArgument:  # more mixed blocks than a plan holds
         return None
     dims = request.query.shape[3] + request.value.shape[3]
     passes = 1 + BACKWARD * request.wants_gradients
-    return rates.call + passes * (pairs * dims * rates.pair + moved * rates.byte)
+    return rates.call + passes * (done.pairs * dims * rates.pair + done.moved * rates.byte)
 
 
-def _work(request: Request, block: tuple[int, int] | None) -> tuple[float, int]:
-    """Return how many pairs are computed and how many bytes are moved, forwards."""
+def work(request: Request, block: tuple[int, int] | None) -> Work:
+    """Return what an engine has to do that skips empty blocks of this size, or (None) none.
+
+    Raises:
+        InvalidArgument: more mixed blocks than a plan holds.
+    """
+    shapes = request.query.shape, request.key.shape
+    size = request.query.element_size()
+    name = (request.mask, shapes, size, request.q_offset, block)
+    return WORK.get(name, lambda: _work(request, block))
+
+
+def _work(request: Request, block: tuple[int, int] | None) -> Work:
     batch, heads, q_len, kv_len = request.scores_shape
-    head_dim, size = request.query.shape[3], request.query.element_size()
+    size = request.query.element_size()
     if block is None:
         pairs = batch * heads * q_len * kv_len
         square = q_len == kv_len and request.q_offset == 0
-        moved = sum(tensor.numel() for tensor in request.tensors[:3]) + request.query.numel()
-        return pairs / 2 if square and request.mask == causal() else pairs, moved * size
+        moved = sum(tensor.numel() for tensor in (*request.tensors[:3], request.query))
+        return Work(pairs / 2 if square and request.mask == causal() else pairs, moved * size)
     cost = plan(
         request.mask,
         q_len,
@@ -80,7 +119,7 @@ def _work(request: Request, block: tuple[int, int] | None) -> tuple[float, int]:
         batch=batch,
         heads=heads,
         kv_heads=request.key.shape[1],
-        head_dim=head_dim,
+        head_dim=request.query.shape[3],
         dtype_bytes=size,
     )
-    return cost.computed_pairs, cost.bytes_moved
+    return Work(cost.computed_pairs, cost.bytes_moved)

@@ -98,8 +98,8 @@ class Rectangles:
             for tensor in (key, value)
         )
         outputs = [
-            group.attend(*tokens, scale)
-            for group, *tokens in zip(self.groups, queries, keys, values, strict=True)
+            group.attend(q, k, v, scale)
+            for group, q, k, v in zip(self.groups, queries, keys, values, strict=True)
         ]
         rows = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
         batch, _, q_len, _ = query.shape

@@ -140,7 +140,7 @@ def obstacles(engine: Engine, request: Request) -> Iterator[tuple[str, str]]:
     if request.dropout > 0 and not engine.dropout:
         yield f"dropout={request.dropout}", "it is deterministic and has no random numbers"
     if request.bias is not None and not engine.bias:
-        yield "bias=", "its kernels add nothing to the scores"
+        yield "a bias", "its kernels add nothing to the scores"
     device = request.query.device.type
     if engine.devices and device not in engine.devices:
         yield f"tensors on {device}", f"it runs on {', '.join(engine.devices)} only"

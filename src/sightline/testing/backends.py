@@ -1,4 +1,8 @@
-"""Sightline's own backends, as the conformance suite asks them: its engines and destinations."""
+"""Sightline's own backends, as the conformance suite asks them: its engines and destinations.
+
+Engine flex is not among them: it would compile for seconds for every case; tests/conformance/
+test_flex.py asks it.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +121,7 @@ def _lengths(shape: Shape) -> tuple[int, int, int]:
     return shape.q_len, shape.kv_len, shape.q_offset
 
 
-def _engine(name: str) -> Backend:
+def _engine(name: str, lacks: set[str] | None = None, refuses: set[str] | None = None) -> Backend:
     """Return the backend of an engine of ``attend``."""
 
     def run(arrays: tuple[Floats, ...], mask: Mask, q_offset: int, grad: bool) -> tuple[Any, Any]:
@@ -140,7 +144,14 @@ def _engine(name: str) -> Backend:
         grads = [tensor.grad.numpy() for tensor in given]
         return grads[0], grads[1], grads[2]
 
-    return Backend(name=name, attend=forwards, gradients=backwards, keeps_out=True)
+    return Backend(
+        name=name,
+        attend=forwards,
+        gradients=backwards,
+        keeps_out=True,
+        lacks=frozenset(lacks or ()),
+        refuses=frozenset(refuses or ()),
+    )
 
 
 # Drawn cases that no one window says, not even after packing.
@@ -156,6 +167,8 @@ _NO_ONE_WINDOW = {
 _ROWS = (
     _engine("cpu"),
     _engine("sdpa"),
+    # Where no query sees any key, an engine need not pack.
+    _engine("varlen", {"heads"}, _NO_ONE_WINDOW - {"nobody"}),
     _engine("reference"),
     _destination("numpy.bool", added.kept, refusals.never),
     _destination("numpy.additive", added.added, refusals.never),
@@ -250,6 +263,7 @@ BACKENDS: dict[str, Backend] = {backend.name: backend for backend in _ROWS}
 _NEEDS = {
     "cpu": "torch",
     "sdpa": "torch",
+    "varlen": "torch",
     "reference": "torch",
     "hf.4d": "transformers",
     "jax.dot_product_attention": "jax",
