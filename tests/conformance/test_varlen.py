@@ -5,6 +5,8 @@ That it is right, and keeps the promises, the tests of all engines say. On CUDA:
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from poisoning import MASKS, OFFSET, REFUSED, K, draw, takes
 
 import sightline as sl
-from sightline.engines import rectangles
+from sightline.engines import rectangles, varlen
 from sightline.engines.rectangles import cut
 from sightline.engines.registry import ENGINES
 from sightline.engines.varlen import LAYOUTS
@@ -130,6 +132,52 @@ def test_what_it_does_not_do_at_all() -> None:
     ):
         with pytest.raises(sl.CannotExpress, match=says):
             sl.attend(query, query, query, sl.causal(), engine="varlen", **options)
+
+
+def plain_varlen_attn(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    cu_seq_q: torch.Tensor,
+    cu_seq_k: torch.Tensor,
+    max_q: int,
+    max_k: int,
+    *,
+    scale: float,
+    window_size: tuple[int, int],
+    enable_gqa: bool,
+) -> torch.Tensor:
+    """torch's varlen_attn by its documentation, tokens [tokens, heads, dim], on any device."""
+    outputs = []
+    edges = zip(*(pairwise(cu.tolist()) for cu in (cu_seq_q, cu_seq_k)), strict=True)
+    for (q0, q1), (k0, k1) in edges:
+        assert q1 - q0 <= max_q
+        assert k1 - k0 <= max_k
+        distance = torch.arange(k1 - k0) - (torch.arange(q1 - q0) + k1 - k0 - q1 + q0)[:, None]
+        left, right = (torch.inf if side < 0 else side for side in window_size)
+        one = (t[a:b].transpose(0, 1) for t, a, b in ((query, q0, q1), (key, k0, k1)))
+        output = torch.nn.functional.scaled_dot_product_attention(
+            *one,
+            value[k0:k1].transpose(0, 1),
+            attn_mask=(distance >= -left) & (distance <= right),
+            scale=scale,
+            enable_gqa=enable_gqa,
+        )
+        outputs.append(output.transpose(0, 1))
+    return torch.cat(outputs)
+
+
+@pytest.mark.parametrize("name", sorted(MASKS.keys() - REFUSED["varlen"] - {"nothing"}))
+def test_the_way_through_varlen_attn(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on CUDA, but for the kernel, which by its documentation is on the CPU here."""
+    monkeypatch.setattr(varlen, "_varlen_attn", lambda: plain_varlen_attn)
+    case = draw(MASKS[name], torch.float32, value_dim=6)
+    tensors = case.query, case.key, case.value
+    wanted = sl.attend(*tensors, case.mask, q_offset=OFFSET, scale=0.3, engine="reference")
+    sizes = case.query.shape[2], K, OFFSET
+    packed = sl.lower(case.mask, "torch.varlen", *sizes, batch=len(case.query))
+    got = varlen._on_cuda(packed, *tensors, 0.3)
+    torch.testing.assert_close(got, wanted, rtol=0, atol=2e-6)
 
 
 def test_layouts_are_kept_and_bounded() -> None:
