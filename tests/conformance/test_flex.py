@@ -148,6 +148,7 @@ def test_what_it_refuses_on_the_cpu() -> None:
     refused("a bias", bias=torch.zeros(6))
     refused(r"dropout=0\.5", dropout=0.5)
     refused("dtype float64", query.double())
+    refused(r"24 keys on cpu.*wrong numbers", torch.zeros(1, 2, 24, 8))
     unreadable = sl.predicate(lambda b, h, q, k: np.equal(k, q))
     refused("engine 'flex' cannot express", mask=unreadable)
 
@@ -180,6 +181,8 @@ def test_where_torch_cannot_compile(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_drawn_cases_compiled(case: Drawn) -> None:
     shape, rng = case.shape, torch.Generator().manual_seed(0)
+    if shape.kv_len == 8:
+        pytest.skip("torch's kernel gives wrong numbers for 8 keys; refused, as tested above")
     query = torch.randn(shape.batch, shape.heads, shape.q_len, 8, generator=rng)
     key, value = torch.randn(2, shape.batch, shape.heads, shape.kv_len, 8, generator=rng)
     got = sl.attend(query, key, value, case.mask, q_offset=case.q_offset, engine="flex")
@@ -206,6 +209,24 @@ def test_dtypes_and_grouped_queries_compiled(name: str, dtype_name: str) -> None
     got = sl.attend(*tensors, case.mask, q_offset=OFFSET, engine="flex")
     wanted = sl.attend(*tensors, case.mask, q_offset=OFFSET, engine="reference")
     torch.testing.assert_close(got, wanted, rtol=0, atol=TOLERANCE[dtype_name])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("length", [9, 12, 23, 31, 32, 120, 136, 152])
+def test_widths_that_are_no_whole_blocks_compiled(length: int) -> None:
+    """Numbers that nobody wrote must not be read: the memory is full of NaN beforehand."""
+    query, key, value = torch.randn(3, 1, 2, length, 16, generator=torch.Generator().manual_seed(0))
+    if length % 16 == 8 and length < 128:
+        with pytest.raises(sl.CannotExpress, match=f"{length} keys on cpu"):
+            sl.attend(query, key, value, sl.causal(), engine="flex")
+        return
+    wanted = sl.attend(query, key, value, sl.causal(), engine="sdpa")
+    for size in range(8, 400, 8):
+        junk = [torch.full((2, 3, 8, size), torch.nan) for _ in range(20)]
+        del junk
+        got = sl.attend(query.clone(), key.clone(), value.clone(), sl.causal(), engine="flex")
+        torch.testing.assert_close(got, wanted, rtol=0, atol=2e-6)
 
 
 @pytest.mark.slow
