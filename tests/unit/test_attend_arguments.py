@@ -104,11 +104,8 @@ def test_other_arguments(changes: dict[str, Any], says: str) -> None:
 
 def test_an_unknown_engine() -> None:
     with pytest.raises(
-<<<<<<< HEAD
-        sl.UnknownBackend, match=r"'sdpaa'.*auto, cpu, sdpa, reference.*mean 'sdpa'\?"
-=======
-        sl.UnknownBackend, match=r"'sdpaa'.*auto, sdpa, varlen, flex, reference.*mean 'sdpa'\?"
->>>>>>> ad3deff (Engines varlen and flex tested; the choice of an engine by predicted times, tested)
+        sl.UnknownBackend,
+        match=r"'sdpaa'.*auto, cpu, sdpa, varlen, flex, reference.*mean 'sdpa'\?",
     ):
         call(engine="sdpaa")
     with pytest.raises(sl.UnknownBackend, match=r"got engine None; wanted one of auto"):
@@ -176,11 +173,8 @@ def test_auto_runs_what_it_says() -> None:
 
 
 def test_the_list_of_engines_is_data() -> None:
-<<<<<<< HEAD
-    assert [engine.name for engine in engines()] == ["cpu", "sdpa", "reference"]
-=======
-    assert [engine.name for engine in engines()] == ["sdpa", "varlen", "flex", "reference"]
->>>>>>> ad3deff (Engines varlen and flex tested; the choice of an engine by predicted times, tested)
+    names = ["cpu", "sdpa", "varlen", "flex", "reference"]
+    assert [engine.name for engine in engines()] == names
     assert all(engine.meaning and engine.dtypes for engine in engines())
 
 

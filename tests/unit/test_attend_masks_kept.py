@@ -9,8 +9,8 @@ import torch
 
 import sightline as sl
 from sightline.engines.dense_masks import STORE, DenseMask, dense_mask
-from sightline.engines.request import check_request
 from sightline.engines.kept import Store
+from sightline.engines.request import check_request
 
 
 def request(mask: sl.Mask, q_len: int = 4, kv_len: int = 5, q_offset: int = 0):
