@@ -295,6 +295,9 @@ class DecodeWorker {
     for (int r = 0; r < count_; ++r) {
       Row& row = rows_[r];
       const int64_t at = (b_ * call_.sizes.heads + head(r)) * call_.sizes.q_len + query(r);
+      if (row.total == 0 && sees_anything(call_, b_, head(r), query(r))) {
+        row.total = std::numeric_limits<T>::quiet_NaN();
+      }
       const T factor = inverse(row.total);
       put_stats(call_, at, row.peak, row.total);
       for (int64_t d = 0; d < value_dim_; ++d) sums_[r * width_ + d] *= factor;

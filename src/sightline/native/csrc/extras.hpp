@@ -1,6 +1,7 @@
 // What may be added to plain attention: a bias on the scores, and dropout of the weights.
 #pragma once
 
+#include <cmath>
 #include <limits>
 
 #include "tiles.hpp"
@@ -36,6 +37,44 @@ inline void read_bias(const Bias& bias, int64_t b, int64_t h, int64_t q, int64_t
     case Dtype::bfloat16: return read_bias_as<bfloat16>(bias, b, h, q, k, count, keys, to, bits);
     case Dtype::float16: return read_bias_as<float16>(bias, b, h, q, k, count, keys, to, bits);
   }
+}
+
+template <class B>
+inline bool any_finite_bias(const Bias& bias, const B* row, int64_t from, int64_t to,
+                            uint64_t bits) {
+  for (int64_t k = from; k < to; ++k) {
+    if ((bits >> (k - from) & 1) && double(widen(row[k * bias.key])) != -HUGE_VAL) return true;
+  }
+  return false;
+}
+
+// Whether a query may see any key at all. A row that does and has no weight left (scores of -inf
+// only) is NaN, as arithmetic has it; one that does not is empty.
+inline bool sees_anything(const Problem& problem, int64_t b, int64_t h, int64_t query) {
+  const Plan& plan = *problem.plan;
+  const int64_t q_block = query / kBlockQ;
+  for (const Run* run = plan.begin(b, h, q_block); run != plan.end(b, h, q_block); ++run) {
+    const uint64_t bits = run->pattern < 0 ? ~uint64_t(0)
+                                           : plan.word(run->pattern, int(query % kBlockQ));
+    if (!bits) continue;
+    if (!problem.bias) return true;
+    for (int64_t block = run->first; block <= run->last; ++block) {
+      const Bias& bias = problem.bias;
+      const int64_t from = block * kBlockKv;
+      const int64_t to = std::min(from + kBlockKv, problem.sizes.kv_len);
+      const int64_t at = b * bias.batch + h * bias.head + query * bias.query;
+      const auto look = [&](auto kind) {
+        using B = decltype(kind);
+        return any_finite_bias(bias, reinterpret_cast<const B*>(bias.address) + at, from, to, bits);
+      };
+      const bool found = bias.dtype == Dtype::float32    ? look(float{})
+                         : bias.dtype == Dtype::float64  ? look(double{})
+                         : bias.dtype == Dtype::bfloat16 ? look(bfloat16{})
+                                                         : look(float16{});
+      if (found) return true;
+    }
+  }
+  return false;
 }
 
 // Which weights are dropped: a hash of seed, batch row, head, query and key, so that it does not

@@ -189,6 +189,10 @@ class ForwardWorker {
   void finish() {
     const int64_t row = (b_ * call_.sizes.heads + h_) * call_.sizes.q_len + q_block_ * kBlockQ;
     for (int i = 0; i < count_; ++i) {
+      const int64_t query = q_block_ * kBlockQ + i;
+      if (totals_[i] == 0 && sees_anything(call_, b_, h_, query)) {
+        totals_[i] = std::numeric_limits<T>::quiet_NaN();
+      }
       put_stats(call_, row + i, peaks_[i], totals_[i]);
       totals_[i] = inverse(totals_[i]);
     }
