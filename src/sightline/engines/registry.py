@@ -191,9 +191,10 @@ def _choose_automatically(request: Request, explain: bool) -> Choice:
             continue
         found = list(obstacles(engine, request))
         if not found:
-            able.append(engine)
             if device in engine.leads_on and not explain:
-                break
+                chosen = f"{engine.name} can do all that was asked ({engine.meaning})."
+                return Choice(engine.name, (*reasons, chosen))
+            able.append(engine)
             continue
         in_the_way += [part for part, _ in found if part not in in_the_way]
         because = "; ".join(f"cannot do {part}: {reason}" for part, reason in found)

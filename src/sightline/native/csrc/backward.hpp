@@ -155,19 +155,24 @@ class BackwardWorker {
   void find_living(const T* grad_lse, int64_t row) {
     alive_ = 0;
     for (int i = 0; i < count_; ++i) {
-      const T* grad = grad_rows_ + i * value_width_;
-      bool moves = grad_lse && grad_lse[row + i] != T(0);
-      for (int64_t d = 0; d < value_dim_; ++d) moves |= grad[d] != T(0);
-      live_[i] = moves;
-      alive_ += moves;
+      Ints<T> moving{};
+      for (int64_t d = 0; d < value_width_; d += W) {
+        moving |= load(grad_rows_ + i * value_width_ + d) != Vec<T>{};
+      }
+      live_[i] = any(moving) || (grad_lse && grad_lse[row + i] != T(0));
+      alive_ += live_[i];
     }
   }
 
+  // What the gradients of a row's weights have in common: grad_out . out - grad_lse.
   T delta(int i, int64_t row) const {
+    Vec<T> sums{};
+    for (int64_t d = 0; d < value_width_; d += W) {
+      const int64_t at = i * value_width_ + d;
+      sums = fma_(load(grad_rows_ + at), load(out_rows_ + at), sums);
+    }
     T sum = 0;
-    const T* grad = grad_rows_ + i * value_width_;
-    const T* out = out_rows_ + i * value_width_;
-    for (int64_t d = 0; d < value_dim_; ++d) sum += grad[d] * out[d];
+    for (int lane = 0; lane < W; ++lane) sum += sums[lane];
     const T* grad_lse = static_cast<const T*>(call_.grad_lse);
     return grad_lse ? sum - grad_lse[row + i] : sum;
   }
@@ -182,7 +187,7 @@ class BackwardWorker {
                    alive_ < count_ ? live_ : nullptr, bias_,
                    [&](const Part& part, const Pairs& pairs) {
                      if (pairs.mixed && !looked) {
-                       taken_keys_.take_out(keys, n, dim_, dim_, clean_keys_);
+                       look(keys, n, kv_head, block);
                        looked = true;
                      }
                      if (pairs.mixed) look_at_rows();
@@ -198,6 +203,17 @@ class BackwardWorker {
                                    start);
                      }
                    });
+  }
+
+  void look(const T* keys, int64_t n, int64_t kv_head, int64_t block) {
+    const bool finite = looked_.is_finite(b_ * call_.sizes.kv_heads + kv_head, block, [&] {
+      return all_finite(keys, n * dim_);
+    });
+    if (finite) {
+      taken_keys_.take_none(keys);
+    } else {
+      taken_keys_.take_out(keys, n, dim_, dim_, clean_keys_);
+    }
   }
 
   void look_at_rows() {
@@ -217,6 +233,7 @@ class BackwardWorker {
     std::fill(factors, factors + G, T(1));
     for (int j = pairs.low; j < pairs.high; ++j) {
       if (dropout_.on()) dropout_.factors<T>(start + j, part.first, part.count, factors);
+      const bool some = pairs.mixed && pairs.bits[j] != pairs.everyone;
       for (int c = 0; c < part.vectors; ++c) {
         T* weight = weights_ + j * G + c * W;
         T* grad = grads_ + j * G + c * W;
@@ -225,7 +242,7 @@ class BackwardWorker {
         Vec<T> w = exp2_from<T>(load(weight), load(peaks_ + at)) * load(inverses_ + at);
         Vec<T> g = w * (load(grad) * factor - load(deltas_ + at));
         w *= factor;
-        if (pairs.mixed) {
+        if (some) {
           w = where_allowed<T>(pairs.bits[j], c, w, Vec<T>{});
           g = where_allowed<T>(pairs.bits[j], c, g, Vec<T>{});
         }
@@ -283,6 +300,7 @@ class BackwardWorker {
       *value_room_, *write_room_;
   Dropout dropout_;
   KeySums<S, T> key_sums_, value_sums_;
+  Looked looked_;
   Quarantine<T> taken_keys_{}, taken_rows_{}, taken_grads_{};
   bool live_[kBlockQ] = {}, looked_at_rows_ = false;
   Wanted wanted_{};

@@ -71,9 +71,14 @@ class ForwardWorker {
 
   void begin() {
     const int64_t lanes = padded<T>(count_);
-    read_rows<S>(call_.query, b_, h_, q_block_ * kBlockQ, count_, dim_, rows_, width_);
-    std::fill(rows_ + count_ * width_, rows_ + lanes * width_, T(0));
-    turn_rows(rows_, width_, dim_, lanes, T(call_.scale * kLog2E), queries_);
+    const T factor = T(call_.scale * kLog2E);
+    if (const T* whole = whole_rows<S, T>(call_.query, b_, h_, q_block_ * kBlockQ, count_, dim_)) {
+      turn_rows(whole, call_.query.row, dim_, lanes, factor, queries_);
+    } else {
+      read_rows<S>(call_.query, b_, h_, q_block_ * kBlockQ, count_, dim_, rows_, width_);
+      std::fill(rows_ + count_ * width_, rows_ + lanes * width_, T(0));
+      turn_rows(rows_, width_, dim_, lanes, factor, queries_);
+    }
     std::fill(sums_, sums_ + kBlockQ * value_dim_, T(0));
     std::fill(peaks_, peaks_ + kBlockQ, -std::numeric_limits<T>::infinity());
     std::fill(totals_, totals_ + kBlockQ, T(0));
@@ -90,7 +95,7 @@ class ForwardWorker {
     visit_parts<T>(call_, b_, h_, q_block_, count_, block, pattern, nullptr, bias_,
                    [&](const Part& part, const Pairs& pairs) {
                      if (pairs.mixed && !looked) {
-                       taken.take_out(values, n, value_dim_, value_dim_, clean_room_);
+                       look(taken, values, n, kv_head, block);
                        looked = true;
                      }
                      score<T>(call_, part, pairs, keys, queries_, bias_, scores_);
@@ -98,6 +103,17 @@ class ForwardWorker {
                      if (dropout_.on()) drop(part, pairs, start);
                      add_values(part, pairs, values, pairs.mixed ? &taken : nullptr);
                    });
+  }
+
+  void look(Quarantine<T>& taken, const T* values, int64_t n, int64_t kv_head, int64_t block) {
+    const bool finite = looked_.is_finite(b_ * call_.sizes.kv_heads + kv_head, block, [&] {
+      return all_finite(values, n * value_dim_);
+    });
+    if (finite) {
+      taken.take_none(values);
+    } else {
+      taken.take_out(values, n, value_dim_, value_dim_, clean_room_);
+    }
   }
 
   void weigh(const Part& part, const Pairs& pairs) {
@@ -117,9 +133,10 @@ class ForwardWorker {
     Vec<T> highest[C];
     for (int c = 0; c < C; ++c) highest[c] = lowest;
     for (int j = pairs.low; j < pairs.high; ++j) {
+      const bool some = pairs.mixed && pairs.bits[j] != pairs.everyone;
       for (int c = 0; c < C; ++c) {
         Vec<T> x = load(scores_ + j * G + c * W);
-        if (pairs.mixed) x = where_allowed<T>(pairs.bits[j], c, x, lowest);
+        if (some) x = where_allowed<T>(pairs.bits[j], c, x, lowest);
         highest[c] = max_(x, highest[c]);
       }
     }
@@ -135,10 +152,11 @@ class ForwardWorker {
       total[c] = load(totals_ + part.first + c * W);
     }
     for (int j = pairs.low; j < pairs.high; ++j) {
+      const bool some = pairs.mixed && pairs.bits[j] != pairs.everyone;
       for (int c = 0; c < C; ++c) {
         T* here = scores_ + j * G + c * W;
         Vec<T> x = exp2_from<T>(load(here), base[c]);
-        if (pairs.mixed) x = where_allowed<T>(pairs.bits[j], c, x, Vec<T>{});
+        if (some) x = where_allowed<T>(pairs.bits[j], c, x, Vec<T>{});
         store(here, x);
         total[c] += x;
       }
@@ -209,6 +227,7 @@ class ForwardWorker {
   T *rows_, *queries_, *sums_, *peaks_, *totals_, *scores_, *bias_, *key_room_, *value_room_,
       *clean_room_;
   Dropout dropout_;
+  Looked looked_;
   int64_t b_ = 0, h_ = 0, q_block_ = 0;
   int count_ = 0;
 };

@@ -24,20 +24,28 @@ INLINE int64_t lanes_at(const Part& part, int64_t rows) {
   return int64_t(part.first / kGroup<T>) * kGroup<T> * rows + part.first % kGroup<T>;
 }
 
-// Cut a group whose vectors see different keys, as where one document ends and another begins:
-// fewer lanes at a time are less efficient, so only where that saves a quarter of the work.
+// The keys that vectors ``from`` to before ``to`` of a group see: [low, high), empty if none.
 template <class T>
-inline bool worth_cutting(const Part& part, const Pairs& pairs) {
-  if (part.vectors == 1 || !pairs.mixed) return false;
-  int total = 0;
-  for (int c = 0; c < part.vectors; ++c) {
-    const uint64_t lanes = ((uint64_t(1) << kLanes<T>) - 1) << (c * kLanes<T>);
-    int low = pairs.low, high = pairs.high;
-    while (high > low && !(pairs.bits[high - 1] & lanes)) --high;
-    while (low < high && !(pairs.bits[low] & lanes)) ++low;
+INLINE void range_of(const Pairs& pairs, int from, int to, int& low, int& high) {
+  const uint64_t lanes = ((uint64_t(1) << ((to - from) * kLanes<T>)) - 1) << (from * kLanes<T>);
+  low = pairs.low, high = pairs.high;
+  while (high > low && !(pairs.bits[high - 1] & lanes)) --high;
+  while (low < high && !(pairs.bits[low] & lanes)) ++low;
+}
+
+// How many vectors from ``from`` on are best taken together: all that see much the same keys, as
+// up to where one document ends and another begins. Fewer lanes at a time are less efficient, so a
+// group is cut only where that saves a quarter of the work.
+template <class T>
+INLINE int alike(const Part& part, const Pairs& pairs, int from) {
+  int low, high, total = 0, to = from;
+  for (; to < part.vectors; ++to) {
+    range_of<T>(pairs, to, to + 1, low, high);
     total += high - low;
+    range_of<T>(pairs, from, to + 1, low, high);
+    if (4 * total < 3 * (to + 1 - from) * (high - low)) break;
   }
-  return 4 * total < 3 * part.vectors * (pairs.high - pairs.low);
+  return std::max(to - from, 1);
 }
 
 // Call visit(part, pairs) for the groups of a tile in which there is anything to do.
@@ -76,18 +84,20 @@ inline void visit_parts(const Problem& problem, int64_t b, int64_t h, int64_t q_
     }
     pairs.sum_up(keys, everyone);
     if (pairs.low == pairs.high) continue;
-    if (!worth_cutting<T>(part, pairs)) {
+    const int whole = pairs.mixed ? alike<T>(part, pairs, 0) : part.vectors;
+    if (whole == part.vectors) {
       visit(part, pairs);
       continue;
     }
-    for (int from = 0; from < here; from += kLanes<T>) {
-      const int some = std::min(kLanes<T>, here - from);
+    for (int from = 0, some = whole; from < part.vectors; from += some) {
+      some = alike<T>(part, pairs, from);
+      const int lane = from * kLanes<T>, lanes = std::min(some * kLanes<T>, here - lane);
       Pairs cut;
       for (int j = 0; j < keys; ++j) {
-        cut.bits[j] = pairs.bits[j] >> from & ((uint64_t(1) << some) - 1);
+        cut.bits[j] = pairs.bits[j] >> lane & ((uint64_t(1) << lanes) - 1);
       }
-      cut.sum_up(keys, (uint64_t(1) << some) - 1);
-      if (cut.low < cut.high) visit(Part{first + from, some, 1}, cut);
+      cut.sum_up(keys, (uint64_t(1) << lanes) - 1);
+      if (cut.low < cut.high) visit(Part{first + lane, lanes, some}, cut);
     }
   }
 }

@@ -75,6 +75,17 @@ INLINE const T* key_rows(const View& view, int64_t b, int64_t h, int64_t start, 
   return room;
 }
 
+// A block of queries as it lies in memory, if it can be turned around there: of the working type,
+// and in whole vectors.
+template <class S, class T>
+INLINE const T* whole_rows(const View& view, int64_t b, int64_t h, int64_t start, int64_t rows,
+                           int64_t dim) {
+  if constexpr (std::is_same_v<S, T>) {
+    if (rows % kLanes<T> == 0 && dim % kLanes<T> == 0) return view.at<S>(b, h, start);
+  }
+  return nullptr;
+}
+
 // The numbers of kBlockQ rows [96][width] with queries as lanes: groups of [dim][kGroup], times a
 // factor. Rows must be 0 where there is no query; width is a multiple of the lanes.
 template <class T>
@@ -101,16 +112,25 @@ inline void write_group(const T* lanes, const T* factors, int64_t dim, int64_t r
   const int64_t width = padded<T>(dim);
   for (int64_t r = 0; r < rows; r += W) {
     const Vec<T> factor = load(factors + r);
+    const int64_t some = std::min<int64_t>(W, rows - r);
     for (int64_t d = 0; d < dim; d += W) {
       Vec<T> square[W];
       for (int i = 0; i < W; ++i) {
-        square[i] = d + i < dim ? load(lanes + (d + i) * G + r) * factor : Vec<T>{};
+        square[i] = d + i < dim ? load(lanes + (d + i) * G + r) * factor + T(0) : Vec<T>{};
       }
       turn<T>(square);
+      if constexpr (std::is_same_v<S, T>) {
+        if (some == W && d + W <= dim) {
+          for (int i = 0; i < W; ++i) store(view.at<S>(b, h, start + r + i) + d, square[i]);
+          continue;
+        }
+      }
       for (int i = 0; i < W; ++i) store(room + i * width + d, square[i]);
     }
-    for (int64_t i = 0; i < std::min<int64_t>(W, rows - r); ++i) {
-      write_row(room + i * width, view.at<S>(b, h, start + r + i), dim);
+    const bool written = std::is_same_v<S, T> && some == W;
+    const int64_t from = written ? dim / W * W : 0;
+    for (int64_t i = 0; i < some && from < dim; ++i) {
+      write_row(room + i * width + from, view.at<S>(b, h, start + r + i) + from, dim - from);
     }
   }
 }
@@ -122,12 +142,12 @@ inline void write_group(const T* lanes, const T* factors, int64_t dim, int64_t r
 struct Pairs {
   int low = 0, high = 0;
   bool mixed = false;
+  uint64_t everyone = 0;  // a bit for each query that there is
   uint64_t bits[kBlockKv];
 
-  // Set low, high and mixed from the bits of ``keys`` keys; ``everyone`` has a bit for each query
-  // that there is.
-  void sum_up(int keys, uint64_t everyone) {
-    low = 0, high = keys, mixed = false;
+  // Set the rest from the bits of ``keys`` keys.
+  void sum_up(int keys, uint64_t all) {
+    low = 0, high = keys, mixed = false, everyone = all;
     while (high > 0 && !bits[high - 1]) --high;
     while (low < high && !bits[low]) ++low;
     for (int j = low; j < high; ++j) mixed |= bits[j] != everyone;
@@ -160,6 +180,26 @@ inline bool all_finite(const T* numbers, int64_t count) {
   return rest == T(0);
 }
 
+// Whether blocks of values are finite, for the blocks looked at last: neighbouring queries meet the
+// same ones.
+class Looked {
+ public:
+  template <class Find>
+  bool is_finite(int64_t owner, int64_t block, const Find& find) {
+    Entry& entry = entries_[(owner * 7 + block) % kEntries];
+    if (entry.owner != owner || entry.block != block) entry = {owner, block, find()};
+    return entry.finite;
+  }
+
+ private:
+  static constexpr int kEntries = 64;
+  struct Entry {
+    int64_t owner = -1, block = -1;
+    bool finite = false;
+  };
+  Entry entries_[kEntries];
+};
+
 // Rows with NaN or Inf, taken out of a product over rows in which some pairs are forbidden, as
 // 0 * NaN is NaN; they are added one pair at a time where they may be seen.
 template <class T>
@@ -168,9 +208,11 @@ struct Quarantine {
   int count = 0;        // how many rows were taken out
   int row[kBlockQ];     // which
 
+  void take_none(const T* all) { rows = all, count = 0; }
+
   // ``room`` has space for the rows.
   void take_out(const T* all, int64_t number, int64_t width, int64_t dim, T* room) {
-    rows = all, count = 0;
+    take_none(all);
     if (all_finite(all, number * width)) return;
     std::memcpy(room, all, size_t(number * width) * sizeof(T));
     for (int64_t i = 0; i < number; ++i) {
