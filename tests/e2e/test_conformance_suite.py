@@ -89,7 +89,7 @@ def test_a_right_backend_passes_and_wrong_ones_do_not(tmp_path: Path) -> None:
         ("mine:NOBODY", "has no attribute 'NOBODY'"),
         ("nowhere:RIGHT", "No module named 'nowhere'"),
         ("mine:right", "got function; wanted a sightline.testing Backend"),
-        ("spda", "wanted one of sdpa, reference"),
+        ("spda", "wanted one of cpu, sdpa, varlen, reference"),
     ],
 )
 def test_a_backend_that_is_not_there(tmp_path: Path, name: str, message: str) -> None:

@@ -26,6 +26,7 @@ def request(mask: sl.Mask, dtype: torch.dtype = torch.float32, **options: Any) -
 @pytest.fixture
 def by_rates(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Rates]:
     """Let varlen and flex be chosen on the CPU, as they are on CUDA, by rates of our own."""
+    monkeypatch.setitem(registry.ENGINES, "cpu", replace(ENGINES["cpu"], devices=("nowhere",)))
     for name in ("varlen", "flex"):
         monkeypatch.setitem(registry.ENGINES, name, replace(ENGINES[name], by_name_on=()))
     rates = {
@@ -85,7 +86,21 @@ def test_auto_takes_the_quickest_that_can(by_rates: dict[Any, Rates]) -> None:
     assert choose(request(DOCUMENTS), "auto").engine == "sdpa"
 
 
-def test_on_the_cpu_only_by_name() -> None:
+@pytest.mark.skipif(registry.MISSING is not None, reason=f"no kernels: {registry.MISSING}")
+def test_the_cpu_engine_leads_on_the_cpu() -> None:
+    found = request(DOCUMENTS)
+    choice = choose(found, "auto")
+    assert choice.engine == "cpu"
+    assert choice.seconds == ()
+    told = sl.explain_choice(*found.tensors[:3], DOCUMENTS)
+    assert told.engine == "cpu"
+    assert {name for name, _ in told.seconds} == {"cpu", "sdpa"}
+    assert told.reasons[-1].startswith("cpu can do all that was asked")
+    assert "ms by the cost model" in told.reasons[-1]
+
+
+def test_on_the_cpu_only_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "MISSING", "nobody compiled them")
     found = request(DOCUMENTS)
     choice = choose(found, "auto")
     assert choice.engine == "sdpa"
