@@ -74,7 +74,7 @@ def test_auto_takes_the_quickest_that_can(by_rates: dict[Any, Rates]) -> None:
     # No one window: what remains is compared.
     choice = choose(request(PREFIX), "auto")
     assert choice.engine == "flex"
-    assert choice.reasons[0].startswith("varlen cannot do query 1 of batch 0")
+    assert any(why.startswith("varlen cannot do query 1 of batch 0") for why in choice.reasons)
     # Dropout, which only sdpa has.
     assert choose(request(DOCUMENTS, dropout=0.1), "auto").engine == "sdpa"
     by_rates[("sdpa", "cpu", "full")] = Rates(0.0, 1e-12, 0.0, None)

@@ -44,15 +44,15 @@ Precision = Literal["full", "half"]
 # cpu: measured by benchmarks/calibrate.py on one thread of an AMD EPYC, torch 2.13, head_dim 64, up
 # to 2,048 tokens (cpu: 4,096, and head_dim 128 too); more threads shorten all alike. Predicted ÷
 # measured was 0.8 to 1.5 for cpu, 0.7 to 1.7 for sdpa (which is_causal makes quicker than a mask),
-# 0.7 to 1.3 for varlen.
+# 0.7 to 1.3 for varlen. A call of cpu and sdpa is the time of a minimal one (16 queries and keys).
 # cuda: assumed, not measured: 150 TFLOP/s for FlashAttention's kernels in half precision (what its
 # authors report on an A100), 0.85 of that for FlexAttention (its authors), a third for SDPA with a
 # dense mask; 15 TFLOP/s in float32; and a start of some launches. Only the order counts.
 RATES: dict[tuple[str, str, Precision], Rates] = {
     ("cpu", "cpu", "full"): Rates(3.3e-5, 2.1e-11, 0.0, (96, 64)),
     ("cpu", "cpu", "half"): Rates(3.3e-5, 2.2e-11, 0.0, (96, 64)),
-    ("sdpa", "cpu", "full"): Rates(0.0, 9.0e-11, 0.0, None),
-    ("sdpa", "cpu", "half"): Rates(0.0, 9.9e-11, 0.0, None),
+    ("sdpa", "cpu", "full"): Rates(2.7e-4, 9.0e-11, 0.0, None),
+    ("sdpa", "cpu", "half"): Rates(2.7e-4, 9.9e-11, 0.0, None),
     ("varlen", "cpu", "full"): Rates(0.0, 3.5e-11, 4.2e-10, (64, 64)),
     ("varlen", "cpu", "half"): Rates(0.0, 2.8e-11, 1.2e-9, (64, 64)),
     ("sdpa", "cuda", "full"): Rates(8e-5, 1.4e-13, 0.0, None),
