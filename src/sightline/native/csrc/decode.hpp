@@ -121,7 +121,7 @@ class DecodeWorker {
   void score(int64_t start, int n, int first, int count) {
     for (int j = 0; j < n;) {
       const S* keys = call_.key.at<S>(b_, kv_head_, start + j);
-      if (first == 0) fetch(call_.key, dim_, start + j + kAhead, 2 * W);
+      next_ = start + j + kAhead;
       if (dim_ % Columns<S, T>::count == 0 && j + 2 * W <= n) {
         score_some<2>(keys, call_.key.row, first, count, j);
         j += 2 * W;
@@ -155,6 +155,11 @@ class DecodeWorker {
     Vec<T> sums[V][R] = {};
     for (int64_t d = 0; d < dim_; d += count) {
       const T* factors = queries_ + first * dim_ + d;
+      if (first == 0) {
+        const int64_t from = V * W * d / dim_, to = V * W * (d + count) / dim_;
+        fetch(call_.key, dim_, next_ + from, to - from);
+        fetch(call_.value, value_dim_, next_ + from, to - from);
+      }
       for (int v = 0; v < V; ++v) {
         Vec<T> columns[count];
         Columns<K, T>::load(keys + v * W * step + d, step, columns);
@@ -254,7 +259,6 @@ class DecodeWorker {
       // A few keys at a time, so that each is in the nearest cache for all rows.
       constexpr int kSome = 16;
       for (int j = 0; j < n; j += kSome) {
-        if (first == 0) fetch(call_.value, value_dim_, start + j + kAhead, kSome);
         for (int r = first; r < first + count; ++r) {
           flat_product<T>(width_ / W, 1, scores_ + r * kBlockKv + j, kBlockKv, 1,
                           values + j * step, step, sums_ + r * width_, width_,
@@ -311,7 +315,7 @@ class DecodeWorker {
   Scratch<T> scratch_;
   T *queries_, *sums_, *scores_, *weights_, *key_room_, *value_room_, *bias_;
   std::vector<Row> rows_;
-  int64_t b_ = 0, kv_head_ = 0;
+  int64_t b_ = 0, kv_head_ = 0, next_ = 0;
 };
 
 INLINE bool is_decode(const Sizes& sizes) {
