@@ -38,10 +38,16 @@ class KeySums {
   }
   int64_t step() const { return step_; }
 
+  // Make of -0, which products too small for a number leave, 0; round what is not yet in place.
   void finish() {
-    if (!view_ || direct_) return;
+    if (!view_) return;
     for (int64_t key = from_; key < to_; ++key) {
-      write_row(row(key), view_.at<S>(b_, head_, key), dim_);
+      T* sums = row(key);
+      if (direct_) {
+        for (int64_t d = 0; d < dim_; ++d) sums[d] += T(0);
+      } else {
+        write_row(sums, view_.at<S>(b_, head_, key), dim_);
+      }
     }
   }
 
