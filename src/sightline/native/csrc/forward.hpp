@@ -20,12 +20,13 @@ INLINE T inverse(T total) {
 }
 
 // Write what a row leaves behind: 1 <= total < 2, whatever its peak was, so that equal rows have
-// equal bits.
+// equal bits. Not so where the peak is so large that steps of 1 are lost in it.
 template <class T>
 INLINE void put_stats(const Forward& call, int64_t row, T peak, T total) {
   if (total > 0 && total <= std::numeric_limits<T>::max()) {
     const int power = std::ilogb(total);
-    peak += T(power), total = std::scalbn(total, -power);
+    const T moved = peak + T(power);
+    if (moved - peak == T(power)) peak = moved, total = std::scalbn(total, -power);
   }
   if (T* stats = static_cast<T*>(call.stats)) stats[2 * row] = peak, stats[2 * row + 1] = total;
   if (T* lse = static_cast<T*>(call.lse)) {

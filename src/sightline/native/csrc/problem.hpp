@@ -45,7 +45,7 @@ struct Problem {
   View query, key, value, out;
   Bias bias;
   // [batch, heads, q_len, 2]: the reference maximum m (an integer, in powers of two) and the sum l
-  // of 2^(score * log2(e) - m), 1 <= l < 2; m = -inf and l = 0 for an empty row.
+  // of 2^(score * log2(e) - m), 1 <= l < 2 unless m is huge; m = -inf and l = 0 for an empty row.
   void* stats = nullptr;
   double scale = 1.0;
   double dropout = 0.0;
