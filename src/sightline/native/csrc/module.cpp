@@ -27,6 +27,10 @@ using Strided = std::tuple<uint64_t, int64_t, int64_t, int64_t>;
 using Biased = std::tuple<uint64_t, int, int64_t, int64_t, int64_t, int64_t>;
 using Extents = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t>;
 
+// Far more than there are; more would be mistaken sizes, for which no memory is to be had.
+constexpr int64_t kMostDim = int64_t(1) << 20;
+constexpr int kMostThreads = 1024;
+
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
 
 void make_plan(Plan* self, int64_t q_len, int64_t kv_len, int64_t batch, int64_t heads,
@@ -70,7 +74,8 @@ Bias bias_of(const std::optional<Biased>& given) {
 
 Sizes sizes_of(const Extents& given, const Plan& plan) {
   const auto& [batch, heads, kv_heads, q_len, kv_len, head_dim, value_dim] = given;
-  if (batch < 1 || heads < 1 || kv_heads < 1 || heads % kv_heads || head_dim < 1 || value_dim < 1) {
+  if (batch < 1 || heads < 1 || kv_heads < 1 || heads % kv_heads || head_dim < 1 ||
+      value_dim < 1 || head_dim > kMostDim || value_dim > kMostDim) {
     refuse("sizes out of range");
   }
   if (plan.q_len != q_len || plan.kv_len != kv_len) refuse("the plan is for other lengths");
@@ -93,7 +98,7 @@ void fill(Problem& call, const Plan& plan, int dtype, const Extents& sizes, cons
   call.bias = bias_of(bias);
   call.stats = reinterpret_cast<void*>(stats);
   call.scale = scale, call.dropout = dropout, call.seed = seed;
-  call.threads = std::max(threads, 1);
+  call.threads = std::clamp(threads, 1, kMostThreads);
   if (!call.query || !call.key || !call.value || !call.out) refuse("an address is missing");
 }
 
@@ -125,6 +130,10 @@ void run_backward(const Plan& plan, int dtype, const Extents& sizes, const Strid
   call.grad_bias = bias_of(grad_bias);
   if (!call.stats || !call.grad_out) refuse("an address is missing");
   if (call.grad_bias && !call.bias) refuse("a gradient of no bias was asked for");
+  const Dtype working = call.dtype == Dtype::float64 ? Dtype::float64 : Dtype::float32;
+  if (call.grad_bias && call.grad_bias.dtype != working) {
+    refuse("the gradient of a bias is float32, or float64 beside float64");
+  }
   const nb::gil_scoped_release released;
   in_use().backward(call);
 }

@@ -1,5 +1,6 @@
 #include "plan.hpp"
 
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -11,8 +12,8 @@ Plan::Plan(int64_t q_len_, int64_t kv_len_, int64_t batch_, int64_t heads_,
       kv_len(kv_len_),
       batch(batch_),
       heads(heads_),
-      q_blocks((q_len_ + kBlockQ - 1) / kBlockQ),
-      kv_blocks((kv_len_ + kBlockKv - 1) / kBlockKv),
+      q_blocks(q_len_ / kBlockQ + (q_len_ % kBlockQ > 0)),
+      kv_blocks(kv_len_ / kBlockKv + (kv_len_ % kBlockKv > 0)),
       row_start_(std::move(row_start)),
       runs_(std::move(runs)),
       words_(std::move(words)),
@@ -32,7 +33,11 @@ Plan::Plan(int64_t q_len_, int64_t kv_len_, int64_t batch_, int64_t heads_,
 void Plan::check() const {
   const auto refuse = [](const std::string& what) { throw std::invalid_argument(what); };
   if (q_len < 0 || kv_len < 0 || batch < 1 || heads < 1) refuse("Plan: sizes out of range");
-  const int64_t rows = batch * heads * q_blocks;
+  int64_t rows;
+  if (__builtin_mul_overflow(batch, heads, &rows) ||
+      __builtin_mul_overflow(rows, q_blocks, &rows) || rows == std::numeric_limits<int64_t>::max()) {
+    refuse("Plan: sizes out of range");
+  }
   if (int64_t(row_start_.size()) != rows + 1) {
     refuse("Plan: got " + std::to_string(row_start_.size()) + " row starts, wanted " +
            std::to_string(rows + 1));
@@ -40,9 +45,11 @@ void Plan::check() const {
   if (row_start_.front() != 0 || row_start_.back() != int64_t(runs_.size())) {
     refuse("Plan: row_start must begin at 0 and end at the number of runs");
   }
-  const int64_t pattern_count = int64_t(words_.size()) / kBlockQ;
   for (int64_t r = 0; r < rows; ++r) {
     if (row_start_[r] > row_start_[r + 1]) refuse("Plan: row_start must not fall");
+  }
+  const int64_t pattern_count = int64_t(words_.size()) / kBlockQ;
+  for (int64_t r = 0; r < rows; ++r) {
     int64_t next = 0;
     for (int64_t i = row_start_[r]; i < row_start_[r + 1]; ++i) {
       const Run& run = runs_[i];
