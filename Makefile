@@ -55,7 +55,8 @@ native: $(VENV)/.native ## compile the C++ kernels of the cpu engine into the ch
 # Python itself never frees is not counted; --capture=sys lets their reports through.
 # tests/native/sanitized.py loads the module made here. g++ only: clang++ keeps them elsewhere.
 sanitize: $(VENV)/.dev $(VENV)/.native ## the cpu engine's tests, checked for memory errors and undefined behaviour
-	$(CMAKE) -S . -B $(SANITIZED) -DSIGHTLINE_SANITIZE=address,undefined -DSIGHTLINE_OUTPUT=$(SANITIZED)/module
+	$(CMAKE) -S . -B $(SANITIZED) -DSIGHTLINE_SANITIZE=address,undefined -DSIGHTLINE_TEST_WIDE=ON \
+	  -DSIGHTLINE_OUTPUT=$(SANITIZED)/module
 	@test ! -e $(SANITIZED)/module/_kernels.missing.txt
 	$(BIN)/cmake --build $(SANITIZED) -- --quiet
 	@compiler=$$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' $(SANITIZED)/CMakeCache.txt); \

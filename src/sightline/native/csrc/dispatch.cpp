@@ -7,6 +7,13 @@
 namespace sightline {
 namespace {
 
+#if defined(SIGHTLINE_HAVE_AVX2)
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
+}
+#endif
+
 std::vector<const Kernels*> find_runnable() {
   std::vector<const Kernels*> found;
 #if defined(SIGHTLINE_HAVE_AVX512)
@@ -16,16 +23,16 @@ std::vector<const Kernels*> find_runnable() {
   }
 #endif
 #if defined(SIGHTLINE_HAVE_AVX2)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-      __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2")) {
-    found.push_back(&avx2::kernels);
-  }
+  if (has_avx2()) found.push_back(&avx2::kernels);
 #endif
 #if defined(SIGHTLINE_HAVE_NEON)
   found.push_back(&neon::kernels);
 #endif
 #if defined(SIGHTLINE_HAVE_BASELINE)
   found.push_back(&baseline::kernels);
+#endif
+#if defined(SIGHTLINE_HAVE_WIDE)  // last, so that it is taken only where it is asked for
+  if (has_avx2()) found.push_back(&wide::kernels);
 #endif
   return found;
 }

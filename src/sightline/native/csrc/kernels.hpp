@@ -23,5 +23,8 @@ extern const Kernels kernels;
 namespace neon {
 extern const Kernels kernels;
 }
+namespace wide {
+extern const Kernels kernels;
+}
 
 }  // namespace sightline

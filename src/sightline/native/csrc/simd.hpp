@@ -133,7 +133,7 @@ template <>
 INLINE Kind<double>::Vec fma_(Kind<double>::Vec a, Kind<double>::Vec b, Kind<double>::Vec c) {
   return (Kind<double>::Vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
 }
-#elif defined(__SSE2__)
+#elif defined(__SSE2__) && !defined(SIGHTLINE_WIDE)
 template <>
 INLINE Kind<float>::Vec max_(Kind<float>::Vec a, Kind<float>::Vec b) {
   return (Kind<float>::Vec)_mm_max_ps((__m128)a, (__m128)b);
