@@ -59,6 +59,7 @@ class Result(NamedTuple):
 def run_forward(given: Tensors, call: Call, *, stats: bool, logsumexp: bool) -> Result:
     """Return attention, with what is wanted besides."""
     query, key, value = (_readable(tensor) for tensor in given[:3])
+    bias = None if given.bias is None else _plain(given.bias)  # held: its address is passed on
     result = new_result(query, value, stats, logsumexp)
     native.kernels().forward(
         call.plan,
@@ -67,7 +68,7 @@ def run_forward(given: Tensors, call: Call, *, stats: bool, logsumexp: bool) -> 
         _view(query),
         _view(key),
         _view(value),
-        _bias_view(given.bias),
+        _bias_view(bias),
         _view(result.output),
         _address(result.stats),
         _address(result.logsumexp),
@@ -93,6 +94,7 @@ def run_backward(
     A ``grad_output`` or ``grad_logsumexp`` of None stands for zeros.
     """
     query, key, value = (_readable(tensor) for tensor in given[:3])
+    bias = None if given.bias is None else _plain(given.bias)
     upstream = torch.zeros_like(output) if grad_output is None else _readable(grad_output)
     if grad_logsumexp is not None:
         grad_logsumexp = _plain(grad_logsumexp).contiguous()
@@ -101,8 +103,8 @@ def run_backward(
         for tensor, want in zip((query, key, value), wanted[:3], strict=True)
     )
     grad_bias = None
-    if given.bias is not None and wanted[3]:
-        grad_bias = torch.zeros(given.bias.shape, dtype=working_dtype(query.dtype))
+    if bias is not None and wanted[3]:
+        grad_bias = torch.zeros(bias.shape, dtype=working_dtype(query.dtype))
     native.kernels().backward(
         call.plan,
         _NUMBERS[query.dtype],
@@ -110,7 +112,7 @@ def run_backward(
         _view(query),
         _view(key),
         _view(value),
-        _bias_view(given.bias),
+        _bias_view(bias),
         _view(output),
         _address(stats),
         _view(upstream),
@@ -124,8 +126,8 @@ def run_backward(
         call.seed,
         torch.get_num_threads(),
     )
-    if grad_bias is not None and given.bias is not None:
-        grad_bias = grad_bias.to(given.bias.dtype)
+    if grad_bias is not None and bias is not None:
+        grad_bias = grad_bias.to(bias.dtype)
     return [grad_query, grad_key, grad_value, grad_bias]
 
 
@@ -197,7 +199,6 @@ def _bias_view(bias: torch.Tensor | None) -> tuple[int, int, int, int, int, int]
     """Return address, dtype and four strides, 0 along axes that broadcast."""
     if bias is None:
         return None
-    bias = _plain(bias)
     own = [0 if size == 1 else step for size, step in zip(bias.shape, bias.stride(), strict=True)]
     batch, head, row, column = [0] * (4 - len(own)) + own
     return bias.data_ptr(), _NUMBERS[bias.dtype], batch, head, row, column
