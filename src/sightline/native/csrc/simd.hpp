@@ -44,6 +44,7 @@ struct Kind<float> {
   using Int = int32_t;
   typedef float Vec __attribute__((vector_size(kBytes)));
   typedef int32_t Ints __attribute__((vector_size(kBytes)));
+  typedef uint32_t Words __attribute__((vector_size(kBytes)));
   typedef float Loose __attribute__((vector_size(kBytes), aligned(2), may_alias));
   static constexpr int mantissa = 23, bias = 127;
 };
@@ -52,6 +53,7 @@ struct Kind<double> {
   using Int = int64_t;
   typedef double Vec __attribute__((vector_size(kBytes)));
   typedef int64_t Ints __attribute__((vector_size(kBytes)));
+  typedef uint64_t Words __attribute__((vector_size(kBytes)));
   typedef double Loose __attribute__((vector_size(kBytes), aligned(8), may_alias));
   static constexpr int mantissa = 52, bias = 1023;
 };
@@ -217,7 +219,10 @@ INLINE Vec<T> exp2_from(Vec<T> t, Vec<T> m) {
   const Vec<T> whole = nearest(t);
   const Vec<T> p = fraction_power(t - whole);
   const Vec<T> e = max_(splat(T(-K::bias)), whole - m);  // NaN stays
-  const Ints<T> bits = (Ints<T>)p + (__builtin_convertvector(e, Ints<T>) << K::mantissa);
+  // Without signs: lanes that do not count may hold any e, and no sum may overflow.
+  using Words = typename K::Words;
+  const Words power = (Words)__builtin_convertvector(e, Ints<T>) << K::mantissa;
+  const Ints<T> bits = (Ints<T>)((Words)p + power);
   return (Vec<T>)(bits & ~(e < T(2 - K::bias)));
 }
 
