@@ -79,6 +79,7 @@ inline void visit_parts(const Problem& problem, int64_t b, int64_t h, int64_t q_
       for (int j = 0; j < keys; ++j) pairs.bits[j] &= living;
     }
     if (problem.bias) {
+      if (here < kGroup<T>) std::fill(bias_room, bias_room + keys * kGroup<T>, T(0));
       read_bias<T>(problem.bias, b, h, q_block * kBlockQ + first, block * kBlockKv, here, keys,
                    bias_room, pairs.bits);
     }
