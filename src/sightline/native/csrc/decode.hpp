@@ -23,7 +23,8 @@ class DecodeWorker {
         width_(padded<T>(value_dim_)),
         count_(int(call.sizes.q_len * call.sizes.group())),
         scratch_(count_ * (dim_ + width_ + 2 * kBlockKv) +
-                 kBlockKv * (width_ + kGroup<T>) + W * padded<T>(dim_) + 12 * 16),
+                 kBlockKv * (width_ + kGroup<T>) + W * padded<T>(dim_) + 2 * W * dim_ +
+                 12 * 16),
         queries_(scratch_.take(count_ * dim_)),
         sums_(scratch_.take(count_ * width_)),
         scores_(scratch_.take(count_ * kBlockKv)),
@@ -31,6 +32,7 @@ class DecodeWorker {
         key_room_(scratch_.take(W * padded<T>(dim_))),
         value_room_(scratch_.take(kBlockKv * width_)),
         bias_(scratch_.take(kBlockKv * kGroup<T>)),
+        copy_(reinterpret_cast<S*>(scratch_.take(2 * W * dim_))),
         rows_(size_t(count_), Row(call)) {}
 
   // All rows of a key/value head: query head h0 + row / q_len, query row % q_len.
@@ -123,7 +125,7 @@ class DecodeWorker {
       const S* keys = call_.key.at<S>(b_, kv_head_, start + j);
       next_ = start + j + kAhead;
       if (dim_ % Columns<S, T>::count == 0 && j + 2 * W <= n) {
-        score_some<2>(keys, call_.key.row, first, count, j);
+        score_some<2>(copy_keys(keys), dim_, first, count, j);
         j += 2 * W;
       } else if (dim_ % Columns<S, T>::count == 0 && j + W <= n) {
         score_some<1>(keys, call_.key.row, first, count, j);
@@ -138,6 +140,19 @@ class DecodeWorker {
         j += W;
       }
     }
+  }
+
+  // Two vectors of keys, copied row by row. Memory is quickest when it is read in its own order;
+  // scores take a few numbers of every row at a time.
+  const S* copy_keys(const S* keys) {
+    constexpr int some = Columns<S, T>::count;
+    for (int i = 0; i < 2 * W; ++i) {
+      const S* row = keys + i * call_.key.row;
+      for (int64_t d = 0; d < dim_; d += some) {
+        std::memcpy(copy_ + i * dim_ + d, row + d, some * sizeof(S));
+      }
+    }
+    return copy_;
   }
 
   // The same for so many vectors of keys.
@@ -314,6 +329,7 @@ class DecodeWorker {
   const int count_;
   Scratch<T> scratch_;
   T *queries_, *sums_, *scores_, *weights_, *key_room_, *value_room_, *bias_;
+  S* copy_;
   std::vector<Row> rows_;
   int64_t b_ = 0, kv_head_ = 0, next_ = 0;
 };
