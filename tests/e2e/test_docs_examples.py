@@ -16,12 +16,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from sightline.native import why_missing
+
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(
     r"^(?P<indent>[ \t]*)```python[ \t]*\n(?P<code>.*?)^[ \t]*```[ \t]*$",
     re.DOTALL | re.MULTILINE,
 )
 NEEDS_TORCH = re.compile(r"\btorch\b")
+# What the compiled kernels answer otherwise, or alone.
+NEEDS_KERNELS = re.compile(r"explain_choice|return_lse")
 
 
 class Block(NamedTuple):
@@ -69,6 +73,8 @@ def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for block in blocks:
         if not has_torch and NEEDS_TORCH.search(block.code):
             pytest.skip(f"from line {block.line} on, the examples need torch")
+        if why_missing() and NEEDS_KERNELS.search(block.code):
+            pytest.skip(f"from line {block.line} on, the examples need kernels: {why_missing()}")
         run_block(block, str(path), namespace)
 
 
