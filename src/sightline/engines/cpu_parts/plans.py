@@ -26,12 +26,9 @@ def native_plan(mask: Mask, q_len: int, kv_len: int, q_offset: int) -> Any:
 
 def _build(mask: Mask, q_len: int, kv_len: int, q_offset: int) -> Any:
     kernels = native.kernels()
-    height, width = kernels.BLOCK_Q, kernels.BLOCK_KV
     # Uniform cuts: the kernels add up in the order of the keys, however those are cut.
+    height, width = kernels.BLOCK_Q, kernels.BLOCK_KV
     made = plan(mask, q_len, kv_len, q_offset=q_offset, block_q=height, block_kv=width)
-    count, rows, _ = made.patterns.shape
-    patterns = np.zeros((count, height, 1), dtype=np.uint64)
-    patterns[:, :rows] = made.patterns
     return kernels.Plan(
         q_len,
         kv_len,
@@ -41,5 +38,5 @@ def _build(mask: Mask, q_len: int, kv_len: int, q_offset: int) -> Any:
         made.first_block,
         made.last_block,
         made.pattern,
-        patterns,
+        np.ascontiguousarray(made.patterns),
     )

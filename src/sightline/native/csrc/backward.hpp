@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "queries.hpp"
-#include "team.hpp"
 
 namespace sightline {
 namespace SIGHTLINE_ISA {
@@ -193,7 +192,8 @@ class BackwardWorker {
                    alive_ < count_ ? live_ : nullptr, bias_,
                    [&](const Part& part, const Pairs& pairs) {
                      if (pairs.mixed && !looked) {
-                       look(keys, n, kv_head, block);
+                       taken_keys_.take_out(keys, n, dim_, clean_keys_, looked_,
+                                            b_ * call_.sizes.kv_heads + kv_head, block);
                        looked = true;
                      }
                      if (pairs.mixed) look_at_rows();
@@ -209,17 +209,6 @@ class BackwardWorker {
                                    start);
                      }
                    });
-  }
-
-  void look(const T* keys, int64_t n, int64_t kv_head, int64_t block) {
-    const bool finite = looked_.is_finite(b_ * call_.sizes.kv_heads + kv_head, block, [&] {
-      return all_finite(keys, n * dim_);
-    });
-    if (finite) {
-      taken_keys_.take_none(keys);
-    } else {
-      taken_keys_.take_out(keys, n, dim_, dim_, clean_keys_);
-    }
   }
 
   void look_at_rows() {
@@ -327,13 +316,8 @@ void backward(const Backward& call) {
   const Sizes& sizes = call.sizes;
   const int64_t kv_blocks = call.plan->kv_blocks, q_blocks = call.plan->q_blocks;
   const Wanted wanted{bool(call.grad_query), bool(call.grad_key), bool(call.grad_value)};
-  std::vector<std::unique_ptr<Worker>> workers(size_t(std::max(call.threads, 1)));
   const auto share = [&](int64_t tasks, const auto& work) {
-    share_out(tasks, call.threads, [&](int64_t task, int worker) {
-      auto& mine = workers[size_t(worker)];
-      if (!mine) mine = std::make_unique<Worker>(call);
-      work(*mine, task);
-    });
+    share_among<Worker>(call, tasks, work);
   };
   if (call.grad_bias) {
     // A task takes everything that is added to the same gradients of the bias.

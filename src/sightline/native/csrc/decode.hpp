@@ -28,10 +28,10 @@ class DecodeWorker {
         queries_(scratch_.take(count_ * dim_)),
         sums_(scratch_.take(count_ * width_)),
         scores_(scratch_.take(count_ * kBlockKv)),
-        weights_(scratch_.take(count_ * kBlockKv)),
+        biases_(scratch_.take(count_ * kBlockKv)),
         key_room_(scratch_.take(W * padded<T>(dim_))),
         value_room_(scratch_.take(kBlockKv * width_)),
-        bias_(scratch_.take(kBlockKv * kGroup<T>)),
+        bias_room_(scratch_.take(kBlockKv * kGroup<T>)),
         copy_(reinterpret_cast<S*>(scratch_.take(2 * W * dim_))),
         rows_(size_t(count_), Row(call)) {}
 
@@ -200,14 +200,14 @@ class DecodeWorker {
     }
   }
 
-  // The bits at which the bias of a row is not -inf; weights_ of the row gets the bias.
+  // The bits at which the bias of a row is not -inf; biases_ of the row gets it.
   uint64_t read_bias_of(int r, int64_t start, int n) {
     uint64_t bits[kBlockKv];
     std::fill(bits, bits + n, uint64_t(1));
-    read_bias<T>(call_.bias, b_, head(r), query(r), start, 1, n, bias_, bits);
+    read_bias<T>(call_.bias, b_, head(r), query(r), start, 1, n, bias_room_, bits);
     uint64_t allowed = 0;
     for (int j = 0; j < n; ++j) {
-      weights_[r * kBlockKv + j] = bias_[j * kGroup<T>];
+      biases_[r * kBlockKv + j] = bias_room_[j * kGroup<T>];
       allowed |= bits[j] << j;
     }
     return allowed;
@@ -221,7 +221,7 @@ class DecodeWorker {
     const uint64_t bits = row.bits >> low;
     const Vec<T> lowest = splat(-std::numeric_limits<T>::infinity());
     if (call_.bias) {
-      for (int j = 0; j < n; ++j) scores[j] += weights_[r * kBlockKv + low + j];
+      for (int j = 0; j < n; ++j) scores[j] += biases_[r * kBlockKv + low + j];
     }
     const uint64_t lanes = (uint64_t(1) << W) - 1;
     if (!bits) {
@@ -328,7 +328,7 @@ class DecodeWorker {
   const int64_t dim_, value_dim_, width_;
   const int count_;
   Scratch<T> scratch_;
-  T *queries_, *sums_, *scores_, *weights_, *key_room_, *value_room_, *bias_;
+  T *queries_, *sums_, *scores_, *biases_, *key_room_, *value_room_, *bias_room_;
   S* copy_;
   std::vector<Row> rows_;
   int64_t b_ = 0, kv_head_ = 0, next_ = 0;
@@ -340,13 +340,10 @@ INLINE bool is_decode(const Sizes& sizes) {
 
 template <class S, class T>
 void decode(const Forward& call) {
-  using Worker = DecodeWorker<S, T>;
   const Sizes& sizes = call.sizes;
-  std::vector<std::unique_ptr<Worker>> workers(size_t(std::max(call.threads, 1)));
-  share_out(sizes.batch * sizes.kv_heads, call.threads, [&](int64_t task, int worker) {
-    auto& mine = workers[size_t(worker)];
-    if (!mine) mine = std::make_unique<Worker>(call);
-    mine->run(task / sizes.kv_heads, task % sizes.kv_heads);
+  const int64_t tasks = sizes.batch * sizes.kv_heads;
+  share_among<DecodeWorker<S, T>>(call, tasks, [&](auto& worker, int64_t task) {
+    worker.run(task / sizes.kv_heads, task % sizes.kv_heads);
   });
 }
 

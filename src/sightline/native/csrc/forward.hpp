@@ -2,10 +2,8 @@
 #pragma once
 
 #include <cmath>
-#include <vector>
 
 #include "queries.hpp"
-#include "team.hpp"
 
 namespace sightline {
 namespace SIGHTLINE_ISA {
@@ -96,7 +94,8 @@ class ForwardWorker {
     visit_parts<T>(call_, b_, h_, q_block_, count_, block, pattern, nullptr, bias_,
                    [&](const Part& part, const Pairs& pairs) {
                      if (pairs.mixed && !looked) {
-                       look(taken, values, n, kv_head, block);
+                       taken.take_out(values, n, value_dim_, clean_room_, looked_,
+                                      b_ * call_.sizes.kv_heads + kv_head, block);
                        looked = true;
                      }
                      score<T>(call_, part, pairs, keys, queries_, bias_, scores_);
@@ -104,17 +103,6 @@ class ForwardWorker {
                      if (dropout_.on()) drop(part, pairs, start);
                      add_values(part, pairs, values, pairs.mixed ? &taken : nullptr);
                    });
-  }
-
-  void look(Quarantine<T>& taken, const T* values, int64_t n, int64_t kv_head, int64_t block) {
-    const bool finite = looked_.is_finite(b_ * call_.sizes.kv_heads + kv_head, block, [&] {
-      return all_finite(values, n * value_dim_);
-    });
-    if (finite) {
-      taken.take_none(values);
-    } else {
-      taken.take_out(values, n, value_dim_, value_dim_, clean_room_);
-    }
   }
 
   void weigh(const Part& part, const Pairs& pairs) {
@@ -237,13 +225,10 @@ template <class S, class T>
 void forward(const Forward& call) {
   const Sizes& sizes = call.sizes;
   const int64_t q_blocks = call.plan->q_blocks, tasks = sizes.batch * sizes.heads * q_blocks;
-  std::vector<std::unique_ptr<ForwardWorker<S, T>>> workers(size_t(std::max(call.threads, 1)));
-  share_out(tasks, call.threads, [&](int64_t task, int worker) {
-    auto& mine = workers[size_t(worker)];
-    if (!mine) mine = std::make_unique<ForwardWorker<S, T>>(call);
+  share_among<ForwardWorker<S, T>>(call, tasks, [&](auto& worker, int64_t task) {
     // The last queries come first: under a causal mask they take longest.
     const int64_t row = task / q_blocks;
-    mine->run(row / sizes.heads, row % sizes.heads, q_blocks - 1 - task % q_blocks);
+    worker.run(row / sizes.heads, row % sizes.heads, q_blocks - 1 - task % q_blocks);
   });
 }
 

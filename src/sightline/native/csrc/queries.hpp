@@ -2,8 +2,10 @@
 #pragma once
 
 #include <limits>
+#include <vector>
 
 #include "extras.hpp"
+#include "team.hpp"
 
 namespace sightline {
 namespace SIGHTLINE_ISA {
@@ -18,7 +20,18 @@ INLINE int vectors_for(int count) {
   return (count + kLanes<T> - 1) / kLanes<T>;
 }
 
-// Where the lanes of a part begin in an array of groups [kGroups][rows][kGroup].
+// Share out numbered tasks among threads; each makes itself a worker with its first task.
+template <class Worker, class Call, class Work>
+inline void share_among(const Call& call, int64_t tasks, const Work& work) {
+  std::vector<std::unique_ptr<Worker>> workers(size_t(std::max(call.threads, 1)));
+  share_out(tasks, call.threads, [&](int64_t task, int worker) {
+    auto& mine = workers[size_t(worker)];
+    if (!mine) mine = std::make_unique<Worker>(call);
+    work(*mine, task);
+  });
+}
+
+// Where the lanes of a part begin in an array of groups [group][rows][kGroup].
 template <class T>
 INLINE int64_t lanes_at(const Part& part, int64_t rows) {
   return int64_t(part.first / kGroup<T>) * kGroup<T> * rows + part.first % kGroup<T>;
@@ -75,8 +88,7 @@ inline void visit_parts(const Problem& problem, int64_t b, int64_t h, int64_t q_
     if (pattern < 0) {
       std::fill(pairs.bits, pairs.bits + keys, living);
     } else {
-      read_bits(*problem.plan, pattern, first, here, keys, pairs);
-      for (int j = 0; j < keys; ++j) pairs.bits[j] &= living;
+      read_bits(*problem.plan, pattern, first, living, keys, pairs);
     }
     if (problem.bias) {
       if (here < kGroup<T>) std::fill(bias_room, bias_room + keys * kGroup<T>, T(0));

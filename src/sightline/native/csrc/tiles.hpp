@@ -19,8 +19,6 @@ namespace SIGHTLINE_ISA {
 constexpr int kVectors = 3;
 template <class T>
 constexpr int kGroup = kVectors * kLanes<T>;
-template <class T>
-constexpr int kGroups = kBlockQ / kGroup<T>;
 
 template <class T>
 INLINE int64_t padded(int64_t dim) {
@@ -154,17 +152,15 @@ struct Pairs {
   }
 };
 
-// The bits of a group of ``count`` queries that begins at query ``first`` of a pattern.
-inline void read_bits(const Plan& plan, int32_t pattern, int first, int count, int keys,
+// The bits of a pattern from query ``first`` on, for the queries that have a bit in ``which``.
+inline void read_bits(const Plan& plan, int32_t pattern, int first, uint64_t which, int keys,
                       Pairs& pairs) {
-  const uint64_t everyone = (uint64_t(1) << count) - 1;
   for (int j = 0; j < keys; ++j) {
     uint64_t some;
     const uint8_t* column = plan.column(pattern, j) + first / 8;
     std::memcpy(&some, column, 8);  // first < 96, so this stays within the 16 bytes + padding
-    pairs.bits[j] = some >> (first % 8) & everyone;
+    pairs.bits[j] = some >> (first % 8) & which;
   }
-  pairs.sum_up(keys, everyone);
 }
 
 // Whether all numbers are finite.
@@ -208,12 +204,22 @@ struct Quarantine {
   int count = 0;        // how many rows were taken out
   int row[kBlockQ];     // which
 
-  void take_none(const T* all) { rows = all, count = 0; }
-
   // ``room`` has space for the rows.
   void take_out(const T* all, int64_t number, int64_t width, int64_t dim, T* room) {
-    take_none(all);
-    if (all_finite(all, number * width)) return;
+    take_out(all, number, width, dim, room, all_finite(all, number * width));
+  }
+
+  // The same for a block of keys or values that may have been looked at before.
+  void take_out(const T* all, int64_t number, int64_t dim, T* room, Looked& looked, int64_t owner,
+                int64_t block) {
+    const auto find = [&] { return all_finite(all, number * dim); };
+    take_out(all, number, dim, dim, room, looked.is_finite(owner, block, find));
+  }
+
+ private:
+  void take_out(const T* all, int64_t number, int64_t width, int64_t dim, T* room, bool finite) {
+    rows = all, count = 0;
+    if (finite) return;
     std::memcpy(room, all, size_t(number * width) * sizeof(T));
     for (int64_t i = 0; i < number; ++i) {
       if (all_finite(all + i * width, dim)) continue;
