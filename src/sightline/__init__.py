@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sightline import hf as hf
+    from sightline import nn as nn
     from sightline.engines.attend import attend as attend
     from sightline.engines.attend import attention_weights as attention_weights
     from sightline.engines.attend import explain_choice as explain_choice
@@ -100,11 +102,16 @@ _ROOMS = {
 }
 _HOME = {name: f"sightline.{room}" for room, names in _ROOMS.items() for name in names.split()}
 
-__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+# Rooms that are public as they stand: sl.nn.KVCache, sl.hf.patch.
+_OPEN_ROOMS = ("hf", "nn")
+
+__all__ = sorted([*_HOME, *_OPEN_ROOMS])  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its room when it is first asked for."""
+    if name in _OPEN_ROOMS:
+        return import_module(f"sightline.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'sightline' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,1 @@
+"""The reference models: one model, one file, on top of nn/."""
