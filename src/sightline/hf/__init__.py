@@ -1,4 +1,4 @@
-"""Hugging Face models (transformers 5) with Sightline's attention: ``sl.hf.patch``, ``sl.hf.unpad``.
+"""Hugging Face models (transformers 5) with Sightline attention: ``sl.hf.patch``, ``sl.hf.unpad``.
 
 Each public name is loaded from its file when it is first used. Needs transformers.
 """

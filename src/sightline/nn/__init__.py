@@ -1,4 +1,4 @@
-"""Torch modules on top of ``attend``: attention layers, the KV cache, generation, what leaks beside.
+"""Torch modules on top of ``attend``: layers, the KV cache, generation, what leaks beside them.
 
 Each public name is loaded from its file when it is first used: ``sl.nn.KVCache``. A mask goes in
 as ``mask=`` everywhere and means what it means everywhere; a forbidden key changes no output by
