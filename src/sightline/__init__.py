@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from sightline.masks.sparse import log_sparse as log_sparse
     from sightline.masks.sparse import log_sparse_row_mask as log_sparse_row_mask
     from sightline.masks.sparse import strided as strided
+    from sightline.nn.batch import Batch as Batch
     from sightline.plan.block_map import BlockMap as BlockMap
     from sightline.plan.compare import equivalent as equivalent
     from sightline.plan.compare import implies as implies
@@ -93,6 +94,7 @@ _ROOMS = {
     "masks.positional": "causal everything keys nothing prefix queries sinks window",
     "masks.sparse": "fixed log_sparse log_sparse_row_mask strided",
     "masks.parser": "parse",
+    "nn.batch": "Batch",
     "plan.block_map": "BlockMap",
     "plan.compare": "equivalent implies",
     "plan.planner": "plan",

@@ -11,7 +11,9 @@ from importlib import import_module
 from typing import Any
 
 # The files that hold the public names. Adding a name: a word here.
-_ROOMS: dict[str, str] = {}
+_ROOMS = {
+    "batch": "Batch",
+}
 _HOME = {name: f"sightline.nn.{room}" for room, names in _ROOMS.items() for name in names.split()}
 
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
