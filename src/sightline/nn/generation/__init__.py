@@ -1,0 +1,1 @@
+"""The parts of ``sl.nn.generate``: prompts, filters, rows of equal bits, beams, drafts."""
