@@ -13,7 +13,6 @@ from typing import Any
 # The files that hold the public names. Adding a name: a word here.
 _ROOMS = {
     "batch": "Batch",
-_ROOMS: dict[str, str] = {
     "kv_cache": "KVCache",
 }
 _HOME = {name: f"sightline.nn.{room}" for room, names in _ROOMS.items() for name in names.split()}
