@@ -14,6 +14,11 @@ from typing import Any
 _ROOMS = {
     "batch": "Batch",
     "kv_cache": "KVCache",
+_ROOMS: dict[str, str] = {
+    "pooling": (
+        "masked_first masked_last masked_max masked_mean masked_min masked_softmax "
+        "masked_softmax_pool masked_sum"
+    ),
 }
 _HOME = {name: f"sightline.nn.{room}" for room, names in _ROOMS.items() for name in names.split()}
 
