@@ -15,6 +15,8 @@ _ROOMS = {
     "batch": "Batch",
     "kv_cache": "KVCache",
 _ROOMS: dict[str, str] = {
+    "norms": "MaskedBatchNorm1d MaskedGroupNorm MaskedInstanceNorm1d MaskedLayerNorm",
+    "convolution": "CausalConv1d MaskedConv1d",
     "pooling": (
         "masked_first masked_last masked_max masked_mean masked_min masked_softmax "
         "masked_softmax_pool masked_sum"

@@ -139,12 +139,10 @@ def check_channels(x: Any, channels: int, name: str = "x") -> torch.Tensor:
 
 
 def _from_mask(mask: Mask, length: int) -> torch.Tensor:
-    dense = mask.dense(1, length)
-    if dense.shape[1] == 1:
-        row = dense[:, 0, 0]
-        said = mask.asks_key_alone or length == 0
-        if said or equivalent(mask, padding(valid=row), q_len=length):
-            return torch.from_numpy(row.copy())
+    row = mask.dense(1, length)[:, 0, 0]
+    # Most masks here are padding, which need not be compared at all queries and heads.
+    if mask.asks_key_alone or not length or equivalent(mask, padding(valid=row), q_len=length):
+        return torch.from_numpy(row.copy())
     raise InvalidMask(
         f"got valid={mask!r}; wanted a mask that is the same for all queries and heads, since it "
         "says which positions are real; pass its padding alone, as sl.padding(lengths=[5, 3])."
