@@ -14,7 +14,6 @@ from typing import Any
 _ROOMS = {
     "batch": "Batch",
     "kv_cache": "KVCache",
-_ROOMS: dict[str, str] = {
     "norms": "MaskedBatchNorm1d MaskedGroupNorm MaskedInstanceNorm1d MaskedLayerNorm",
     "convolution": "CausalConv1d MaskedConv1d",
     "pooling": (
