@@ -20,6 +20,10 @@ _ROOMS = {
         "masked_first masked_last masked_max masked_mean masked_min masked_softmax "
         "masked_softmax_pool masked_sum"
     ),
+_ROOMS: dict[str, str] = {
+    "attention": "MultiheadAttention",
+    "transformer": "Transformer TransformerDecoder TransformerEncoder",
+    "transformer_layers": "TransformerDecoderLayer TransformerEncoderLayer",
 }
 _HOME = {name: f"sightline.nn.{room}" for room, names in _ROOMS.items() for name in names.split()}
 
