@@ -13,6 +13,8 @@ from typing import Any
 # The files that hold the public names. Adding a name: a word here.
 _ROOMS = {
     "batch": "Batch",
+_ROOMS: dict[str, str] = {
+    "caches.rolling": "RollingKVCache",
     "kv_cache": "KVCache",
     "norms": "MaskedBatchNorm1d MaskedGroupNorm MaskedInstanceNorm1d MaskedLayerNorm",
     "convolution": "CausalConv1d MaskedConv1d",

@@ -19,6 +19,7 @@ from sightline.nn.caches.arguments import Ints
 from sightline.nn.caches.base import Cache
 from sightline.nn.caches.chunk import Chunk
 from sightline.nn.caches.placed import placed
+from sightline.nn.caches.slab import Pair, Slab, put, single_tokens
 
 
 class KVCache(Cache):
@@ -82,40 +83,26 @@ class KVCache(Cache):
             dtype=dtype,
             device=device,
         )
-        self._keys, self._values = self._allocate(self.batch)
-        self.device = self._keys.device
-
-    def _allocate(self, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
-        leading = self.layers, batch, self.kv_heads, self.max_len
-        # A tensor made in inference mode could not be written outside of it.
-        with torch.inference_mode(False):
-            keys, values = (
-                torch.zeros(*leading, size, dtype=self.dtype, device=self.device)
-                for size in (self.head_dim, self.value_dim)
-            )
-        return keys, values
+        leading = self.layers, self.batch, self.kv_heads, self.max_len
+        sizes = self.head_dim, self.value_dim
+        self._slab = Slab(leading, sizes, self.dtype, self.device)
+        self.device = self._like.device
 
     @property
     def nbytes(self) -> int:
         """The bytes that keys and values take, used or not."""
-        return self._keys.nbytes + self._values.nbytes
+        return self._slab.nbytes
 
     @property
     def _like(self) -> torch.Tensor:
-        return self._keys
+        return self._slab.tensors[0]
 
-    def held(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def held(self, layer: int) -> Pair:
         """Return a layer's keys and values up to the longest row, without copying.
 
         [batch, kv_heads, slots, head_dim]; a row's slots from its length on hold nothing of it.
         """
-        return self._view(layer, int(self._lengths.max()))
-
-    def _view(self, layer: int, slots: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return (
-            self._keys[layer, : self.batch, :, :slots],
-            self._values[layer, : self.batch, :, :slots],
-        )
+        return self._slab.view(layer, self.batch, int(self._lengths.max()))
 
     def slots_in_use(self, lengths: Ints) -> int:
         """Return the longest length: slots are positions."""
@@ -131,52 +118,36 @@ class KVCache(Cache):
                 f"max_len={stops[row]} or more, or crop it first."
             )
 
-    def _write(
-        self, chunk: Chunk, layer: int, key: torch.Tensor, value: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        keys, values = seen = self._view(layer, chunk.kv_len)
-        if chunk.level and chunk.full:
-            keys[:, :, chunk.q_offset :].copy_(key)
-            values[:, :, chunk.q_offset :].copy_(value)
-        else:
-            row, place, slot = chunk.indices
-            keys[row, :, slot] = key[row, :, place]
-            values[row, :, slot] = value[row, :, place]
+    def _write(self, chunk: Chunk, layer: int, key: torch.Tensor, value: torch.Tensor) -> Pair:
+        seen = self._slab.view(layer, self.batch, chunk.kv_len)
+        index = chunk.kept("index", lambda: self._index(chunk))
+        for slots, new in zip(seen, (key, value), strict=True):
+            put(slots, new, chunk.starts, chunk.counts, index)
         return seen
+
+    def _index(self, chunk: Chunk) -> Pair | None:
+        if chunk.q_len != 1 or (chunk.level and chunk.full):
+            return None
+        return single_tokens(chunk.starts, chunk.counts, self.device)
 
     def place_mask(self, chunk: Chunk, mask: Mask) -> Mask:
         """Return the mask itself where rows are alike, else one moved by each row's length."""
         if chunk.level and chunk.full:
             return mask
+        if chunk.level:
+            try:  # where it is defined at the padding too, plain padding says it to every engine
+                mask.check_reach(chunk.q_offset + chunk.q_len, chunk.kv_len)
+            except ShapeMismatch:
+                pass
+            else:
+                real = padding(lengths=chunk.stops)
+                return mask & real & real.T
         zeros = np.zeros_like(chunk.starts)
-        if not chunk.level:
-            rows = chunk.starts, zeros, zeros, chunk.counts, zeros, chunk.stops
-            return placed(mask, np.stack(rows, axis=1))
-        try:  # where it is defined at the padding too, plain padding says it to every engine
-            mask.check_reach(chunk.q_offset + chunk.q_len, chunk.kv_len)
-        except ShapeMismatch:
-            rows = zeros, zeros, zeros, chunk.stops, zeros, chunk.stops
-            return placed(mask, np.stack(rows, axis=1))
-        real = padding(lengths=chunk.stops)
-        return mask & real & real.T
+        down, top, bottom = chunk.query_places
+        return placed(mask, np.stack((down, zeros, top, bottom, zeros, chunk.stops), axis=1))
 
     def _forget_from(self, lengths: Ints) -> None:
         """Nothing to do: slots beyond a row's length are not looked at, and are written anew."""
 
     def _take_rows(self, rows: Ints) -> None:
-        used = int(self._lengths.max())
-        if len(rows) > self._keys.shape[1]:
-            before = self._keys, self._values
-            self._keys, self._values = self._allocate(len(rows))
-            to = torch.from_numpy(rows).to(self.device)
-            for old, new in zip(before, (self._keys, self._values), strict=True):
-                for layer in range(self.layers):
-                    new[layer, :, :, :used] = old[layer][to, :, :used]
-            return
-        moved = np.flatnonzero(rows != np.arange(len(rows)))
-        if not len(moved) or not used:
-            return
-        to, source = (torch.from_numpy(each).to(self.device) for each in (moved, rows[moved]))
-        for tensor in (self._keys, self._values):
-            for layer in range(self.layers):  # one at a time, so that little memory is copied
-                tensor[layer][to, :, :used] = tensor[layer][source, :, :used]
+        self._slab.take_rows(rows, int(self._lengths.max()))

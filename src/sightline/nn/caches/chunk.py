@@ -5,6 +5,7 @@ One chunk serves all layers of a model. How keys are stored is left to the cache
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ class Chunk:
         self.written: set[int] = set()
         self._masks: dict[Mask, Mask] = {}
         self._layers: dict[int, LayerChunk] = {}
+        self._kept: dict[str, Any] = {}
 
     @cached_property
     def positions(self) -> torch.Tensor:
@@ -64,15 +66,17 @@ class Chunk:
         return bool((self.counts == self.q_len).all())
 
     @cached_property
-    def indices(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Batch row, place in the chunk and position of every real token, [tokens] each."""
-        row = np.repeat(np.arange(len(self.counts)), self.counts)
-        before = np.cumsum(self.counts) - self.counts
-        place = np.arange(len(row)) - before[row]
-        each = row, place, place + self.starts[row]
-        device = self.cache.device
-        batch, inside, position = (torch.from_numpy(array).to(device) for array in each)
-        return batch, inside, position
+    def query_places(self) -> tuple[Ints, Ints, Ints]:
+        """What ``placed`` is told of queries: how far they stand before, their first and stop."""
+        if self.level:
+            return np.zeros_like(self.starts), self.starts, self.stops
+        return self.starts, np.zeros_like(self.starts), self.counts
+
+    def kept(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what the cache has made for this chunk under a name, made now if it has not."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
 
     def mask(self, mask: Mask) -> Mask:
         """Return a mask over absolute positions as one over (new tokens, slots of the cache).
