@@ -14,6 +14,7 @@ from typing import Any
 _ROOMS = {
     "batch": "Batch",
 _ROOMS: dict[str, str] = {
+    "caches.paged": "PagedKVCache",
     "caches.rolling": "RollingKVCache",
     "kv_cache": "KVCache",
     "norms": "MaskedBatchNorm1d MaskedGroupNorm MaskedInstanceNorm1d MaskedLayerNorm",

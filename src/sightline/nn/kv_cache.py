@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
-from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
-from sightline.masks.padding import padding
 from sightline.nn.caches.arguments import Ints
 from sightline.nn.caches.base import Cache
 from sightline.nn.caches.chunk import Chunk
-from sightline.nn.caches.placed import placed
+from sightline.nn.caches.placed import place_in_slots
 from sightline.nn.caches.slab import Pair, Slab, put, single_tokens
 
 
@@ -109,14 +106,7 @@ class KVCache(Cache):
         return int(lengths.max())
 
     def _make_room(self, starts: Ints, counts: Ints) -> None:
-        stops = starts + counts
-        row = int(stops.argmax())
-        if stops[row] > self.max_len:
-            raise InvalidArgument(
-                f"got {counts[row]} new tokens for batch row {row}, which holds {starts[row]} of "
-                f"{self.max_len}; wanted at most {self.max_len - starts[row]}; make the cache with "
-                f"max_len={stops[row]} or more, or crop it first."
-            )
+        self._check_max_len(starts, counts)
 
     def _write(self, chunk: Chunk, layer: int, key: torch.Tensor, value: torch.Tensor) -> Pair:
         seen = self._slab.view(layer, self.batch, chunk.kv_len)
@@ -132,19 +122,7 @@ class KVCache(Cache):
 
     def place_mask(self, chunk: Chunk, mask: Mask) -> Mask:
         """Return the mask itself where rows are alike, else one moved by each row's length."""
-        if chunk.level and chunk.full:
-            return mask
-        if chunk.level:
-            try:  # where it is defined at the padding too, plain padding says it to every engine
-                mask.check_reach(chunk.q_offset + chunk.q_len, chunk.kv_len)
-            except ShapeMismatch:
-                pass
-            else:
-                real = padding(lengths=chunk.stops)
-                return mask & real & real.T
-        zeros = np.zeros_like(chunk.starts)
-        down, top, bottom = chunk.query_places
-        return placed(mask, np.stack((down, zeros, top, bottom, zeros, chunk.stops), axis=1))
+        return place_in_slots(chunk, mask)
 
     def _forget_from(self, lengths: Ints) -> None:
         """Nothing to do: slots beyond a row's length are not looked at, and are written anew."""

@@ -207,6 +207,17 @@ class Cache:
 
     # -- helpers --------------------------------------------------------------------------------
 
+    def _check_max_len(self, starts: Ints, counts: Ints) -> None:
+        """Refuse new tokens beyond ``max_len``."""
+        stops = starts + counts
+        row = int(stops.argmax())
+        if stops[row] > self.max_len:
+            raise InvalidArgument(
+                f"got {counts[row]} new tokens for batch row {row}, which holds {starts[row]} of "
+                f"{self.max_len}; wanted at most {self.max_len - starts[row]}; make the cache with "
+                f"max_len={stops[row]} or more, or crop it first."
+            )
+
     def _moved_on(self, lengths: Ints) -> None:
         self._lengths = lengths.copy()
         self.turn += 1

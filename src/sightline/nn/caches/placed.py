@@ -16,9 +16,11 @@ from sightline.masks.arrays import Array, Cells, Data
 from sightline.masks.bounds import EMPTY, PARTIAL, Rows, every
 from sightline.masks.mask import Extent, Mask, Spec
 from sightline.masks.nodes import Wrapper
+from sightline.masks.padding import padding
 
 if TYPE_CHECKING:
     from sightline.masks.bounds import Ints, Run, States, Tiles
+    from sightline.nn.caches.chunk import Chunk
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -169,3 +171,23 @@ def placed(part: Mask, places: Any) -> Mask:
     if (rows == rows[:1]).all():
         rows = rows[:1]
     return Placed(part, Data(rows))
+
+
+def place_in_slots(chunk: Chunk, mask: Mask) -> Mask:
+    """Return a mask over positions as one over a chunk's tokens and slots that are positions.
+
+    It is the mask itself where all rows are alike, else one moved by each row's length.
+    """
+    if chunk.level and chunk.full:
+        return mask
+    if chunk.level:
+        try:  # where it is defined at the padding too, plain padding says it to every engine
+            mask.check_reach(chunk.q_offset + chunk.q_len, chunk.kv_len)
+        except ShapeMismatch:
+            pass
+        else:
+            real = padding(lengths=chunk.stops)
+            return mask & real & real.T
+    zeros = np.zeros_like(chunk.starts)
+    down, top, bottom = chunk.query_places
+    return placed(mask, np.stack((down, zeros, top, bottom, zeros, chunk.stops), axis=1))
