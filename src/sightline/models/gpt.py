@@ -18,6 +18,7 @@ from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.masks.positional import causal
 from sightline.nn.generation.rows import ROW_STEP, RowLayout, fill_rows, gelu_tanh
+from sightline.nn.kv_cache import KVCache
 
 
 @dataclass(frozen=True)
@@ -172,15 +173,21 @@ class GPT(nn.Module):
         if config.positions == "learned":
             self.position_embedding = nn.Embedding(config.context, config.width)
         self.drop = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        blocks = [Block(config) for _ in range(config.layers)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(config.width, config.epsilon)
         self.head = nn.Linear(config.width, config.vocab, bias=False)
         self.apply(self._draw)
-        for block in self.blocks:
+        for block in blocks:
             for part in (block.attention.out, block.down):
                 nn.init.normal_(part.weight, std=0.02 / math.sqrt(2 * config.layers))
         if config.tied:
             self.head.weight = self.token_embedding.weight
+
+    @property
+    def context(self) -> int:
+        """The most positions."""
+        return self.config.context
 
     @staticmethod
     def _draw(module: nn.Module) -> None:
@@ -242,14 +249,12 @@ class GPT(nn.Module):
             rows = block(rows, step, layer)
         return self._logits(rows, layout, logits_at)
 
-    def new_cache(self, batch: int, max_len: int) -> Any:
+    def new_cache(self, batch: int, max_len: int) -> KVCache:
         """Return an empty cache for this model: ``batch`` rows of up to ``max_len`` tokens.
 
         Raises:
             ShapeMismatch: ``max_len`` is beyond the context.
         """
-        from sightline.nn.kv_cache import KVCache
-
         self._check_context(max_len)
         config, weight = self.config, self.token_embedding.weight
         return KVCache(
@@ -269,7 +274,7 @@ class GPT(nn.Module):
         if wanted is None:
             return layout.grid(self.head(self.norm(rows)))
         chosen = rows
-        if layout.length > 1 or wanted.shape[1] != 1:
+        if layout.index is not None or layout.length > 1 or wanted.shape[1] != 1:
             grid = layout.grid(rows)
             chosen = grid.gather(1, wanted[:, :, None].expand(-1, -1, grid.shape[2])).flatten(0, 1)
             chosen = fill_rows(chosen, -(-chosen.shape[0] // self.row_step) * self.row_step)

@@ -16,6 +16,7 @@ _ROOMS = {
 _ROOMS: dict[str, str] = {
     "caches.paged": "PagedKVCache",
     "caches.rolling": "RollingKVCache",
+    "generation.generate": "Generated generate",
     "kv_cache": "KVCache",
     "norms": "MaskedBatchNorm1d MaskedGroupNorm MaskedInstanceNorm1d MaskedLayerNorm",
     "convolution": "CausalConv1d MaskedConv1d",
