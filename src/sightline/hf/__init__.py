@@ -9,10 +9,11 @@ from importlib import import_module
 from typing import Any
 
 # The files that hold the public names. Adding a name: a word here.
-_ROOMS: dict[str, str] = {
+_ROOMS = {
     "explanation": "explain",
     "patching": "patch unpatch",
     "settings": "rewriting",
+    "unpadding": "how_unpadded repad unpad",
 }
 _HOME = {name: f"sightline.hf.{room}" for room, names in _ROOMS.items() for name in names.split()}
 

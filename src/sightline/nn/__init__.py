@@ -13,7 +13,6 @@ from typing import Any
 # The files that hold the public names. Adding a name: a word here.
 _ROOMS = {
     "batch": "Batch",
-_ROOMS: dict[str, str] = {
     "caches.paged": "PagedKVCache",
     "caches.rolling": "RollingKVCache",
     "generation.generate": "Generated generate",
@@ -24,7 +23,6 @@ _ROOMS: dict[str, str] = {
         "masked_first masked_last masked_max masked_mean masked_min masked_softmax "
         "masked_softmax_pool masked_sum"
     ),
-_ROOMS: dict[str, str] = {
     "attention": "MultiheadAttention",
     "transformer": "Transformer TransformerDecoder TransformerEncoder",
     "transformer_layers": "TransformerDecoderLayer TransformerEncoderLayer",
