@@ -102,8 +102,9 @@ PROMPTS = (16, 32, 48, 64, 80, 96, 112, 128)
 
 def decode(rounds: int, new_tokens: int = 256) -> dict[str, Any]:
     """Time generating with a GPT-2-small: transformers' own, the same patched, and our model."""
-    from sightline.models.gpt import GPT
     from transformers import GPT2Config, GPT2LMHeadModel
+
+    from sightline.models.gpt import GPT
 
     torch.manual_seed(SEED)
     theirs = GPT2LMHeadModel(GPT2Config(pad_token_id=0, attn_implementation="sdpa")).eval()
