@@ -68,7 +68,9 @@ def find_rule(module: Any, example: dict[str, Any] | None) -> Rule | str:
         if isinstance(found, str) and len(calls) > 1:  # what pools the first column, say
             found = _find(module, calls[:1])
             found = found if isinstance(found, str) else replace(found, sides=("right",))
-        return found if isinstance(found, str) else _with_labels(module, found, calls)
+        if isinstance(found, str):
+            return found
+        return _with_labels(module, _with_hidden_states(module, found, calls[0]), calls[0])
 
 
 def _looks_at_one_position(inner: Any) -> bool:
@@ -141,8 +143,10 @@ def _find_padded(module: Any, rule: Rule, calls: list[dict[str, Any]]) -> Rule |
         for call in calls:
             try:
                 seen = _compare(module, rule, call)
-            except SightlineError as refused:
-                return str(refused).rstrip(".") if not rule.padded else _blame(rule.padded[-1])
+            except (SightlineError, RuntimeError, IndexError) as failed:
+                if rule.padded:
+                    return _blame(rule.padded[-1])
+                return f"a packed row made it fail ({str(failed).rstrip('.')})"
             if isinstance(seen, str):
                 guilty = seen
                 break
@@ -151,7 +155,8 @@ def _find_padded(module: Any, rule: Rule, calls: list[dict[str, Any]]) -> Rule |
             return replace(rule, per_token=per_token)
         inner = dict(module.named_modules()).get(guilty)
         name = guilty or type(module).__name__
-        what = _blame(name)
+        holds = [each for each in rule.padded if each.startswith(f"{guilty}.")]
+        what = _blame(holds[-1] if holds else name)
         if not guilty or inner is None or guilty in rule.padded:
             return what
         if len(rule.padded) == _MOST_PADDED or _holds_layers(inner):
@@ -253,12 +258,20 @@ def _same(padded: torch.Tensor, row: torch.Tensor, batch: Batch) -> bool:
     return torch.allclose(padded, row, rtol=0, atol=_ROUNDING[padded.dtype] * max(scale, 1e-30))
 
 
-# -- labels -----------------------------------------------------------------------------------
+# -- what is only there if it is asked for -----------------------------------------------------
 
 
-def _with_labels(module: Any, rule: Rule, calls: list[dict[str, Any]]) -> Rule:
+def _with_hidden_states(module: Any, rule: Rule, call: dict[str, Any]) -> Rule:
+    """Return the rule that knows of the hidden states of all layers too."""
+    try:
+        seen = _compare(module, rule, call | {"output_hidden_states": True})
+    except TypeError:  # it knows of no such argument
+        return rule
+    return rule if isinstance(seen, str) else replace(rule, per_token=rule.per_token | seen)
+
+
+def _with_labels(module: Any, rule: Rule, call: dict[str, Any]) -> Rule:
     """Return the rule with how labels for each token are to be packed, if the module takes any."""
-    call = calls[0]
     if not takes(module, "labels") or "input_ids" not in call:
         return rule
     labels = call["input_ids"].masked_fill(call["attention_mask"] == 0, -100)
