@@ -95,7 +95,9 @@ class Placed(Wrapper):
         """Return the part's runs, moved and cut."""
         down, right, top, bottom, first, stop = (rows.per_row(c) for c in self.places.array.T)
         inside = (rows.query >= top) & (rows.query < bottom)
-        found = self.part.runs(Rows(rows.batch, rows.head, (rows.query + down) * inside))
+        # Queries outside are asked too, as the nearest one inside: the others' order must rise.
+        asked = np.maximum(np.clip(rows.query, top, bottom - 1) + down, 0)
+        found = self.part.runs(Rows(rows.batch, rows.head, asked))
         if found is None:
             return None
         return [
