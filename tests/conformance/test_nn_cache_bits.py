@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 import torch
 from hypothesis import strategies as st
-from poisoning import DTYPES, available, bits
+from poisoning import available, bits
 
 import sightline as sl
 

@@ -26,6 +26,9 @@ _ROOMS = {
     "attention": "MultiheadAttention",
     "transformer": "Transformer TransformerDecoder TransformerEncoder",
     "transformer_layers": "TransformerDecoderLayer TransformerEncoderLayer",
+    "mmha": "mmha_step",
+    "paddle_layout": "pack_cache pack_keys unpack_cache unpack_keys",
+    "positions": "LearnedPositions Rotary SinusoidalPositions",
 }
 _HOME = {name: f"sightline.nn.{room}" for room, names in _ROOMS.items() for name in names.split()}
 
