@@ -189,6 +189,11 @@ class GPT(nn.Module):
         """The most positions."""
         return self.config.context
 
+    @property
+    def mask(self) -> Mask:
+        """Who may see whom, where a call says nothing else."""
+        return self.config.mask
+
     @staticmethod
     def _draw(module: nn.Module) -> None:
         """Draw a layer's first weights as GPT-2 does."""
@@ -223,8 +228,7 @@ class GPT(nn.Module):
             ShapeMismatch: sizes that do not fit, or more positions than ``context``.
         """
         batch, length = self._check(tokens, cache)
-        if positions is None:
-            positions = self._positions(length, tokens, cache)
+        positions = self._positions(length, tokens, cache, positions)
         mask = self.config.mask if mask is None else mask
         layout = RowLayout(
             batch,
@@ -252,10 +256,9 @@ class GPT(nn.Module):
     def new_cache(self, batch: int, max_len: int) -> KVCache:
         """Return an empty cache for this model: ``batch`` rows of up to ``max_len`` tokens.
 
-        Raises:
-            ShapeMismatch: ``max_len`` is beyond the context.
+        It may have room for more than ``context``: drafts of several branches take more slots
+        than positions.
         """
-        self._check_context(max_len)
         config, weight = self.config, self.token_embedding.weight
         return KVCache(
             config.layers,
@@ -295,9 +298,17 @@ class GPT(nn.Module):
             )
         return batch, length
 
-    def _positions(self, length: int, tokens: torch.Tensor, cache: Any) -> torch.Tensor:
+    def _positions(
+        self, length: int, tokens: torch.Tensor, cache: Any, positions: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return where the tokens stand; padding may stand anywhere within the context."""
+        if positions is not None:
+            if positions.numel():
+                self._check_context(int(positions.max()) + 1)
+            return positions
         if cache is not None:
-            return cache.positions
+            self._check_context(int(cache.stops.max()))
+            return cache.positions.clamp(max=self.context - 1)
         self._check_context(length)
         return torch.arange(length, device=tokens.device)[None]
 
