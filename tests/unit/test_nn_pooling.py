@@ -63,7 +63,7 @@ def test_padding_is_harmless(name: str, trailing: tuple[int, ...]) -> None:
 def test_gradients_are_right(name: str) -> None:
     pool, _ = POOLS[name]
     x = sequences(B, L, 2).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: pool(x, VALID), x)
+    assert torch.autograd.gradcheck(lambda x: pool(x, VALID), x, fast_mode=True)
 
 
 @each_pool

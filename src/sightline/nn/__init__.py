@@ -19,6 +19,8 @@ _ROOMS = {
     "kv_cache": "KVCache",
     "norms": "MaskedBatchNorm1d MaskedGroupNorm MaskedInstanceNorm1d MaskedLayerNorm",
     "convolution": "CausalConv1d MaskedConv1d",
+    "losses": "masked_cross_entropy masked_loss_mean",
+    "recurrent": "MaskedGRU MaskedLSTM",
     "pooling": (
         "masked_first masked_last masked_max masked_mean masked_min masked_softmax "
         "masked_softmax_pool masked_sum"

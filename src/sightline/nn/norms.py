@@ -14,9 +14,8 @@ from torch import nn
 
 from sightline.engines.guarded.arithmetic import working_dtype
 from sightline.errors import InvalidArgument, ShapeMismatch
-from sightline.nn.valid import check_channels, clear, read_valid
-
-Layout = Literal["BLD", "BDL"]
+from sightline.nn.layout import Layout, check_layout, laid_out, read_features
+from sightline.nn.valid import clear
 
 
 class MaskedGroupNorm(nn.GroupNorm):
@@ -55,7 +54,7 @@ class MaskedGroupNorm(nn.GroupNorm):
         dtype: Any = None,
     ) -> None:
         super().__init__(num_groups, num_channels, eps, affine, device, dtype)
-        self.layout = check_layout(layout)
+        self.layout: Layout = check_layout(layout)
 
     def forward(self, input: torch.Tensor, valid: Any = None) -> torch.Tensor:
         """Return ``input`` normalised, of the same shape and dtype; 0 at padding.
@@ -65,9 +64,9 @@ class MaskedGroupNorm(nn.GroupNorm):
             InvalidArgument: ``input`` not floating, ``valid`` not bools.
             InvalidMask: ``valid`` is a mask that asks more than the key.
         """
-        x, real = _read(input, valid, self.num_channels, self.layout)
+        x, real = read_features(input, valid, self.num_channels, self.layout)
         normal = _normalised(x, real, self.num_groups, self.eps)
-        return _laid_out(_scaled(normal, self.weight, self.bias, real, x.dtype), self.layout)
+        return laid_out(_scaled(normal, self.weight, self.bias, real, x.dtype), self.layout)
 
 
 class MaskedInstanceNorm1d(nn.InstanceNorm1d):
@@ -101,7 +100,7 @@ class MaskedInstanceNorm1d(nn.InstanceNorm1d):
         dtype: Any = None,
     ) -> None:
         super().__init__(num_features, eps, affine=affine, device=device, dtype=dtype)
-        self.layout = check_layout(layout)
+        self.layout: Layout = check_layout(layout)
 
     def forward(self, input: torch.Tensor, valid: Any = None) -> torch.Tensor:
         """Return ``input`` normalised, of the same shape and dtype; 0 at padding.
@@ -109,9 +108,9 @@ class MaskedInstanceNorm1d(nn.InstanceNorm1d):
         Raises:
             ShapeMismatch, InvalidArgument, InvalidMask: as for ``MaskedGroupNorm``.
         """
-        x, real = _read(input, valid, self.num_features, self.layout)
+        x, real = read_features(input, valid, self.num_features, self.layout)
         normal = _normalised(x, real, self.num_features, self.eps)
-        return _laid_out(_scaled(normal, self.weight, self.bias, real, x.dtype), self.layout)
+        return laid_out(_scaled(normal, self.weight, self.bias, real, x.dtype), self.layout)
 
 
 class MaskedLayerNorm(nn.LayerNorm):
@@ -165,7 +164,7 @@ class MaskedLayerNorm(nn.LayerNorm):
         Raises:
             ShapeMismatch, InvalidArgument, InvalidMask: as for ``MaskedGroupNorm``.
         """
-        x, real = _read(input, valid, self.normalized_shape[0], "BLD")
+        x, real = read_features(input, valid, self.normalized_shape[0], "BLD")
         if self.over == "features":
             return clear(super().forward(clear(x, real)), real)
         return _scaled(_normalised(x, real, 1, self.eps), self.weight, self.bias, real, x.dtype)
@@ -208,7 +207,7 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
         dtype: Any = None,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
-        self.layout = check_layout(layout)
+        self.layout: Layout = check_layout(layout)
 
     def forward(self, input: torch.Tensor, valid: Any = None) -> torch.Tensor:
         """Return ``input`` normalised, of the same shape and dtype; 0 at padding.
@@ -217,7 +216,7 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
             ShapeMismatch: sizes that do not fit; one real token only, in training.
             InvalidArgument, InvalidMask: as for ``MaskedGroupNorm``.
         """
-        x, real = _read(input, valid, self.num_features, self.layout)
+        x, real = read_features(input, valid, self.num_features, self.layout)
         tokens = x[real]
         if len(tokens) == 1 and (self.training or not self.track_running_stats):
             raise ShapeMismatch(
@@ -226,36 +225,7 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
             )
         if len(tokens):
             tokens = super().forward(tokens)
-        return _laid_out(torch.zeros_like(x).masked_scatter(real[..., None], tokens), self.layout)
-
-
-def check_layout(layout: Any) -> Layout:
-    """Return ``layout`` if it is one.
-
-    Raises:
-        InvalidArgument: it is not.
-    """
-    if layout not in ("BLD", "BDL"):
-        raise InvalidArgument(
-            f"got layout={layout!r}; wanted 'BLD' for [batch, length, features] or 'BDL' for "
-            "[batch, features, length]."
-        )
-    return layout
-
-
-def _read(x: Any, valid: Any, channels: int, layout: Layout) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ``x`` as [B, L, D], and which of its positions are real, [B, L]."""
-    if layout == "BDL" and isinstance(x, torch.Tensor) and x.ndim == 3:
-        x = x.transpose(1, 2)
-    x = check_channels(x, channels)
-    if valid is None:
-        return x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-    return x, read_valid(valid, x.shape[0], x.shape[1], x.device)
-
-
-def _laid_out(x: torch.Tensor, layout: Layout) -> torch.Tensor:
-    """Return ``x`` [B, L, D] as the caller wants it."""
-    return x.transpose(1, 2) if layout == "BDL" else x
+        return laid_out(torch.zeros_like(x).masked_scatter(real[..., None], tokens), self.layout)
 
 
 def _normalised(x: torch.Tensor, real: torch.Tensor, groups: int, eps: float) -> torch.Tensor:

@@ -122,22 +122,6 @@ def check_features(x: Any, name: str = "x", least: int = 2) -> torch.Tensor:
     return x
 
 
-def check_channels(x: Any, channels: int, name: str = "x") -> torch.Tensor:
-    """Return ``x`` if it is a floating tensor [B, L, channels].
-
-    Raises:
-        InvalidArgument: not a floating tensor.
-        ShapeMismatch: another number of axes or of channels.
-    """
-    x = check_features(x, name, least=3)
-    if x.ndim != 3 or x.shape[2] != channels:
-        raise ShapeMismatch(
-            f"got {name} of shape {list(x.shape)}; wanted [batch, length, {channels}]; bring the "
-            "channels to the end with transpose(1, 2), or make the layer with that many."
-        )
-    return x
-
-
 def _from_mask(mask: Mask, length: int) -> torch.Tensor:
     row = mask.dense(1, length)[:, 0, 0]
     # Most masks here are padding, which need not be compared at all queries and heads.
@@ -205,4 +189,4 @@ def _ids_from_array(documents: Any, length: int) -> torch.Tensor:
             f"got documents of shape {list(ids.shape)}; wanted the document of each position, "
             f"[{length}] or [batch, {length}]; lengths go in as sl.documents(lengths=[3, 2])."
         )
-    return ids.long().reshape(-1, length)
+    return ids.long() if ids.ndim == 2 else ids.long()[None]
