@@ -155,7 +155,8 @@ def check_length(name: str, value: Any) -> int:
     try:
         if isinstance(value, bool):
             raise TypeError
-        number = operator.index(value)
+        # torch.compile would fix the number of a call to operator.index, and trace each anew.
+        number = value if type(value) is int else operator.index(value)
     except TypeError:
         raise ShapeMismatch(
             f"got {name}={value!r}; wanted an integer of at least 0; give a length or position."
