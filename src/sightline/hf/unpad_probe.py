@@ -156,8 +156,8 @@ def _find_padded(module: Any, rule: Rule, calls: list[dict[str, Any]]) -> Rule |
         inner = dict(module.named_modules()).get(guilty)
         name = guilty or type(module).__name__
         holds = [each for each in rule.padded if each.startswith(f"{guilty}.")]
-        what = _blame(holds[-1] if holds else name)
-        if not guilty or inner is None or guilty in rule.padded:
+        what = _blame(holds[0] if holds else name)
+        if not guilty or inner is None or holds or guilty in rule.padded:
             return what
         if len(rule.padded) == _MOST_PADDED or _holds_layers(inner):
             return what
