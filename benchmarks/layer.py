@@ -127,7 +127,7 @@ def decode(rounds: int, new_tokens: int = 256) -> dict[str, Any]:
 
     def with_ours(on_token: Any = None) -> torch.Tensor:
         done = sl.nn.generate(own, prompts, max_new_tokens=new_tokens, on_token=on_token)
-        return torch.stack([row[-new_tokens:] for row in done.tokens])
+        return torch.stack(done.tokens)
 
     runs = {
         "transformers' generate, sdpa": lambda: generate(theirs),
@@ -164,25 +164,27 @@ def weights_alone(model: Any, rows: int) -> float:
     return float(np.median([once(step) for _ in range(7)]))
 
 
-def allocations(run: Callable[[Callable[[int], None]], object]) -> dict[str, float]:
+def allocations(run: Callable[[Callable[[int, list[int]], None]], object]) -> dict[str, int]:
     """Return the bytes that torch allocates in an early and in a late step of a generation."""
     from torch.profiler import ProfilerActivity, profile
 
-    found: dict[str, float] = {}
-    watched = {"early": 8, "late": 200}
-    open_now: list[Any] = []
+    found: dict[str, int] = {}
+    watched = {8: "early", 200: "late"}
+    steps: list[Any] = []
 
-    def on_token(step: int) -> None:
-        if open_now:
-            name, watch = open_now.pop()
+    def on_token(row: int, _: list[int]) -> None:
+        if row:
+            return
+        if steps and steps[-1] is not None:
+            watch = steps[-1]
             watch.__exit__(None, None, None)
-            events = watch.events()
-            found[name] = sum(max(0, event.self_cpu_memory_usage) for event in events)
-        for name, at in watched.items():
-            if step == at:
-                watch = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
-                watch.__enter__()
-                open_now.append((name, watch))
+            found[watched[len(steps) - 1]] = sum(
+                max(0, event.self_cpu_memory_usage) for event in watch.events()
+            )
+        steps.append(None)
+        if len(steps) - 1 in watched:
+            steps[-1] = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+            steps[-1].__enter__()
 
     run(on_token)
     return found

@@ -276,6 +276,19 @@ def test_gradient_checkpointing() -> None:
         torch.testing.assert_close(a, b, rtol=0, atol=1e-7)
 
 
+@pytest.mark.slow
+def test_compiled_for_any_lengths() -> None:
+    model = sl.hf.unpad(bert())
+    compiled = torch.compile(model)
+    with torch.no_grad():
+        for lengths in (LENGTHS, (3, 10, 8, 1), (10, 10, 4, 2)):
+            batch = sl.Batch.from_lengths(lengths)
+            ids = batch.scatter(torch.arange(batch.real) % 57 + 3)
+            inputs = {"input_ids": ids, "attention_mask": batch.valid.long()}
+            found, wanted = first(compiled(**inputs)), first(model(**inputs))
+            torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+
+
 def test_copies_and_going_back() -> None:
     model = sl.hf.unpad(bert())
     batch, inputs = call("right")

@@ -1,4 +1,7 @@
-"""The arguments of a call made packed, and its outputs laid out again."""
+"""The arguments of a call made packed, and its outputs laid out again.
+
+torch.compile does not look into these: how many tokens there are is known only when they run.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +65,7 @@ def named(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict
     return {name: value for name, value in found.items() if value is not None}
 
 
+@torch.compiler.disable
 def pack_call(
     module: Any, rule: Rule, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> PackedCall | None:
@@ -149,6 +153,7 @@ def running_packed(batch: Batch) -> AbstractContextManager[None]:
 # -- outputs ----------------------------------------------------------------------------------
 
 
+@torch.compiler.disable
 def unpack_output(output: Any, batch: Batch, per_token: frozenset[Path]) -> Any:
     """Return an output with the parts that have a row for each token laid out as before."""
 
@@ -186,6 +191,7 @@ def parts_of(output: Any, path: Path = ()) -> Iterator[tuple[Path, torch.Tensor]
 # -- inner modules that look at whole rows ----------------------------------------------------
 
 
+@torch.compiler.disable
 def widen(given: Any, batch: Batch) -> Any:
     """Return arguments of an inner module with packed rows laid out as padded rows."""
 
@@ -195,6 +201,7 @@ def widen(given: Any, batch: Batch) -> Any:
     return map_parts(given, lay)
 
 
+@torch.compiler.disable
 def narrow(output: Any, batch: Batch) -> Any:
     """Return the output of such a module with padded rows packed again."""
     rows = (batch.rows, batch.length)
