@@ -103,8 +103,9 @@ def mmha_step(
             query, key = turn(query, cos, sin, style), turn(key, cos, sin, style)
         elif rotary_style is not None:
             raise InvalidArgument("got rotary_style without rotary; wanted both, or neither.")
-        _write(cache_kv, held, key, value)
         kv_len = int(held.max()) + 1
+        added = None if src_mask is None else _added(src_mask, kv_len, step, x)
+        _write(cache_kv, held, key, value)
         level = bool((held == held[0]).all())
         output = attend(
             query,
@@ -112,7 +113,7 @@ def mmha_step(
             cache_kv[1, :, :, :kv_len],
             Everything() if level else padding(lengths=held + 1),
             scale=scale,
-            bias=None if src_mask is None else _added(src_mask, kv_len, step),
+            bias=added,
             engine=engine,
         )
     return output.flatten(1), cache_kv
@@ -239,8 +240,13 @@ def _write(cache_kv: torch.Tensor, held: Ints, key: torch.Tensor, value: torch.T
         tensor.transpose(1, 2).index_put_((rows, slots), new[:, :, 0])
 
 
-def _added(src_mask: torch.Tensor, kv_len: int, step: Step) -> torch.Tensor:
+def _added(src_mask: torch.Tensor, kv_len: int, step: Step, x: torch.Tensor) -> torch.Tensor:
     """Return src_mask cut to the keys that there are."""
+    if not src_mask.dtype.is_floating_point or src_mask.device != x.device:
+        raise InvalidArgument(
+            f"got src_mask {src_mask.dtype} on {src_mask.device}; wanted floats on {x.device} that "
+            "are added to the scores: 0 where a token may be seen, -inf where not."
+        )
     sizes = (step.batch, 1), (step.heads, 1), (1,)
     fits = src_mask.ndim == 4 and all(
         n in wanted for n, wanted in zip(src_mask.shape, sizes, strict=False)
