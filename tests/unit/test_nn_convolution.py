@@ -86,6 +86,19 @@ def test_each_document_as_if_alone(
 
 
 @each_side
+def test_other_documents_are_harmless(side: str) -> None:
+    """Whatever one document holds, no bit of another changes, nor of its gradient."""
+    ours, _ = convolutions(side, SHAPES[0])
+    ids = torch.tensor([0, 0, 1, 1, 1, 2, 2])
+    own = (ids == 1).expand(B, L)
+
+    def one_document(x: torch.Tensor) -> torch.Tensor:
+        return ours(x, documents=ids)[:, 2:5]
+
+    assert_padding_is_harmless(one_document, sequences(B, L, IN), own)
+
+
+@each_side
 def test_documents_and_padding_together(side: str) -> None:
     ours, theirs = convolutions(side, SHAPES[0])
     x = sequences(2, 6, IN)

@@ -19,6 +19,9 @@ _ROOMS = {
     "kv_cache": "KVCache",
     "norms": "MaskedBatchNorm1d MaskedGroupNorm MaskedInstanceNorm1d MaskedLayerNorm",
     "convolution": "CausalConv1d MaskedConv1d",
+    "soft_masks": "HeadGates LearnedScale ResidualMask SoftMask",
+    "adaptive_span": "AdaptiveSpan",
+    "feature_masks": "CBAM ChannelMask SpatialMask",
     "losses": "masked_cross_entropy masked_loss_mean",
     "recurrent": "MaskedGRU MaskedLSTM",
     "pooling": (
