@@ -10,6 +10,8 @@ from typing import Any
 
 # The files that hold the public names. Adding a name: a word here.
 _ROOMS = {
+_ROOMS: dict[str, str] = {
+    "cache": "KVCache static_cache",
     "explanation": "explain",
     "patching": "patch unpatch",
     "settings": "rewriting",
