@@ -10,7 +10,6 @@ from typing import Any
 
 # The files that hold the public names. Adding a name: a word here.
 _ROOMS = {
-_ROOMS: dict[str, str] = {
     "cache": "KVCache static_cache",
     "explanation": "explain",
     "patching": "patch unpatch",
