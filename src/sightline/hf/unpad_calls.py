@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -20,6 +20,12 @@ from sightline.nn.batch import Batch
 # Where a part of an output is: names of fields and places in tuples.
 Path = tuple[str, ...]
 Positions = Literal["columns", "tokens"]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _not_traced(function: Function) -> Function:
+    """Keep torch.compile out of a function, and its type."""
+    return torch.compiler.disable(function)
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def named(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict
     return {name: value for name, value in found.items() if value is not None}
 
 
-@torch.compiler.disable
+@_not_traced
 def pack_call(
     module: Any, rule: Rule, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> PackedCall | None:
@@ -153,7 +159,7 @@ def running_packed(batch: Batch) -> AbstractContextManager[None]:
 # -- outputs ----------------------------------------------------------------------------------
 
 
-@torch.compiler.disable
+@_not_traced
 def unpack_output(output: Any, batch: Batch, per_token: frozenset[Path]) -> Any:
     """Return an output with the parts that have a row for each token laid out as before."""
 
@@ -191,7 +197,7 @@ def parts_of(output: Any, path: Path = ()) -> Iterator[tuple[Path, torch.Tensor]
 # -- inner modules that look at whole rows ----------------------------------------------------
 
 
-@torch.compiler.disable
+@_not_traced
 def widen(given: Any, batch: Batch) -> Any:
     """Return arguments of an inner module with packed rows laid out as padded rows."""
 
@@ -201,7 +207,7 @@ def widen(given: Any, batch: Batch) -> Any:
     return map_parts(given, lay)
 
 
-@torch.compiler.disable
+@_not_traced
 def narrow(output: Any, batch: Batch) -> Any:
     """Return the output of such a module with padded rows packed again."""
     rows = (batch.rows, batch.length)
