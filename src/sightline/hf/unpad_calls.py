@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 
@@ -25,7 +25,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def _not_traced(function: Function) -> Function:
     """Keep torch.compile out of a function, and its type."""
-    return torch.compiler.disable(function)
+    return cast("Function", torch.compiler.disable(function))
 
 
 @dataclass(frozen=True)
