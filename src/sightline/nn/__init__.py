@@ -29,6 +29,8 @@ _ROOMS = {
         "masked_softmax_pool masked_sum"
     ),
     "attention": "MultiheadAttention",
+    "input_masks": "key_mask_from_inputs mask_inputs query_mask_from_inputs",
+    "strict_causal": "ShiftedQueryAttention shift_queries",
     "transformer": "Transformer TransformerDecoder TransformerEncoder",
     "transformer_layers": "TransformerDecoderLayer TransformerEncoderLayer",
     "mmha": "mmha_step",
