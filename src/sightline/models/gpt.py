@@ -7,7 +7,9 @@ nn/kv_cache.py's; the names of transformers' weights stand in gpt_weights.py.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -19,6 +21,7 @@ from sightline.masks.mask import Mask
 from sightline.masks.positional import causal
 from sightline.nn.generation.rows import ROW_STEP, RowLayout, fill_rows, gelu_tanh
 from sightline.nn.kv_cache import KVCache
+from sightline.nn.positions import Rotary, turn
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class GPTConfig:
         context: the most positions.
         positions: "learned" adds a vector per position to the tokens; "rotary" turns queries and
             keys (Su et al. 2021, "RoFormer", section 3.2.2).
+        rotary_base: of rotary positions; greater turns slower.
         tied: whether the output layer's weight is the token embedding's.
         dropout: the rate of dropout in training.
         epsilon: of the layer norms.
@@ -52,6 +56,7 @@ class GPTConfig:
     hidden: int | None = None
     context: int = 1024
     positions: Literal["learned", "rotary"] = "learned"
+    rotary_base: float = 10000.0
     tied: bool = True
     dropout: float = 0.0
     epsilon: float = 1e-5
@@ -100,7 +105,7 @@ class Pass:
     mask: Mask
     q_offset: int
     dropout: float
-    rotary: Any
+    rotary: Callable[[torch.Tensor], torch.Tensor] | None
     cache: Any
 
 
@@ -172,6 +177,8 @@ class GPT(nn.Module):
         self.token_embedding = nn.Embedding(config.vocab, config.width)
         if config.positions == "learned":
             self.position_embedding = nn.Embedding(config.context, config.width)
+        else:
+            self.rotary = Rotary(config.head_dim, base=config.rotary_base)
         self.drop = nn.Dropout(config.dropout)
         blocks = [Block(config) for _ in range(config.layers)]
         self.blocks = nn.ModuleList(blocks)
@@ -242,7 +249,7 @@ class GPT(nn.Module):
             mask=mask if cache is None else cache.mask(mask),
             q_offset=0 if cache is None else cache.q_offset,
             dropout=self.config.dropout if self.training else 0.0,
-            rotary=None,
+            rotary=self._rotary(positions),
             cache=cache,
         )
         grid = self.token_embedding(tokens)
@@ -311,6 +318,13 @@ class GPT(nn.Module):
             return cache.positions.clamp(max=self.context - 1)
         self._check_context(length)
         return torch.arange(length, device=tokens.device)[None]
+
+    def _rotary(self, positions: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """Return what turns queries and keys to their positions; worked out once for all layers."""
+        if self.config.positions != "rotary":
+            return None
+        cos, sin = self.rotary.cos_sin(positions)
+        return partial(turn, cos=cos[:, None], sin=sin[:, None], style=self.rotary.style)
 
     def _check_context(self, length: int) -> None:
         if length > self.config.context:
