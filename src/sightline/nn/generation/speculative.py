@@ -165,16 +165,17 @@ def _verify(session: Session, trees: dict[int, Tree]) -> torch.Tensor:
     if all(tree.is_chain for tree in trees.values()):
         return session.run(tokens, counts)
     own = getattr(session.model, "mask", causal())
+    stop = int(starts.max()) + tokens.shape[1]
     masks = [
-        _mask_of_tree(own, trees[place], int(start)) if place in trees else nothing()
+        _mask_of_tree(own, trees[place], int(start), stop) if place in trees else nothing()
         for place, start in enumerate(starts)
     ]
     mask = masks[0] if len(masks) == 1 else per_batch(masks)
     return session.run(tokens, counts, positions=positions, mask=mask)
 
 
-def _mask_of_tree(own: Mask, tree: Tree, start: int) -> Mask:
-    """Return who may see whom where the nodes lie in slots from ``start`` on.
+def _mask_of_tree(own: Mask, tree: Tree, start: int, stop: int) -> Mask:
+    """Return who may see whom where the nodes lie in slots from ``start`` on, up to ``stop``.
 
     A node sees its ancestors among the nodes, and of what came before what its position sees.
     """
@@ -188,6 +189,9 @@ def _mask_of_tree(own: Mask, tree: Tree, start: int) -> Mask:
     slots = np.concatenate([np.arange(start), start + depths])
     allowed = seen[:, :, depths][:, :, :, slots]
     allowed[:, :, :, start:] &= tree_mask(tree.parents).dense(len(depths))
+    # Rows of the batch that stand further on are asked about too: there this one sees nothing.
+    beyond = stop - start - len(depths)
+    allowed = np.pad(allowed, ((0, 0), (0, 0), (0, beyond), (0, beyond)))
     return dense(allowed, means="attend").shift(query=start)
 
 
