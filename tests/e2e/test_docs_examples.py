@@ -1,8 +1,8 @@
 """Runs every ```python block of the READMEs and of docs/*.md, so that no example can rot.
 
 The blocks of one file share a namespace, in order, in an empty working directory. A block with
-`>>>` prompts is a doctest: its output is compared. Where torch is missing, a file runs up to its
-first block that needs torch, and then says that it was skipped.
+`>>>` prompts is a doctest: its output is compared. Where torch or transformers is missing, a file
+runs up to its first block that needs it, and then says that it was skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ FENCE = re.compile(
     r"^(?P<indent>[ \t]*)```python[ \t]*\n(?P<code>.*?)^[ \t]*```[ \t]*$",
     re.DOTALL | re.MULTILINE,
 )
-NEEDS_TORCH = re.compile(r"\btorch\b")
+# Extras that an installation may lack; a file without them runs up to the first block that asks.
+NEEDS = {name: re.compile(rf"\b{name}\b") for name in ("torch", "transformers")}
 # What the compiled kernels answer otherwise, or alone.
 NEEDS_KERNELS = re.compile(r"explain_choice|return_lse")
 
@@ -68,11 +69,12 @@ def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     blocks = blocks_of(path.read_text(encoding="utf-8"))
     assert blocks, f"{path.name} shows no ```python example"
     monkeypatch.chdir(tmp_path)
-    has_torch = importlib.util.find_spec("torch") is not None
+    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks:
-        if not has_torch and NEEDS_TORCH.search(block.code):
-            pytest.skip(f"from line {block.line} on, the examples need torch")
+        for name in missing:
+            if NEEDS[name].search(block.code):
+                pytest.skip(f"from line {block.line} on, the examples need {name}")
         if why_missing() and NEEDS_KERNELS.search(block.code):
             pytest.skip(f"from line {block.line} on, the examples need kernels: {why_missing()}")
         run_block(block, str(path), namespace)
