@@ -14,12 +14,16 @@ from torch import nn
 from sightline.engines.attend import attend, attention_weights
 from sightline.engines.request import check_mask_axes
 from sightline.errors import CannotExpress, InvalidArgument
+from sightline.masks.mask import Mask
 from sightline.nn.layouts import Inputs
 from sightline.nn.linear import linear, linear_parts
 from sightline.nn.needed_rows import ALL, LEAST_WORK, NeededRows, needed_rows
 from sightline.nn.torch_masks import Sight, Sizes, read_masks
 
 __all__ = ["MultiheadAttention"]
+
+# Weights hold the mask written out, which torch.compile cannot follow.
+_weights_apart: Any = torch.compiler.disable(attention_weights)
 
 
 class MultiheadAttention(nn.Module):
@@ -251,7 +255,7 @@ class MultiheadAttention(nn.Module):
         )
         weights = None
         if need_weights:
-            weights = attention_weights(query, key, sight.mask, **options).roll(-added, dims=3)
+            weights = _weights(query, key, sight.mask, **options).roll(-added, dims=3)
         return heads, weights, needed.outputs
 
     def _attend_cached(
@@ -268,7 +272,7 @@ class MultiheadAttention(nn.Module):
         )
         if not need_weights:
             return heads, None
-        return heads, attention_weights(query, key, mask, q_offset=q_offset)
+        return heads, _weights(query, key, mask, q_offset=q_offset)
 
     def _check_cached(self, q_offset: int, *tensors: Any) -> None:
         part = None
@@ -396,6 +400,12 @@ def _check_sizes(
 
 def _empty(*shape: int, **where: Any) -> nn.Parameter:
     return nn.Parameter(torch.empty(shape, **where))
+
+
+def _weights(query: torch.Tensor, key: torch.Tensor, mask: Mask, **options: Any) -> torch.Tensor:
+    """Return the attention weights [batch, heads, q_len, kv_len]."""
+    find = _weights_apart if torch.compiler.is_compiling() else attention_weights
+    return find(query, key, mask, **options)
 
 
 def _positions(tensor: torch.Tensor, first: int) -> torch.Tensor:
