@@ -13,7 +13,11 @@ from on_cpu import assert_same
 
 import sightline as sl
 
-pytestmark = pytest.mark.usefixtures("kernels")
+pytestmark = [
+    pytest.mark.usefixtures("kernels"),
+    # torch.compile does it itself when it meets an autograd function.
+    pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning"),
+]
 
 B, L, E, HEADS = 3, 5, 12, 4
 REAL = sl.padding(lengths=[5, 2, 3])
