@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sightline.masks.arrays import Data
 from sightline.masks.explicit import Dense, PerRow
 from sightline.masks.key_intervals import Intervals
 from sightline.masks.mask import Mask
 from sightline.masks.moves import Shifted, Transposed
-from sightline.masks.nodes import And, Not, Or, all_of, any_of
+from sightline.masks.nodes import And, Not, Or, Wrapper, all_of, any_of
 from sightline.masks.opaque import Predicate
 
 if TYPE_CHECKING:
@@ -37,12 +37,8 @@ def at_head(mask: Mask, head: int) -> Mask:
         return all_of(at_head(part, head) for part in mask.parts)
     if isinstance(mask, Or):
         return any_of(at_head(part, head) for part in mask.parts)
-    if isinstance(mask, Not):
-        return at_head(mask.part, head).complement()
-    if isinstance(mask, Transposed):
-        return at_head(mask.part, head).transposed()
-    if isinstance(mask, Shifted):
-        return at_head(mask.part, head).shift(mask.rows_down, mask.columns_right)
+    if isinstance(mask, Wrapper):
+        return _wrapped(mask, at_head(mask.part, head))
     if isinstance(mask, PerRow):
         if mask.axis == "head":
             return mask.masks[head]
@@ -56,6 +52,17 @@ def at_head(mask: Mask, head: int) -> Mask:
         bounds = None if mask.tile_bounds is None else AtHead(mask.tile_bounds, head)
         return replace(mask, fn=AtHead(mask.fn, head), tile_bounds=bounds, head_count=None)
     raise TypeError(f"{type(mask).__name__} tells heads apart in a way that is not known here")
+
+
+def _wrapped(mask: Wrapper, part: Mask) -> Mask:
+    """Return the wrapper of another part."""
+    if isinstance(mask, Not):
+        return part.complement()
+    if isinstance(mask, Transposed):
+        return part.transposed()
+    if isinstance(mask, Shifted):
+        return part.shift(mask.rows_down, mask.columns_right)
+    return replace(cast("Any", mask), part=part)  # a cache's, which no law touches
 
 
 @dataclass(frozen=True)
