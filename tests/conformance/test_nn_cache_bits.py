@@ -119,7 +119,7 @@ STEPS: dict[str, list[Any]] = {
     "prefill and decode": [60, *[1] * 15],
     "pieces": [7, 1, 30, 2, 35],
     "ragged prefill and decode": [[50, 1, 44], *[1] * 20],
-    "ragged all along": [[30, 0, 8], [1, 50, 1], 1, [0, 3, 9], [1, 0, 1], [4, 1, 20]],
+    "ragged all along": [[30, 0, 8], [1, 50, 1], 1, [0, 3, 9], 2, [1, 0, 1], [4, 1, 20]],
 }
 
 

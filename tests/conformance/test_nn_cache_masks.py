@@ -13,12 +13,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_plan import check
+from written_out import check
 
 import sightline as sl
 from sightline import reference
 from sightline.errors import CannotExpress
+from sightline.masks.heads import at_head
 from sightline.nn.caches.chunk import Chunk
+from sightline.nn.caches.placed import placed
 from sightline.testing.specs import build
 from sightline.testing.strategies import ATOMS, Frame, atoms, expressions
 
@@ -98,6 +100,36 @@ def test_each_mask(name: str) -> None:
     run()
 
 
+PLACED = {
+    "window": ("window", {"left": 2, "right": 1}),
+    "only the past": ("window", {"left": None, "right": 0}),
+    "documents": ("documents", {"lengths": [[3, 4, 6], [5, 8], [1, 12]]}),
+    "padding": ("padding", {"lengths": [6, 9, 11], "side": "left", "total": 11}),
+    "dilated or first": ("or", ("dilated", {"stride": 2}), ("sinks", {"n": 3})),
+    "heads": ("per_head", {"masks": [("causal", {}), ("chunks", {"size": 3})] * 2}),
+}
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_any_place_of_a_mask(name: str) -> None:
+    """Moved and cut by any numbers, of which a cache's are only some."""
+    spec, (q_len, kv_len) = PLACED[name], (7, 9)
+    random = np.random.default_rng(len(name))
+    for block_q, block_kv in [(1, 1), (2, 3), (3, 2), (4, 4), (8, 64)] * 6:
+        down, right, top, left = random.integers(0, 5, (4, BATCH))
+        bottom, stop = random.integers(2, 10, (2, BATCH))
+        mask = placed(build(spec), np.stack([down, right, top, bottom, left, stop], axis=1))
+        picture = np.zeros((BATCH, HEADS, q_len, kv_len), bool)
+        for row in range(BATCH):
+            table = reference.dense(spec, q_len, kv_len, int(down[row]), int(right[row]))
+            inside = np.zeros((q_len, kv_len), bool)
+            inside[top[row] : bottom[row], left[row] : stop[row]] = True
+            picture[row] = table[row if len(table) > 1 else 0] & inside
+        full = np.broadcast_to(mask.dense(q_len, kv_len), picture.shape)
+        np.testing.assert_array_equal(full, picture)
+        check(sl.plan(mask, q_len, kv_len, block_q=block_q, block_kv=block_kv), picture)
+
+
 @given(data=st.data())
 def test_a_rolling_cache_is_exact_or_refuses(data: st.DataObject) -> None:
     """Refused exactly where a new token may see one that is gone."""
@@ -129,3 +161,26 @@ def test_a_rolling_cache_is_exact_or_refuses(data: st.DataObject) -> None:
             chunk.mask(build(spec))
     else:
         judge(spec, chunk, positions, data.draw(BLOCKS))
+
+
+@pytest.mark.parametrize("name", ["sdpa", "reference"])
+def test_other_engines_take_ragged_rows(name: str) -> None:
+    heads = sl.per_head([sl.causal(), sl.window(2, 0), sl.nothing(), sl.causal(strict=True)])
+    cache = sl.nn.KVCache(1, BATCH, 2, FARTHEST, 5)
+    chunk = grown(cache, [4, 0, 6], [2, 3, 0], 1)
+    rng = torch.Generator().manual_seed(0)
+    query = torch.randn(BATCH, HEADS, chunk.q_len, 5, generator=rng)
+    new = torch.randn(BATCH, 2, chunk.q_len, 5, generator=rng)
+    layer = chunk.layer(0)
+    call = query, *layer.append(new, new), layer.mask(heads)
+    wanted = sl.attend(*call, q_offset=layer.q_offset)
+    got = sl.attend(*call, q_offset=layer.q_offset, engine=name)
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_each_head_of_a_ragged_mask() -> None:
+    heads = sl.per_head([sl.causal(), sl.window(2, 0), sl.nothing(), sl.causal(strict=True)])
+    mask = grown(sl.nn.KVCache(1, BATCH, 1, FARTHEST, 1), [4, 0, 6], [2, 3, 0], 1).mask(heads)
+    whole = mask.dense(4, 6)
+    for head in range(HEADS):
+        np.testing.assert_array_equal(at_head(mask, head).dense(4, 6)[:, 0], whole[:, head])
