@@ -145,7 +145,7 @@ def generate(
             speculate(session, drafter, rows, chooser, written, may_drop=cache is None)
         else:
             decode(session, rows, chooser, written, may_drop=cache is None)
-        exact = _is_exact(model) and options.draft_branches == 1
+        exact = _is_exact(model)
     return Generated(
         prompts=rows,
         tokens=[torch.tensor(row, dtype=torch.int64) for row in written.tokens],
