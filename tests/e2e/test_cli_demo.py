@@ -54,7 +54,7 @@ def test_the_main_job(tmp_path: Path) -> None:
     assert seconds < 30
     assert "\x1b" not in done.stdout
     assert "checks hold.\nWrote demo.html" in done.stdout
-    for word in ("我", "dream", "<pad>", "No causal mask", "Softmax over nothing"):
+    for word in ("我", "dream", "<pad>", "rains, so we stay in. <eos>", "Softmax over nothing"):
         assert word in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["demo.html"]
     html = (tmp_path / "demo.html").read_text(encoding="utf-8")
@@ -92,7 +92,10 @@ def test_one_sentence_is_enough(run: Run, tmp_path: Path) -> None:
 def test_json_is_only_json(run: Run, tmp_path: Path) -> None:
     code, out, err = run("--json")
     assert (code, err) == (0, "")
-    assert len(json.loads(out)["mistakes"]) == 9
+    found = json.loads(out)
+    assert len(found["mistakes"]) == 9
+    assert found["learning"]["texts"][0]["words"] == ["a", "saw", ".", "<eos>"]
+    assert found["learning"]["cached_per_second"] > 0
     assert list(tmp_path.iterdir()) == []
     code, out, err = run("--json", "-o", "page.html")
     assert code == 0

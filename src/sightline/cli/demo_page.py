@@ -33,7 +33,8 @@ def render_page(report: DemoReport) -> str:
         f"{verdict} They are listed at the end of this page.",
         warning=not all(check.holds for check in report.checks),
     )
-    for number, section in enumerate((_batch, _masks, _alone, _prefixes, _mistakes), start=1):
+    sections = (_batch, _masks, _alone, _prefixes, _learning, _mistakes)
+    for number, section in enumerate(sections, start=1):
         page.heading(f"{number}. {demo_words.HEADINGS[number - 1]}")
         section(page, report)
     page.heading("What was checked")
@@ -92,6 +93,13 @@ def _prefixes(page: Page, report: DemoReport) -> None:
     if twins is not None:
         page.heading("One word in two places", level=3)
         _paragraph(page, twins)
+
+
+def _learning(page: Page, report: DemoReport) -> None:
+    _paragraph(page, demo_words.about_learning(report))
+    _table(page, demo_tables.texts_table(report))
+    _paragraph(page, demo_words.about_drawn(report))
+    _paragraph(page, demo_words.about_writing(report))
 
 
 def _mistakes(page: Page, report: DemoReport) -> None:

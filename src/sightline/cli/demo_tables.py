@@ -26,6 +26,7 @@ __all__ = [
     "self_table",
     "sentences_table",
     "summary_of_checks",
+    "texts_table",
 ]
 
 _PAIR_MASKS = {
@@ -121,6 +122,20 @@ def prefixes_table(report: DemoReport) -> Facts:
     )
     columns = ("prefix", "guess, one pass", "guess, prefix alone", "difference", "one query")
     return Facts(columns, rows, (3, 4))
+
+
+def texts_table(report: DemoReport) -> Facts:
+    """What the trained model was given, how it went on, and how sure it was."""
+    rows = tuple(
+        (
+            phrase(text.start),
+            Cell(phrase(text.words), "good" if text.known else ""),
+            f"{text.probability:.0%}",
+            "yes" if text.known else "no",
+        )
+        for text in report.learning.texts
+    )
+    return Facts(("given", "the model goes on", "probability", "as learned"), rows, (2,))
 
 
 def mistakes_table(mistakes: Iterable[Mistake], *, right: bool = False) -> Facts:

@@ -64,7 +64,7 @@ def render_report(report: DemoReport, screen: Screen) -> str:
     """Return the whole report as text."""
     lines = [paint(demo_words.TITLE, "title", screen.color)]
     lines += screen.wrapped(demo_words.INTRODUCTION)
-    for section in (_batch, _masks, _alone, _prefixes, _mistakes):
+    for section in (_batch, _masks, _alone, _prefixes, _learning, _mistakes):
         lines += ["", *section(report, screen)]
     return "\n".join(lines)
 
@@ -106,8 +106,16 @@ def _prefixes(report: DemoReport, screen: Screen) -> Iterator[str]:
         yield from screen.wrapped(twins)
 
 
-def _mistakes(report: DemoReport, screen: Screen) -> Iterator[str]:
+def _learning(report: DemoReport, screen: Screen) -> Iterator[str]:
     yield screen.heading(5)
+    yield from screen.wrapped(demo_words.about_learning(report))
+    yield from _start_of(demo_tables.texts_table(report), screen)
+    yield from screen.wrapped(demo_words.about_drawn(report))
+    yield from screen.wrapped(demo_words.about_writing(report))
+
+
+def _mistakes(report: DemoReport, screen: Screen) -> Iterator[str]:
+    yield screen.heading(6)
     yield from screen.wrapped(demo_words.about_mistakes(report))
     for mistake in report.mistakes:
         yield from _mistake(mistake, screen)

@@ -7,6 +7,7 @@ Code stands between backquotes.
 from __future__ import annotations
 
 from sightline.recipes.demo.records import DemoReport
+from sightline.recipes.demo.text import EOS, phrase
 
 __all__ = [
     "HEADINGS",
@@ -14,8 +15,10 @@ __all__ = [
     "RIGHT",
     "TITLE",
     "about_decoding",
+    "about_drawn",
     "about_filling",
     "about_frame",
+    "about_learning",
     "about_left",
     "about_masks",
     "about_mistakes",
@@ -23,14 +26,16 @@ __all__ = [
     "about_rounding",
     "about_self",
     "about_twins",
+    "about_writing",
 ]
 
 TITLE = "Sightline: who may look at whom"
 INTRODUCTION = (
     "Attention lets every word of a sentence look at every other; a mask says who may look at "
     "whom. Here is what masks do to real sentences, first done right, then done wrongly. "
-    "The weights are random: nothing is trained, because what a mask does to the numbers does not "
-    "depend on what they have learned. Every figure is measured now, on this machine."
+    "The weights are random at first, because what a mask does to the numbers does not depend on "
+    "what they have learned; then a small model learns the sentences and writes. Every figure is "
+    "measured now, on this machine."
 )
 RIGHT = "sl.attend(q, k, v, sl.causal() & sl.padding(lengths=lengths))"
 HEADINGS = (
@@ -38,6 +43,7 @@ HEADINGS = (
     "Four masks over one sentence",
     "In the batch or alone: the same answer",
     "Every prefix out of one pass",
+    "A model that learns them, and writes",
     "The same, done wrongly",
 )
 
@@ -168,10 +174,62 @@ def about_twins(report: DemoReport) -> str | None:
     )
 
 
+def about_learning(report: DemoReport) -> str:
+    """Say what was trained, on what, and how far it came."""
+    found, sentences = report.learning, len(report.batch.lengths)
+    first = f"the first {found.sentences} of " if found.sentences < sentences else ""
+    floor = (
+        f" No model that sees the past only can be below {found.lowest_loss:.2f}, because "
+        "sentences begin alike."
+        if found.lowest_loss > 0
+        else ""
+    )
+    return (
+        f"Now weights are trained: a GPT of {found.parameters:,} parameters learns {first}these "
+        "sentences, padded into one batch, under `sl.causal() & sl.padding(lengths=lengths)`. "
+        f"{found.steps} steps ({found.training_seconds:.1f} s) bring the loss from "
+        f"{found.losses[0]:.2f} to {found.losses[-1]:.2f} nats a token.{floor} From the start of "
+        "each sentence it then goes on by itself, all of them in one batch, word after word "
+        "against a cache of keys and values (`sl.nn.generate`):"
+    )
+
+
+def about_drawn(report: DemoReport) -> str:
+    """Give the texts that were drawn at random."""
+    drawn = list(dict.fromkeys(phrase(_without_end(text.words)) for text in report.learning.drawn))
+    return "Drawn at random from nothing but <bos>: " + " / ".join(drawn)
+
+
+def about_writing(report: DemoReport) -> str:
+    """Say whether what was written is what one pass says, and how quickly it was written."""
+    found = report.learning
+    same = (
+        "the same numbers to the last bit"
+        if found.max_difference_cache == 0
+        else f"numbers that differ by at most {difference_words(found.max_difference_cache)}"
+    )
+    batch = (
+        "every text is the same when it is written alone"
+        if found.different_in_batch == 0
+        else f"{found.different_in_batch} texts are not the same when written alone"
+    )
+    times = found.cached_per_second / found.anew_per_second
+    return (
+        f"One full pass over each text gives {same}, and {batch}. After {found.timed_past} words "
+        f"in each of {len(found.texts)} rows there are {found.cached_per_second:,.0f} next words "
+        f"a second with the cache, and {found.anew_per_second:,.0f} with everything computed anew: "
+        f"{times:.0f} times as many."
+    )
+
+
+def _without_end(words: tuple[str, ...]) -> tuple[str, ...]:
+    return words[:-1] if words and words[-1] == EOS else words
+
+
 def about_mistakes(report: DemoReport) -> str:
     """Introduce the mistakes."""
     return (
         f"The {len(report.mistakes)} mistakes below are common; none of them stops a program. "
-        "Same sentences, same weights; only the mask is used wrongly. Where nothing else is said, "
-        f"the right way is `{RIGHT}`."
+        "Same sentences, the random weights from before; only the mask is used wrongly. Where "
+        f"nothing else is said, the right way is `{RIGHT}`."
     )

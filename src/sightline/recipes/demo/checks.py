@@ -16,6 +16,7 @@ from sightline.recipes.demo.records import (
     DecodingRecord,
     DemoReport,
     EmptyRowRecord,
+    LearningRecord,
     Mistake,
     TwinRecord,
 )
@@ -36,6 +37,7 @@ def checks_of(report: DemoReport) -> tuple[Check, ...]:
         *_decoding_checks(report.decoding),
         *_empty_row_checks(report.empty_rows),
         *_twin_checks(report.twins),
+        *_learning_checks(report.learning),
         *_mistake_checks(report.mistakes),
     )
 
@@ -90,6 +92,17 @@ def _twin_checks(found: TwinRecord | None) -> list[Check]:
         return []
     claim = f'without mask and positions, both "{found.word}" give the same output'
     return [Check(claim, found.plain, _ROUNDING[AUTO.name])]
+
+
+def _learning_checks(found: LearningRecord) -> list[Check]:
+    """Writing with a cache is reading the text in one pass; a batch changes no word."""
+    limit = 0.0 if found.exact else _ROUNDING[AUTO.name]
+    below = max(0.0, found.lowest_loss - found.losses[-1])
+    return [
+        Check("written with the cache = one full pass", found.max_difference_cache, limit),
+        Check("texts written differently in a batch", float(found.different_in_batch), 0.0),
+        Check("loss below what the past alone can tell", below, _ROUNDING[AUTO.name]),
+    ]
 
 
 def _mistake_checks(mistakes: Iterable[Mistake]) -> list[Check]:

@@ -1,7 +1,8 @@
 """The model of the demo: word vectors, positions and multi-head attention on ``sl.attend``.
 
-The weights are random and seeded: nothing is trained, because what a mask does to the numbers
-does not depend on what the numbers have learnt. Which mask to use is left to the callers.
+The weights are random and seeded, because what a mask does to the numbers does not depend on what
+the numbers have learnt (a model that learns is in learning.py). Which mask to use is left to the
+callers.
 """
 
 from __future__ import annotations

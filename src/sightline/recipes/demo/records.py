@@ -19,10 +19,12 @@ __all__ = [
     "DemoReport",
     "Drawing",
     "EmptyRowRecord",
+    "LearningRecord",
     "Mistake",
     "PairRecord",
     "PrefixStep",
     "TwinRecord",
+    "WrittenText",
 ]
 
 # What a run does, in order; whoever shows its progress counts these.
@@ -30,6 +32,7 @@ STEPS = (
     "every sentence padded and alone",
     "the three attentions",
     "every prefix",
+    "a small model learns the sentences and writes",
     "the same done wrongly",
 )
 
@@ -135,6 +138,56 @@ class TwinRecord:
     with_positions: float
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenText:
+    """What the model was given and how it went on; ``known`` if the whole is a learned sentence.
+
+    ``probability`` is that of the new words, as the model gives it.
+    """
+
+    start: tuple[str, ...]
+    words: tuple[str, ...]
+    probability: float
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LearningRecord:
+    """A small GPT that learned the sentences and wrote with a cache.
+
+    Attributes:
+        sentences: how many of the text were learned, from the first one on.
+        parameters: numbers in the model.
+        steps: of the optimizer.
+        losses: before each step and at the end, in nats a token.
+        lowest_loss: what no model that sees the past only can be below.
+        training_seconds: how long it took.
+        texts: greedy, from the start of each learned sentence, all in one batch.
+        drawn: at random, from nothing.
+        exact: whether the model's rows have the same bits in any batch on this machine.
+        max_difference_cache: between logits with the cache and those of one full pass.
+        different_in_batch: texts that are not the same when written alone.
+        timed_past: how many words each row had where time was taken.
+        cached_per_second, anew_per_second: next words of all rows a second, with the cache and
+            with everything computed anew.
+    """
+
+    sentences: int
+    parameters: int
+    steps: int
+    losses: tuple[float, ...]
+    lowest_loss: float
+    training_seconds: float
+    texts: tuple[WrittenText, ...]
+    drawn: tuple[WrittenText, ...]
+    exact: bool
+    max_difference_cache: float
+    different_in_batch: int
+    timed_past: int
+    cached_per_second: float
+    anew_per_second: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Mistake:
     """One way to get masking wrong, measured.
@@ -201,6 +254,7 @@ class DemoReport:
     triangle: Drawing
     empty_rows: EmptyRowRecord
     twins: TwinRecord | None
+    learning: LearningRecord
     mistakes: tuple[Mistake, ...]
     environment: tuple[tuple[str, str], ...]
     checks: tuple[Check, ...] = ()

@@ -27,6 +27,7 @@ from sightline.recipes.demo.drawings import (
 )
 from sightline.recipes.demo.frame import Frame, frame_of
 from sightline.recipes.demo.layer import AUTO, AUTO_DOUBLE, HEADS, REFERENCE, Model
+from sightline.recipes.demo.learning import learn
 from sightline.recipes.demo.mistakes import make_every_mistake
 from sightline.recipes.demo.records import (
     Agreement,
@@ -36,6 +37,7 @@ from sightline.recipes.demo.records import (
 )
 from sightline.recipes.demo.scene import Scene
 from sightline.recipes.demo.text import BOS, EOS, Corpus
+from sightline.recipes.demo.writing import write
 from sightline.recipes.demo.wrong_numbers import left_padding
 
 __all__ = ["example_of", "one_thread", "pairs_of", "run_demo"]
@@ -79,6 +81,8 @@ def _measure(setting: _Setting, on_step: Callable[[int], object]) -> DemoReport:
     on_step(2)
     decoding = every_prefix(model, setting.corpus, frame, example)
     on_step(3)
+    learning = write(learn(setting.corpus), setting.corpus)
+    on_step(4)
     scene = Scene.of(model, frame, setting.left, example)
     return DemoReport(
         batch=_batch_record(setting.corpus, frame),
@@ -97,6 +101,7 @@ def _measure(setting: _Setting, on_step: Callable[[int], object]) -> DemoReport:
         triangle=triangle(model, frame, example),
         empty_rows=left_padding(scene),
         twins=twin_words(model, frame),
+        learning=learning,
         mistakes=make_every_mistake(scene),
         environment=_environment(scene),
     )
