@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 import sightline as sl
+from sightline.nn import adaptive_span
 from sightline.nn.adaptive_span import AdaptiveSpan
 from sightline.nn.feature_masks import CBAM, ChannelMask, SpatialMask
 from sightline.nn.soft_masks import HeadGates, LearnedScale, ResidualMask
@@ -283,6 +284,18 @@ def test_the_window_holds_what_the_bias_leaves() -> None:
         assert span.window() == sl.window(left=span.reach(), right=span.reach())
         allowed = torch.from_numpy(span.window().dense(12))[0, 0]
         assert (allowed | ~seen).all()
+
+
+def test_what_no_head_reaches_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def attend(query: Any, key: Any, value: Any, mask: Any, **options: Any) -> Any:
+        asked.append(mask)
+        return sl.attend(query, key, value, mask, **options)
+
+    monkeypatch.setattr(adaptive_span, "attend", attend)
+    span_of(0.0, 0.2, 0.2, 0.0)(QUERY, KEY, VALUE, sl.causal())
+    assert asked == [sl.causal() & sl.window(left=3, right=3)]
 
 
 def test_adaptive_span_beside_a_bias() -> None:
