@@ -20,6 +20,7 @@ from sightline.recipes.demo.records import DemoReport, LearningRecord
 from sightline.recipes.demo.run import one_thread, run_demo
 from sightline.recipes.demo.text import BOS, EOS, Corpus, read_corpus
 from sightline.recipes.demo.writing import largest_difference, starts_of, write
+from sightline.views.page import Cell
 
 CORPUS = read_corpus()
 
@@ -204,7 +205,7 @@ def test_a_text_that_is_not_a_sentence_is_told(report: DemoReport) -> None:
         report, learning=dataclasses.replace(report.learning, texts=texts)
     )
     told = [row[3] for row in demo_tables.texts_table(changed).rows]
-    assert told == ["no", *["yes"] * (len(told) - 1)]
+    assert told == ["no", *[Cell("yes", "good")] * (len(told) - 1)]
 
 
 def test_drawn_texts_are_told_once_and_without_their_end(report: DemoReport) -> None:

@@ -49,7 +49,6 @@ def _same_draws() -> None:
 
 @each_module
 def test_frozen_it_is_the_identity(name: str) -> None:
-    torch.manual_seed(0)  # hard gates are drawn, and may all be open
     module = MODULES[name]()
     assert not torch.equal(module(IMAGES), IMAGES)
     assert module.freeze() is module
@@ -333,6 +332,14 @@ def test_gradients_of_a_span_are_right() -> None:
         return span(*tensors, sl.causal(), q_offset=4)
 
     assert torch.autograd.gradcheck(run, (span.fractions, *tensors), fast_mode=True)
+
+
+def test_where_a_ramp_ends_on_a_key_the_gradient_is_a_number() -> None:
+    span = AdaptiveSpan(HEADS, max_span=5, ramp=3)  # weights reach 0 at distance 3
+    span(QUERY, KEY, VALUE, sl.causal(), q_offset=4).square().sum().backward()
+    assert span.fractions.grad is not None
+    assert span.fractions.grad.isfinite().all()
+    assert span.fractions.grad.any()
 
 
 def test_a_span_grows_where_it_is_needed() -> None:

@@ -129,9 +129,9 @@ def texts_table(report: DemoReport) -> Facts:
     rows = tuple(
         (
             phrase(text.start),
-            Cell(phrase(text.words), "good" if text.known else ""),
+            phrase(text.words),
             f"{text.probability:.0%}",
-            "yes" if text.known else "no",
+            Cell("yes", "good") if text.known else "no",
         )
         for text in report.learning.texts
     )
