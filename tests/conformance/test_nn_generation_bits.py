@@ -40,7 +40,7 @@ def model(request: pytest.FixtureRequest) -> GPT:
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(4.0).add_(torch.randn_like(weight), alpha=0.03)
-    if not model_is_row_invariant(model, step=model.row_step):
+    if not model_is_row_invariant(model, step=8):
         pytest.skip("linear layers of this machine give other bits for other numbers of rows")
     return model
 

@@ -128,6 +128,13 @@ def test_models_without_the_face() -> None:
         generate(torch.nn.Linear(2, 2))
 
 
+def test_a_models_mask_must_not_tell_rows_apart() -> None:
+    mask = sl.causal() & sl.padding(lengths=[2, 3, 1])
+    model = GPT(GPTConfig(vocab=11, layers=1, heads=2, width=16, context=16, mask=mask))
+    with pytest.raises(sl.InvalidArgument, match="3 batch rows"):
+        generate(model)
+
+
 def test_branches_need_a_model_that_takes_masks(model: GPT) -> None:
     class Plain:
         new_cache = model.new_cache

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from sightline.errors import InvalidArgument, ShapeMismatch
+from sightline.masks.mask import Mask
 from sightline.nn.generation.beam import Beam, search
 from sightline.nn.generation.decode import Chooser, Written, decode
 from sightline.nn.generation.drafts import DraftModel, Guesses
@@ -163,6 +164,12 @@ def generate(
 
 def _check_ways(model: Any, options: Options, cache: Any, draft: Any) -> None:
     """Refuse arguments that do not go together."""
+    own = getattr(model, "mask", None)
+    if isinstance(own, Mask) and own.batch > 1:
+        raise InvalidArgument(
+            f"got a model whose mask is for {own.batch} batch rows; wanted one that is the same "
+            "for all; rows are moved and dropped while they are generated."
+        )
     if options.strategy == "beam" and (cache is not None or draft is not None):
         given = "cache" if cache is not None else "draft"
         raise InvalidArgument(

@@ -106,10 +106,16 @@ def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
     """
     if torch.is_grad_enabled() and x.requires_grad:
         return F.gelu(x, approximate="tanh")
+    wide = widened(x)
     factor = math.sqrt(2.0 / math.pi)
-    inner = x * x
-    inner.mul_(factor * 0.044715).add_(factor).mul_(x).tanh_()
-    return inner.add_(1.0).mul_(x).mul_(0.5)
+    inner = wide * wide
+    inner.mul_(factor * 0.044715).add_(factor).mul_(wide).tanh_()
+    return inner.add_(1.0).mul_(wide).mul_(0.5).to(x.dtype)
+
+
+def widened(x: torch.Tensor) -> torch.Tensor:
+    """Return ``x`` in float32 if it has half precision, so that several steps round once."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def linear_is_row_invariant(
