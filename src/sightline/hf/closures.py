@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sightline.errors import SightlineError
 from sightline.masks.data import documents, spans
@@ -21,6 +22,8 @@ from sightline.masks.explicit import per_batch
 from sightline.masks.mask import Mask
 from sightline.masks.periodic import chunks
 from sightline.masks.positional import causal, everything, window
+
+Ints = NDArray[np.int64]
 
 _HOME = "transformers.masking_utils"
 _MOST_KEPT = 256
@@ -60,7 +63,7 @@ def read_closure(function: Callable[..., Any], frame: Frame) -> Mask | None:
         return None
     kind = _shape_of(name)
     if kind not in _checked:
-        _checked[kind] = _agrees(function, mask, frame)
+        _checked[kind] = _agrees(function, mask, name, frame)
     return mask if _checked[kind] else None
 
 
@@ -124,7 +127,10 @@ def _read(function: Callable[..., Any]) -> Mask:
     reader = _READERS.get(_qualified(function))
     if reader is None:
         raise _Unread
-    return reader(**_cells(function))
+    try:
+        return reader(**_cells(function))
+    except TypeError as other:  # a closure of that name over other variables
+        raise _Unread from other
 
 
 def _both(mask_functions: tuple[Any, ...]) -> Mask:
@@ -165,7 +171,7 @@ def _packed(packed: dict[str, Any], remapped: dict[str, Any]) -> Mask:
     return documents(ids=ids) & inner
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+def _array(tensor: torch.Tensor) -> NDArray[Any]:
     return tensor.detach().cpu().numpy()
 
 
@@ -187,11 +193,19 @@ _PACKED = ("packed_sequence_mask_function", "remap_positions_for_packed_sequence
 # -- the check --------------------------------------------------------------------------------
 
 
-def _agrees(function: Callable[..., Any], mask: Mask, frame: Frame) -> bool:
-    """Return whether the closure answers as the mask does, at places spread over the frame."""
-    queries = _spread(frame.q_offset, frame.q_len, _CHECKED[0])
-    keys = _spread(frame.kv_offset, frame.kv_len, _CHECKED[1])
+def _agrees(function: Callable[..., Any], mask: Mask, name: Hashable, frame: Frame) -> bool:
+    """Return whether the closure answers as the mask does, where it matters.
+
+    That is at places spread over the frame, and around each distance that the closure names. A
+    closure without data is asked beyond the frame too, which may be one query of a decoding step.
+    """
+    numbers = {each for each in _flat(name) if isinstance(each, int)}
+    if not _holds_tensors(name):
+        reach = 2 * max((*numbers, _CHECKED[1])) + 2
+        frame = Frame(1, reach, reach, 0, 0)
     rows = _spread(0, frame.batch, _CHECKED[2])
+    queries = _spread(frame.q_offset, frame.q_len, _CHECKED[0])
+    keys = _keys(queries, numbers, frame)
     index = [torch.as_tensor(each) for each in (rows, queries, keys)]
     said = function(
         index[0][:, None, None, None],
@@ -208,5 +222,13 @@ def _agrees(function: Callable[..., Any], mask: Mask, frame: Frame) -> bool:
     return True
 
 
-def _spread(start: int, count: int, most: int) -> np.ndarray[Any, Any]:
+def _keys(queries: Ints, numbers: set[int], frame: Frame) -> Ints:
+    """Return keys spread over the frame, and those near each query and at its named distances."""
+    stop = frame.kv_offset + frame.kv_len
+    near = [queries + sign * n + by for n in (0, *numbers) for sign in (1, -1) for by in (-1, 0, 1)]
+    keys = np.unique(np.concatenate([_spread(frame.kv_offset, frame.kv_len, _CHECKED[1]), *near]))
+    return keys[(keys >= frame.kv_offset) & (keys < stop)]
+
+
+def _spread(start: int, count: int, most: int) -> Ints:
     return start + np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
