@@ -13,7 +13,6 @@ from typing import Any
 # The files that hold the public names. Adding a name: a word here.
 _ROOMS = {
     "batch": "Batch",
-_ROOMS: dict[str, str] = {
     "generation.generate": "Generated generate",
     "generation.same_rows": "SameRows",
     "caches.paged": "PagedKVCache",
