@@ -80,6 +80,18 @@ def test_the_store_is_bounded_and_forgets_the_oldest() -> None:
     assert len(store) == 2
 
 
+def test_the_store_is_bounded_in_number_too() -> None:
+    """A decoding loop makes a small new form every step, for ever."""
+    store = Store(budget=1000, most=3)
+    for name in range(9):
+        store.get(name, lambda: entry(1))
+    assert len(store) == 3
+    built = []
+    for name in range(6, 9):
+        store.get(name, lambda: built.append(1) or entry(1))
+    assert not built
+
+
 def test_the_store_forgets_everything_when_told() -> None:
     store = Store(budget=1000)
     store.get("a", lambda: entry(10))

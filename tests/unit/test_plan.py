@@ -321,6 +321,12 @@ def test_what_is_kept_is_bounded_and_the_oldest_goes_first() -> None:
     assert cache.get("b") is None
     assert (cache.get("a"), cache.get("c")) == (plans[0], plans[2])
     assert cache.info().nbytes == plans[0].nbytes + plans[2].nbytes <= room
+    few = PlanCache(most_plans=2)
+    for name, plan in zip("abc", plans, strict=True):
+        few.put(name, plan)
+    assert few.info().plans == 2
+    assert few.get("a") is None
+    assert few.info().nbytes == plans[1].nbytes + plans[2].nbytes
     small = PlanCache(most_bytes=10)
     small.put("a", plans[0])
     assert small.info().plans == 0

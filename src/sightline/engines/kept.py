@@ -1,7 +1,7 @@
 """What an engine makes of a mask, kept for the next call with the same mask and shape.
 
 A model calls attention once per layer with one mask; making its form each time would cost more
-than some layers. A store is bounded by bytes and safe to use from several threads.
+than some layers. A store is bounded by bytes and by number, and safe to use from several threads.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import Generic, Protocol, TypeVar
 
 # Two masks of 4096 x 4096 bools, or hundreds of the usual kind.
 BUDGET_BYTES = 64 * 2**20
+# However small they are: a name holds its mask, whose memory is not counted, and decoding makes a
+# new form every step.
+MOST_HELD = 1024
 
 
 class Sized(Protocol):
@@ -30,8 +33,9 @@ Held = TypeVar("Held", bound=Sized)
 class Store(Generic[Held]):
     """The most recently used values of a bounded total size."""
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, most: int = MOST_HELD) -> None:
         self.budget = budget
+        self.most = most
         self._kept: OrderedDict[Hashable, Held] = OrderedDict()
         self._bytes = 0
         self._lock = Lock()
@@ -47,7 +51,7 @@ class Store(Generic[Held]):
             if name not in self._kept and built.nbytes <= self.budget:
                 self._kept[name] = built
                 self._bytes += built.nbytes
-            while self._bytes > self.budget:
+            while self._bytes > self.budget or len(self._kept) > self.most:
                 self._bytes -= self._kept.popitem(last=False)[1].nbytes
         return built
 

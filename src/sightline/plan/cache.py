@@ -1,4 +1,4 @@
-"""Plans that are kept: bounded by their bytes, safe between threads."""
+"""Plans that are kept: bounded by their bytes and their number, safe between threads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 # How much all kept plans may hold together.
 MOST_BYTES = 64 * 2**20
+# And how many there may be: each also holds its mask and small change, which nobody counts, and
+# decoding makes a new plan every step.
+MOST_PLANS = 1024
 
 
 class CacheInfo(NamedTuple):
@@ -26,8 +29,9 @@ class CacheInfo(NamedTuple):
 class PlanCache:
     """The plans used last; the ones not used for longest go when they get too large together."""
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most_bytes: int = MOST_BYTES, most_plans: int = MOST_PLANS) -> None:
         self._most_bytes = most_bytes
+        self._most_plans = most_plans
         self._lock = Lock()
         self.clear()
 
@@ -58,7 +62,7 @@ class PlanCache:
                 return
             self._plans[key] = plan, nbytes
             self._nbytes += nbytes
-            while self._nbytes > self._most_bytes:
+            while self._nbytes > self._most_bytes or len(self._plans) > self._most_plans:
                 _, (_, gone) = self._plans.popitem(last=False)
                 self._nbytes -= gone
 
