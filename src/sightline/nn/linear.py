@@ -7,10 +7,13 @@ left to needed_rows.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch.nn import functional
+
+from sightline.nn.nodes import make_node, may_look
 
 
 def linear(
@@ -70,64 +73,75 @@ def linear_parts(
         dtype = torch.get_autocast_dtype(inputs.device.type)
         inputs, weight = inputs.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
-    return _LinearParts.apply(inputs, weight, bias, widths, rows, unread)
+    return _linear_parts(inputs, weight, bias, widths, rows, unread)
 
 
-class _LinearParts(torch.autograd.Function):
-    generate_vmap_rule = True
+def _compute(
+    inputs: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    widths: tuple[int, ...],
+    rows: torch.Tensor | None,
+    unread: bool,
+) -> tuple[torch.Tensor, ...]:
+    with torch.autocast(inputs.device.type, enabled=False):
+        if rows is None:
+            output = functional.linear(inputs, weight, bias)
+        else:
+            output = _room(inputs, weight, bias, unread)
+            taken = inputs.index_select(0, rows)
+            output.index_copy_(0, rows, functional.linear(taken, weight, bias))
+    return (output,) if len(widths) == 1 else output.split(widths, dim=1)
 
-    @staticmethod
-    def forward(inputs, weight, bias, widths, rows, unread):
-        with torch.autocast(inputs.device.type, enabled=False):
-            if rows is None:
-                return functional.linear(inputs, weight, bias).split(widths, dim=1)
-            shape = (len(inputs), len(weight))
-            if unread:
-                output = inputs.new_empty(shape)
-            elif bias is None:
-                output = inputs.new_zeros(shape)
-            else:
-                output = bias.expand(shape).clone(memory_format=torch.contiguous_format)
-            output.index_copy_(
-                0, rows, functional.linear(inputs.index_select(0, rows), weight, bias)
+
+def _room(
+    inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, unread: bool
+) -> torch.Tensor:
+    shape = (len(inputs), len(weight))
+    if unread:
+        return inputs.new_empty(shape)
+    if bias is None:
+        return inputs.new_zeros(shape)
+    return bias.expand(shape).clone(memory_format=torch.contiguous_format)
+
+
+def _keep(ctx: Any, given: tuple[Any, ...], _output: Any) -> None:
+    inputs, weight, _, widths, rows, unread = given
+    ctx.save_for_backward(inputs, weight, rows)
+    ctx.widths, ctx.unread = widths, unread
+    ctx.set_materialize_grads(False)
+
+
+def _differentiate(ctx: Any, *grads: torch.Tensor | None) -> tuple[Any, ...]:
+    inputs, weight, rows = ctx.saved_tensors
+    wants_inputs, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+    taken = inputs if rows is None else inputs.index_select(0, rows)
+    asked = [grad if grad is None or rows is None else grad.index_select(0, rows) for grad in grads]
+    grad_inputs = grad_weight = grad_bias = None
+    with torch.autocast(inputs.device.type, enabled=False):
+        if wants_inputs:
+            grad_inputs = _grad_inputs(asked, weight.split(ctx.widths), inputs, rows)
+        if wants_weight:
+            grad_weight = _joined(
+                inputs.new_zeros(width, inputs.shape[1])
+                if grad is None
+                else _grad_weight(grad, taken)
+                for grad, width in zip(asked, ctx.widths, strict=True)
             )
-            return output.split(widths, dim=1)
+        if wants_bias:
+            grad_bias = _joined(
+                inputs.new_zeros(width) if grad is None else grad.sum(0)
+                for grad, width in zip(asked if ctx.unread else grads, ctx.widths, strict=True)
+            )
+    return grad_inputs, grad_weight, grad_bias, None, None, None
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs, output):
-        given, weight, bias, widths, rows, unread = inputs
-        ctx.save_for_backward(given, weight, rows)
-        ctx.widths, ctx.unread, ctx.has_bias = widths, unread, bias is not None
-        ctx.set_materialize_grads(False)
 
-    @staticmethod
-    def backward(ctx: Any, *grads):
-        inputs, weight, rows = ctx.saved_tensors
-        wants_inputs, wants_weight, wants_bias = ctx.needs_input_grad[:3]
-        taken = inputs if rows is None else inputs.index_select(0, rows)
-        asked = [
-            grad if grad is None or rows is None else grad.index_select(0, rows) for grad in grads
-        ]
-        grad_inputs = grad_weight = grad_bias = None
-        with torch.autocast(inputs.device.type, enabled=False):
-            if wants_inputs:
-                grad_inputs = _grad_inputs(asked, weight.split(ctx.widths), inputs, rows)
-            if wants_weight:
-                parts = [
-                    inputs.new_zeros(width, inputs.shape[1])
-                    if grad is None
-                    else _grad_weight(grad, taken)
-                    for grad, width in zip(asked, ctx.widths, strict=True)
-                ]
-                grad_weight = parts[0] if len(parts) == 1 else torch.cat(parts)
-            if wants_bias:
-                whole = asked if ctx.unread else grads
-                sums = [
-                    inputs.new_zeros(width) if grad is None else grad.sum(0)
-                    for grad, width in zip(whole, ctx.widths, strict=True)
-                ]
-                grad_bias = sums[0] if len(sums) == 1 else torch.cat(sums)
-        return grad_inputs, grad_weight, grad_bias, None, None, None
+_linear_parts = make_node(_compute, _keep, _differentiate)
+
+
+def _joined(parts: Iterable[torch.Tensor]) -> torch.Tensor:
+    each = list(parts)
+    return each[0] if len(each) == 1 else torch.cat(each)
 
 
 def _grad_inputs(
@@ -161,12 +175,3 @@ def _grad_weight(grad: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
 
 def _without_silent(inputs: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
     return torch.where((grad != 0).any(dim=1, keepdim=True), inputs, 0)
-
-
-def may_look(tensor: torch.Tensor) -> bool:
-    """Return whether numbers can be looked at: not where they are only being recorded."""
-    return tensor.device.type == "cpu" and not (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack() > 0
-    )

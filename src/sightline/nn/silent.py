@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from sightline.errors import InvalidArgument
-from sightline.nn.linear import may_look
+from sightline.nn.nodes import make_node, may_look
 
 Activation = Callable[[torch.Tensor], torch.Tensor]
 
@@ -34,7 +34,7 @@ def layer_norm(inputs: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
     """
     if torch.is_autocast_enabled(inputs.device.type):
         inputs = inputs.to(norm.weight.dtype)  # as torch does: norms keep their precision
-    output, _, _ = _LayerNorm.apply(inputs, norm.weight, norm.bias, norm.eps)
+    output, _, _ = _layer_norm(inputs, norm.weight, norm.bias, norm.eps)
     return output
 
 
@@ -47,7 +47,7 @@ def activate(inputs: torch.Tensor, activation: Activation) -> torch.Tensor:
     >>> inputs.grad
     tensor([1.0833, 0.0000])
     """
-    return _Gelu.apply(inputs) if activation is functional.gelu else activation(inputs)
+    return _gelu(inputs) if activation is functional.gelu else activation(inputs)
 
 
 def activation_of(name: str | Activation) -> Activation:
@@ -66,49 +66,51 @@ def activation_of(name: str | Activation) -> Activation:
     return named[name]
 
 
-class _LayerNorm(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(inputs, weight, bias, eps):
-        return torch.native_layer_norm(inputs, inputs.shape[-1:], weight, bias, eps)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs, output):
-        given, weight, bias, _ = inputs
-        _, mean, rstd = output
-        ctx.save_for_backward(given, weight, bias, mean, rstd)
-        ctx.mark_non_differentiable(mean, rstd)
-
-    @staticmethod
-    def backward(ctx: Any, grad, _mean, _rstd):
-        given, weight, bias, mean, rstd = ctx.saved_tensors
-        # The mean of a row is finite only if all of the row is.
-        if not may_look(grad) or not bool(torch.isfinite(mean.sum() + rstd.sum())):
-            loud = (grad != 0).any(dim=-1, keepdim=True)
-            given, mean, rstd = (torch.where(loud, each, 0) for each in (given, mean, rstd))
-        wanted = ctx.needs_input_grad[:3]
-        grads = torch.ops.aten.native_layer_norm_backward(
-            grad.contiguous(), given, given.shape[-1:], mean, rstd, weight, bias, wanted
-        )
-        return *grads, None
+def _keep_norm(ctx: Any, given: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+    inputs, weight, bias, _ = given
+    _, mean, rstd = output
+    ctx.save_for_backward(inputs, weight, bias, mean, rstd)
+    ctx.mark_non_differentiable(mean, rstd)
 
 
-class _Gelu(torch.autograd.Function):
-    generate_vmap_rule = True
+def _differentiate_norm(ctx: Any, grad: torch.Tensor, *_: Any) -> tuple[Any, ...]:
+    inputs, weight, bias, mean, rstd = ctx.saved_tensors
+    # The mean of a row is finite only if all of the row is.
+    if not may_look(grad) or not bool(torch.isfinite(mean.sum() + rstd.sum())):
+        loud = (grad != 0).any(dim=-1, keepdim=True)
+        inputs, mean, rstd = (torch.where(loud, each, 0) for each in (inputs, mean, rstd))
+    grads = torch.ops.aten.native_layer_norm_backward(
+        grad.contiguous(),
+        inputs,
+        inputs.shape[-1:],
+        mean,
+        rstd,
+        weight,
+        bias,
+        ctx.needs_input_grad[:3],
+    )
+    return *grads, None
 
-    @staticmethod
-    def forward(inputs):
-        return functional.gelu(inputs)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs, output):
-        ctx.save_for_backward(*inputs)
+_layer_norm = make_node(
+    lambda inputs, weight, bias, eps: torch.native_layer_norm(
+        inputs, inputs.shape[-1:], weight, bias, eps
+    ),
+    _keep_norm,
+    _differentiate_norm,
+)
 
-    @staticmethod
-    def backward(ctx: Any, grad):
-        (inputs,) = ctx.saved_tensors
-        result = torch.ops.aten.gelu_backward(grad, inputs)
-        if may_look(result) and bool(torch.isfinite(result.sum())):
-            return result
-        return torch.where(grad == 0, 0, result)
+
+def _keep_inputs(ctx: Any, given: tuple[Any, ...], _output: Any) -> None:
+    ctx.save_for_backward(*given)
+
+
+def _differentiate_gelu(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+    (inputs,) = ctx.saved_tensors
+    result = torch.ops.aten.gelu_backward(grad, inputs)
+    if may_look(result) and bool(torch.isfinite(result.sum())):
+        return result
+    return torch.where(grad == 0, 0, result)
+
+
+_gelu = make_node(functional.gelu, _keep_inputs, _differentiate_gelu)

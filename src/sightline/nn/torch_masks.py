@@ -8,6 +8,7 @@ reads the same arguments into the shortest expression; here only what is quick i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -139,7 +140,13 @@ _read_apart: Any = torch.compiler.disable(_read_all)
 
 
 def _both(one: Mask, other: Mask) -> Mask:
-    return other if one is EVERYTHING else one & other
+    return other if one is EVERYTHING else _meet(one, other)
+
+
+@lru_cache(maxsize=32)
+def _meet(one: Mask, other: Mask) -> Mask:
+    """Return ``one & other``; kept, since each layer of a model asks for the same."""
+    return one & other
 
 
 def _tensor(name: str, given: Any) -> torch.Tensor:
