@@ -130,22 +130,13 @@ def generate(
     held = _check_room(model, rows, options, cache)
     written = Written(len(rows), options, on_token)
     chooser = Chooser(options, streams)
-    hypotheses: list[list[Beam]] = []
     with _evaluating(model), _evaluating(draft), torch.inference_mode():
-        nodes = 0 if draft is None else options.draft_tokens * options.draft_branches
-        if cache is None:
-            session = Session(model, model.new_cache(len(rows), held + nodes))
-        else:
-            session = Session(model, cache)
-        if strategy == "beam":
-            hypotheses = search(session, rows, options)
-            for row, best in enumerate(hypotheses):
-                written.add(row, best[0].tokens, best[0].logprobs)
-        elif draft is not None:
-            drafter = _drafter(draft, len(rows), held, chooser)
-            speculate(session, drafter, rows, chooser, written, may_drop=cache is None)
-        else:
-            decode(session, rows, chooser, written, may_drop=cache is None)
+        # Branches lie side by side in the cache until one of them is taken.
+        spare = options.draft_tokens * (options.draft_branches - 1)
+        own = model.new_cache(len(rows), held + spare) if cache is None else cache
+        drafter = None if draft is None else _drafter(draft, len(rows), held, chooser)
+        session = Session(model, own)
+        ended = _run(session, drafter, rows, chooser, written, may_drop=cache is None)
         exact = _is_exact(model)
     return Generated(
         prompts=rows,
@@ -157,9 +148,31 @@ def generate(
         pad=pad,
         hypotheses=[
             [Hypothesis(torch.tensor(beam.tokens), beam.score) for beam in beams_of_row]
-            for beams_of_row in hypotheses
+            for beams_of_row in ended
         ],
     )
+
+
+def _run(
+    session: Session,
+    drafter: Any,
+    rows: list[torch.Tensor],
+    chooser: Chooser,
+    written: Written,
+    *,
+    may_drop: bool,
+) -> list[list[Beam]]:
+    """Write the new tokens of every row; return the ended beams, if there are any."""
+    if chooser.options.strategy == "beam":
+        ended = search(session, rows, chooser.options)
+        for row, best in enumerate(ended):
+            written.add(row, best[0].tokens, best[0].logprobs)
+        return ended
+    if drafter is not None:
+        speculate(session, drafter, rows, chooser, written, may_drop=may_drop)
+    else:
+        decode(session, rows, chooser, written, may_drop=may_drop)
+    return []
 
 
 def _check_ways(model: Any, options: Options, cache: Any, draft: Any) -> None:
