@@ -12,32 +12,35 @@ from typing import Any
 
 # The files that hold the public names. Adding a name: a word here.
 _ROOMS = {
+    # attention
+    "attention": "MultiheadAttention",
+    "input_masks": "key_mask_from_inputs mask_inputs query_mask_from_inputs",
+    "positions": "LearnedPositions Rotary SinusoidalPositions",
+    "strict_causal": "ShiftedQueryAttention shift_queries",
+    "transformer": "Transformer TransformerDecoder TransformerEncoder",
+    "transformer_layers": "TransformerDecoderLayer TransformerEncoderLayer",
+    # batches, caches, generation
     "batch": "Batch",
-    "generation.generate": "Generated generate",
-    "generation.same_rows": "SameRows",
     "caches.paged": "PagedKVCache",
     "caches.rolling": "RollingKVCache",
     "generation.generate": "Generated generate",
+    "generation.same_rows": "SameRows",
     "kv_cache": "KVCache",
-    "norms": "MaskedBatchNorm1d MaskedGroupNorm MaskedInstanceNorm1d MaskedLayerNorm",
+    "mmha": "mmha_step",
+    "paddle_layout": "pack_cache pack_keys unpack_cache unpack_keys",
+    # beside attention
     "convolution": "CausalConv1d MaskedConv1d",
-    "soft_masks": "HeadGates LearnedScale ResidualMask SoftMask",
-    "adaptive_span": "AdaptiveSpan",
-    "feature_masks": "CBAM ChannelMask SpatialMask",
     "losses": "masked_cross_entropy masked_loss_mean",
-    "recurrent": "MaskedGRU MaskedLSTM",
+    "norms": "MaskedBatchNorm1d MaskedGroupNorm MaskedInstanceNorm1d MaskedLayerNorm",
     "pooling": (
         "masked_first masked_last masked_max masked_mean masked_min masked_softmax "
         "masked_softmax_pool masked_sum"
     ),
-    "attention": "MultiheadAttention",
-    "input_masks": "key_mask_from_inputs mask_inputs query_mask_from_inputs",
-    "strict_causal": "ShiftedQueryAttention shift_queries",
-    "transformer": "Transformer TransformerDecoder TransformerEncoder",
-    "transformer_layers": "TransformerDecoderLayer TransformerEncoderLayer",
-    "mmha": "mmha_step",
-    "paddle_layout": "pack_cache pack_keys unpack_cache unpack_keys",
-    "positions": "LearnedPositions Rotary SinusoidalPositions",
+    "recurrent": "MaskedGRU MaskedLSTM",
+    # learned masks
+    "adaptive_span": "AdaptiveSpan",
+    "feature_masks": "CBAM ChannelMask SpatialMask",
+    "soft_masks": "HeadGates LearnedScale ResidualMask SoftMask",
 }
 _HOME = {name: f"sightline.nn.{room}" for room, names in _ROOMS.items() for name in names.split()}
 
