@@ -127,8 +127,10 @@ def test_positions_are_absolute() -> None:
     # torch's tensors count from the first row given.
     tensor = torch.from_numpy(~mask.dense(4, K, 2)[0, 0])
     valid = torch.ones(B, 4, dtype=torch.bool)
+    valid[1, 2] = False
     part, _ = made(x[:, 2:6], x, attn_mask=tensor, q_offset=2, query_mask=valid)
-    torch.testing.assert_close(part, whole[:, 2:6], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(part[valid], whole[:, 2:6][valid], rtol=1e-6, atol=1e-6)
+    assert torch.equal(part[1, 2], made.out_proj.bias)
 
 
 class Turned:
