@@ -115,14 +115,15 @@ class Attention(nn.Module):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.heads = [config.heads, config.key_heads, config.key_heads]
-        self.qkv = nn.Linear(config.width, sum(self.heads) * config.head_dim)
+        self.all_heads = sum(self.heads)
+        self.qkv = nn.Linear(config.width, self.all_heads * config.head_dim)
         self.out = nn.Linear(config.width, config.width)
 
     def forward(self, rows: torch.Tensor, step: Pass, layer: int) -> torch.Tensor:
         """Return the attended rows [rows, width]."""
         grid = step.layout.grid(self.qkv(rows))
-        grid = grid.unflatten(2, (sum(self.heads), -1)).transpose(1, 2)
-        query, key, value = grid.split(self.heads, dim=1)
+        grid = grid.view(*grid.shape[:2], self.all_heads, -1).transpose(1, 2)
+        query, key, value = grid.split_with_sizes(self.heads, 1)
         if step.rotary is not None:
             query, key = step.rotary(query), step.rotary(key)
         if step.cache is not None:
@@ -146,8 +147,10 @@ class Block(nn.Module):
 
     def forward(self, rows: torch.Tensor, step: Pass, layer: int) -> torch.Tensor:
         """Return the rows [rows, width] after this block."""
-        rows = rows + self.drop(self.attention(self.norm_1(rows), step, layer))
-        return rows + self.drop(self.down(gelu_tanh(self.up(self.norm_2(rows)))))
+        added = self.attention(self.norm_1(rows), step, layer)
+        rows = rows + (self.drop(added) if self.training else added)
+        added = self.down(gelu_tanh(self.up(self.norm_2(rows))))
+        return rows + (self.drop(added) if self.training else added)
 
 
 class GPT(nn.Module):
