@@ -21,6 +21,10 @@ _ROOMS = {
     "transformer_layers": "TransformerDecoderLayer TransformerEncoderLayer",
     # batches, caches, generation
     "batch": "Batch",
+_ROOMS: dict[str, str] = {
+    "generation.generate": "Generated generate",
+    "generation.packed": "PackedLinears",
+    "generation.same_rows": "SameRows",
     "caches.paged": "PagedKVCache",
     "caches.rolling": "RollingKVCache",
     "generation.generate": "Generated generate",

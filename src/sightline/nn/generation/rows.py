@@ -154,21 +154,44 @@ def model_is_row_invariant(model: torch.nn.Module, *, step: int = ROW_STEP) -> b
     >>> model_is_row_invariant(torch.nn.Linear(64, 48), step=8) in (True, False)
     True
     """
-    kinds: set[tuple[torch.dtype, str, tuple[int, int]]] = set()
+    kinds: set[tuple[torch.dtype, str, tuple[int, int], bool]] = set()
     for module in model.modules():
         if isinstance(module, torch.nn.Linear):
             weight = module.weight
             shape = (module.in_features, module.out_features)
-            kinds.add((weight.dtype, str(weight.device), shape))
+            # A forward of its own: packed.py's.
+            kinds.add((weight.dtype, str(weight.device), shape, "forward" in vars(module)))
+    threads = torch.get_num_threads()
     return all(
-        linear_is_row_invariant(dtype, step=step, device=device, shapes=[shape])
-        for dtype, device, shape in kinds
+        _invariant(*shape, dtype, step, device, threads, packed)
+        for dtype, device, shape, packed in kinds
     )
+
+
+def can_pack() -> bool:
+    """Say whether this torch has linear layers with packed weights."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def pack_weight(weight: torch.Tensor, rows: int) -> torch.Tensor:
+    """Return a copy of a linear layer's weight laid out for about so many rows at a time."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
+
+
+def run_packed(rows: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Return what ``linear`` returns, from a packed weight."""
+    return torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "none", [], "")
 
 
 @lru_cache(maxsize=256)
 def _invariant(
-    wide: int, out: int, dtype: torch.dtype, step: int, device: str, threads: int
+    wide: int,
+    out: int,
+    dtype: torch.dtype,
+    step: int,
+    device: str,
+    threads: int,
+    packed: bool = False,
 ) -> bool:
     """Return whether multiples of ``step`` rows agree bit for bit; ``threads`` is for the key."""
     generator = torch.Generator().manual_seed(wide * 31 + out)
@@ -179,8 +202,9 @@ def _invariant(
     weight = torch.randn(kept, wide, generator=generator).to(device, dtype)
     bias = torch.randn(kept, generator=generator).to(device, dtype)
     with torch.no_grad():
-        whole = F.linear(rows, weight, bias)
+        run = run_packed if packed else F.linear
+        weight = pack_weight(weight, step) if packed else weight
+        whole = run(rows, weight, bias)
         return all(
-            torch.equal(F.linear(rows[: n * step], weight, bias), whole[: n * step])
-            for n in _PROBED
+            torch.equal(run(rows[: n * step], weight, bias), whole[: n * step]) for n in _PROBED
         )
