@@ -162,6 +162,11 @@ def test_an_argument_that_is_not_known_is_refused() -> None:
         make_mask(1, 4, 4, mask_function=CLOSURES["causal"][0], config=Config(), dilation=2)
 
 
+def test_a_mask_of_three_axes_is_refused() -> None:
+    with pytest.raises(ShapeMismatch, match=r"\[1, 4, 4\]; wanted \[batch, keys\]"):
+        make_mask(1, 4, 4, 0, 0, CLOSURES["causal"][0], torch.ones(1, 4, 4) > 0, config=Config())
+
+
 def test_a_model_that_is_not_patched_here_is_told_so() -> None:
     class Stranger:
         _attn_implementation = "sightline-99"
@@ -276,6 +281,8 @@ USES = {
     "slice": lambda mask: mask[..., :3],
     "view": lambda mask: mask.view(1),
     "add": lambda mask: 1 + mask,
+    "join": lambda mask: torch.cat([mask, torch.zeros(1, 1, 4, 1)], dim=-1),
+    "multiply": lambda mask: torch.zeros(4) * mask,
     "fill": lambda mask: mask.masked_fill(1, 2),
     "less": lambda mask: mask < 0,
     "truth": lambda mask: mask or None,

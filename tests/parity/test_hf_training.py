@@ -202,6 +202,45 @@ def test_an_extra_mask_is_refused_where_it_would_fall_on_several_sequences() -> 
     assert model.config._attn_implementation == "sdpa"
 
 
+def composite() -> tuple[Any, dict[str, Any]]:
+    """A model of text and images."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
+    vision = transformers.CLIPVisionConfig(
+        **sizes, num_hidden_layers=2, image_size=16, patch_size=8
+    )
+    text = transformers.LlamaConfig(**sizes, num_hidden_layers=2, vocab_size=97)
+    config = transformers.LlavaConfig(vision_config=vision, text_config=text, image_token_id=96)
+    tokens = torch.randint(3, 96, (2, 10))
+    tokens[:, 2:6] = 96
+    valid = torch.ones_like(tokens)
+    valid[1, :2] = 0
+    given = {
+        "input_ids": tokens,
+        "attention_mask": valid,
+        "pixel_values": torch.randn(2, 3, 16, 16),
+    }
+    return transformers.LlavaForConditionalGeneration(config).eval(), given
+
+
+def test_a_composite_model_as_a_whole_and_in_part() -> None:
+    model, given = composite()
+    real = given["attention_mask"] == 1
+    with torch.no_grad():
+        own = model(**given).logits
+        sl.hf.patch(model)
+        assert float((model(**given).logits - own)[real].abs().max()) < 1e-5
+        assert len(sl.hf.explain(model).seen) == 2
+        with pytest.raises(CannotExpress, match="more than one kind of sequence"):
+            sl.hf.patch(model, mask=sl.window(left=2))
+        sl.hf.unpatch(model)
+        part = sl.hf.patch(model.model.language_model, mask=sl.window(left=2))
+        assert float((model(**given).logits - own)[real].abs().max()) > 1e-3
+        assert model.config.vision_config._attn_implementation == "sdpa"
+        sl.hf.unpatch(part)
+        assert torch.equal(model(**given).logits, own)
+
+
 def test_modules_that_attend_alone_are_kept_only_on_request() -> None:
     name = "siglip with a pooling head"
     model, given = ready(name)

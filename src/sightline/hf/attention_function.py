@@ -140,7 +140,8 @@ def _meaning(
         raise CannotExpress(
             destination="sl.hf.patch",
             part=f"a mask for {type(module).__name__}",
-            reason="this module does not ask for a mask, so its positions are not known",
+            reason="it was not asked for here but left out or made elsewhere, so the absolute "
+            "positions of its queries and keys are not known",
             alternative="sl.hf.patch(model) without mask= (and no unpadding)",
         )
     if given is not None:

@@ -48,6 +48,11 @@ class Carrier:
         """Return itself: a mask has no strides."""
         return self
 
+    @classmethod
+    def __torch_function__(cls, function: Any, *_: Any, **__: Any) -> NoReturn:
+        """Refuse every function of torch that the mask is given to."""
+        _refuse(f"torch.{getattr(function, '__name__', function)}(attention_mask)")
+
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
             raise AttributeError(name)

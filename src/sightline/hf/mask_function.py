@@ -45,7 +45,7 @@ def make_mask(
 
     Raises:
         CannotExpress: an argument that this version does not know.
-        ShapeMismatch: the setting's extra mask, or a rewritten one, has other batch rows.
+        ShapeMismatch: a 2-D mask without two axes, or a rewritten mask with other batch rows.
     """
     if isinstance(attention_mask, Carrier):  # made in advance, by generate
         return attention_mask
@@ -106,6 +106,11 @@ def _read_padding(attention_mask: Any, frame: Frame, structure: Mask) -> Mask | 
     one on are real, they are taken to go on beyond the last key, up to a round number, so that
     the mask of a left-padded batch stays the same from one decoding step to the next.
     """
+    if attention_mask.ndim != 2:
+        raise ShapeMismatch(
+            f"got an attention mask of shape {list(attention_mask.shape)}; wanted [batch, keys], "
+            "or four axes; add the axis of heads with unsqueeze(1)."
+        )
     valid = attention_mask.detach().cpu().numpy()
     if valid.dtype != np.bool_:
         valid = valid != 0

@@ -23,7 +23,7 @@ _OWN = re.compile(r"softmax\(|scaled_dot_product_attention\(|MultiheadAttention\
 _NAMED = re.compile(r"attention|attn", re.IGNORECASE)
 
 
-def attending(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
+def attending(model: torch.nn.Module) -> dict[str, Any]:
     """Return the modules, by name, that attend through transformers' interface."""
     return {name: module for name, module in model.named_modules() if _goes_through(type(module))}
 
@@ -57,7 +57,7 @@ def check_modules(model: Any, extra: Mask | None, others: str) -> None:
     """
     name = type(model).__name__
     inside = attending(model)
-    if not inside or not model._can_set_attn_implementation():
+    if not inside:
         raise _refusal(name, "no module attends through transformers' attention interface")
     alone = outside(model)
     if alone and others == "refuse":

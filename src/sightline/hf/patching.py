@@ -11,7 +11,7 @@ from copy import deepcopy
 from typing import Any, TypeVar
 
 from sightline.engines.attend import engines
-from sightline.errors import InvalidArgument, UnknownBackend
+from sightline.errors import CannotExpress, InvalidArgument, UnknownBackend
 from sightline.hf.requirements import require_transformers
 from sightline.hf.settings import Setting, name_setting
 from sightline.lower.arguments import check_mask
@@ -65,7 +65,7 @@ def patch(model: Model, *, engine: str = "auto", mask: Any = None, others: str =
     2 x LlamaAttention: causal() & padding(lengths=[3, 5], side='left')
       5 queries, 5 keys, engine auto
     """
-    from sightline.hf.modules import check_modules, configs_of
+    from sightline.hf.modules import attending, check_modules, configs_of, kinds
 
     transformers = require_transformers("sl.hf.patch")
     _check_model(transformers, model)
@@ -81,6 +81,15 @@ def patch(model: Model, *, engine: str = "auto", mask: Any = None, others: str =
         _give_own_configs(given)
         setattr(given, _BEFORE, [each._attn_implementation for each in configs_of(given)])
     given.set_attn_implementation(name)
+    missed = [m for m in attending(given).values() if m.config._attn_implementation != name]
+    if missed:
+        unpatch(model)
+        raise CannotExpress(
+            destination="sl.hf.patch",
+            part=f"{kinds(missed)} of {type(model).__name__}",
+            reason="transformers does not let their attention be set from outside",
+            alternative="the model with its own attention, as it is now",
+        )
     return model
 
 
