@@ -30,7 +30,7 @@ from sightline.hf.tensor_masks import read_tensor  # noqa: E402
 BATCH, Q_LEN, KV_LEN = 3, 4, 11
 IDS = torch.tensor([[0] * 5 + [1] * 6, [0] * 11, [0] * 2 + [1] * 4 + [2] * 5])
 BLOCKS = torch.tensor([[-1, 0, 0, 0, -1, 1, 1, -1, -1, -1, -1], [-1] * 11, [0] * 6 + [-1] * 5])
-STARTS = torch.tensor([0, 4, 2])
+STARTS = torch.tensor([0, 5, 3])
 
 CLOSURES = {
     "causal": (theirs.causal_mask_function, "causal()"),
