@@ -69,6 +69,7 @@ docs: $(VENV)/.dev ## draw the pictures of docs/ and write its tables again
 	$(BIN)/python docs/make_masks.py
 	$(BIN)/python docs/make_backends.py
 	$(BIN)/python docs/make_conventions.py
+	$(BIN)/python docs/make_hf.py
 
 bench: $(VENV)/.dev $(VENV)/.native ## measure, and print the numbers (beside create_block_mask: minutes, 11 GB)
 	$(BIN)/python benchmarks/masks.py
@@ -76,6 +77,7 @@ bench: $(VENV)/.dev $(VENV)/.native ## measure, and print the numbers (beside cr
 	$(BIN)/python benchmarks/lower.py
 	$(BIN)/python benchmarks/recognize.py
 	$(BIN)/python benchmarks/attend.py
+	$(BIN)/python benchmarks/layer.py
 
 mutate: $(VENV)/.dev ## plant faults in masks/ and count those that the tests catch (long)
 	$(BIN)/python tests/mutation/run.py $(MUTANTS)

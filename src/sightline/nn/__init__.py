@@ -21,14 +21,11 @@ _ROOMS = {
     "transformer_layers": "TransformerDecoderLayer TransformerEncoderLayer",
     # batches, caches, generation
     "batch": "Batch",
-_ROOMS: dict[str, str] = {
     "generation.generate": "Generated generate",
     "generation.packed": "PackedLinears",
     "generation.same_rows": "SameRows",
     "caches.paged": "PagedKVCache",
     "caches.rolling": "RollingKVCache",
-    "generation.generate": "Generated generate",
-    "generation.same_rows": "SameRows",
     "kv_cache": "KVCache",
     "mmha": "mmha_step",
     "paddle_layout": "pack_cache pack_keys unpack_cache unpack_keys",
