@@ -129,10 +129,15 @@ def decode(rounds: int, new_tokens: int = 256) -> dict[str, Any]:
         done = sl.nn.generate(own, prompts, max_new_tokens=new_tokens, on_token=on_token)
         return torch.stack(done.tokens)
 
+    def packed() -> torch.Tensor:
+        with sl.nn.PackedLinears(own, rows=len(prompts)):
+            return with_ours()
+
     runs = {
         "transformers' generate, sdpa": lambda: generate(theirs),
         "the same, patched, sl.hf.static_cache": with_cache,
         "sl.nn.generate": with_ours,
+        "sl.nn.generate in sl.nn.PackedLinears": packed,
     }
     tokens = {name: run() for name, run in runs.items()}
     first = tokens["transformers' generate, sdpa"]
