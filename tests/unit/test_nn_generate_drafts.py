@@ -159,3 +159,22 @@ def test_sampling_with_branches_and_a_draft_model_is_refused() -> None:
             draft=model,
             draft_branches=2,
         )
+
+
+@pytest.mark.parametrize("branches", [1, 3])
+def test_a_cache_without_room_for_drafts_makes_them_shorter(branches: int) -> None:
+    model = a_model(2)
+    held = max(map(len, PROMPTS)) + NEW - 1
+    plain = sl.nn.generate(model, PROMPTS, max_new_tokens=NEW)
+    cache = model.new_cache(len(PROMPTS), held)
+    found = sl.nn.generate(
+        model,
+        PROMPTS,
+        max_new_tokens=NEW,
+        cache=cache,
+        draft=Oracle(plain, decoys=1),
+        draft_tokens=6,
+        draft_branches=branches,
+    )
+    assert all(map(torch.equal, found.tokens, plain.tokens))
+    assert int(cache.lengths.max()) == held
