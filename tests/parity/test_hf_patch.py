@@ -5,6 +5,7 @@ A few architectures that stand for the kinds of mask; all others are in test_hf_
 
 from __future__ import annotations
 
+import sys
 from copy import deepcopy
 from typing import Any
 
@@ -14,7 +15,12 @@ transformers = pytest.importorskip("transformers", minversion="5")
 torch = pytest.importorskip("torch")
 
 import sightline as sl  # noqa: E402
-from sightline.errors import CannotExpress, InvalidArgument, UnknownBackend  # noqa: E402
+from sightline.errors import (  # noqa: E402
+    CannotExpress,
+    InvalidArgument,
+    MissingExtra,
+    UnknownBackend,
+)
 
 COMMON: dict[str, Any] = {
     "vocab_size": 97,
@@ -182,3 +188,10 @@ def test_bad_arguments_are_refused_and_change_nothing() -> None:
     with pytest.raises(CannotExpress, match="no module attends through"):
         sl.hf.patch(transformers.BloomModel(bloom))
     assert model.config._attn_implementation == "sdpa"
+
+
+def test_an_older_transformers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make("bert")
+    monkeypatch.setattr(sys.modules["transformers"], "__version__", "4.57.1")
+    with pytest.raises(MissingExtra, match=r"found transformers 4.57.1.*sightline\[hf\]"):
+        sl.hf.patch(model)

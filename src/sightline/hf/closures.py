@@ -185,6 +185,9 @@ _READERS: dict[str, Callable[..., Mask]] = {
         left=sliding_window, right=sliding_window
     ),
     "chunked_overlay": _chunked,
+    "packed_sequence_mask_function": lambda packed_sequence_mask: documents(
+        ids=_array(packed_sequence_mask)
+    ),
     "blockwise_overlay": lambda block_sequence_ids: spans(_array(block_sequence_ids)),
 }
 _PACKED = ("packed_sequence_mask_function", "remap_positions_for_packed_sequence")
