@@ -25,7 +25,14 @@ from sightline.masks.positional import causal
 # Runs of real keys that go on are said to end at a power of two beyond this.
 _ROOM = 4095
 # What transformers tells its mask functions besides, to leave masks out where sdpa can.
-_HINTS = {"allow_is_causal_skip", "allow_is_bidirectional_skip", "local_size", "dtype", "device"}
+_HINTS = {
+    "allow_is_causal_skip",
+    "allow_torch_fix",
+    "allow_is_bidirectional_skip",
+    "local_size",
+    "dtype",
+    "device",
+}
 
 
 @torch.compiler.disable
