@@ -195,3 +195,15 @@ def test_an_older_transformers_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sys.modules["transformers"], "__version__", "4.57.1")
     with pytest.raises(MissingExtra, match=r"found transformers 4.57.1.*sightline\[hf\]"):
         sl.hf.patch(model)
+
+
+def test_a_transformers_5_that_does_not_tell_lengths_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def sdpa_mask(batch_size: int, cache_position: Any, kv_length: int) -> None:
+        """As in 5.0."""
+
+    model = make("bert")
+    monkeypatch.setattr("transformers.masking_utils.sdpa_mask", sdpa_mask)
+    with pytest.raises(MissingExtra, match="a newer transformers 5"):
+        sl.hf.patch(model)

@@ -88,6 +88,8 @@ class InPlaceLayer(CacheLayerMixin):
         """Return how many tokens fit, -1 for any number."""
         return -1 if self.max_len is None else self.max_len
 
+    get_max_cache_shape = get_max_length  # its name in older releases
+
     def reset(self) -> None:
         """Forget all tokens, and keep the room."""
         self.length = 0
