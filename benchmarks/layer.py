@@ -126,13 +126,18 @@ def decode(rounds: int, new_tokens: int = 256) -> dict[str, Any]:
         done = sl.nn.generate(own, prompts, max_new_tokens=new_tokens, on_token=on_token)
         return torch.stack(done.tokens)
 
+    def patched_and_packed() -> torch.Tensor:
+        with sl.nn.PackedLinears(patched, rows=len(prompts)):
+            return with_cache()
+
     def packed() -> torch.Tensor:
         with sl.nn.PackedLinears(own, rows=len(prompts)):
             return with_ours()
 
     runs = {
         "transformers' generate, sdpa": lambda: generate(theirs),
-        "the same, patched, sl.hf.static_cache": with_cache,
+        "patched, sl.hf.static_cache": with_cache,
+        "patched, static_cache, in sl.nn.PackedLinears": patched_and_packed,
         "sl.nn.generate": with_ours,
         "sl.nn.generate in sl.nn.PackedLinears": packed,
     }

@@ -99,3 +99,17 @@ def test_other_dtypes_are_left_alone() -> None:
     with torch.no_grad(), sl.nn.PackedLinears(layer):
         found = layer(x)
     assert torch.equal(found, torch.nn.functional.linear(x, layer.weight, layer.bias))
+
+
+def test_the_layers_that_gpt2_has_in_transformers() -> None:
+    pytorch_utils = pytest.importorskip("transformers.pytorch_utils")
+    layer = pytorch_utils.Conv1D(5, 7)  # 7 features in, 5 out
+    torch.nn.init.normal_(layer.bias)
+    x = torch.randn(2, 3, 7)
+    wanted = layer(x).detach()
+    with sl.nn.PackedLinears(layer):
+        assert "forward" in vars(layer)
+        with torch.no_grad():
+            torch.testing.assert_close(layer(x), wanted, atol=1e-6, rtol=1e-5)
+        assert torch.equal(layer(x).detach(), wanted)  # with gradients, its own way
+    assert "forward" not in vars(layer)

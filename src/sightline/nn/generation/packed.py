@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 
 from sightline.errors import InvalidArgument
 from sightline.nn.generation.rows import ROW_STEP, can_pack, pack_weight, run_packed
@@ -25,7 +24,8 @@ class PackedLinears:
     compared bit for bit are made both within or both without.
 
     Args:
-        model: whose ``torch.nn.Linear`` layers are packed.
+        model: whose ``torch.nn.Linear`` layers are packed, and those that transformers' GPT-2 has
+            in their place (``Conv1D``).
         rows: about how many rows there will be at a time.
 
     Raises:
@@ -47,16 +47,14 @@ class PackedLinears:
             )
         self._model = model
         self._rows = rows
-        self._packed: list[torch.nn.Linear] = []
+        self._packed: list[Any] = []
 
     def __enter__(self) -> PackedLinears:
         """Pack the weights."""
         for module in self._model.modules():
-            weight = getattr(module, "weight", None)
-            if type(module) is not torch.nn.Linear or weight is None:
-                continue
-            if weight.device.type == "cpu" and weight.dtype == torch.float32:
-                packed = pack_weight(weight, self._rows)
+            laid = _as_linear(module)
+            if laid is not None and laid.device.type == "cpu" and laid.dtype == torch.float32:
+                weight, packed = module.weight, pack_weight(laid.contiguous(), self._rows)
                 module.forward = partial(_forward, module, packed, weight, _version(weight))
                 self._packed.append(module)
         return self
@@ -68,8 +66,18 @@ class PackedLinears:
         self._packed.clear()
 
 
+def _as_linear(module: torch.nn.Module) -> torch.Tensor | None:
+    """Return a linear layer's weight [out, in]; None for modules of other kinds."""
+    if type(module) is torch.nn.Linear:
+        return module.weight
+    kind = type(module)
+    if kind.__name__ == "Conv1D" and kind.__module__ == "transformers.pytorch_utils":
+        return module.get_parameter("weight").T  # GPT-2's, which lies the other way round
+    return None
+
+
 def _forward(
-    module: torch.nn.Linear,
+    module: Any,
     packed: torch.Tensor,
     weight: torch.Tensor,
     version: int | None,
@@ -77,7 +85,7 @@ def _forward(
 ) -> torch.Tensor:
     """Run one layer; ``weight`` and ``version`` are those that were packed."""
     if torch.is_grad_enabled():
-        return F.linear(input, module.weight, module.bias)
+        return type(module).forward(module, input)
     if module.weight is not weight or _version(weight) != version:
         raise InvalidArgument(
             "got a linear layer whose weight changed since it was packed; wanted the same weight; "
