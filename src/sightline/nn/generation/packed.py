@@ -54,7 +54,8 @@ class PackedLinears:
         for module in self._model.modules():
             laid = _as_linear(module)
             if laid is not None and laid.device.type == "cpu" and laid.dtype == torch.float32:
-                weight, packed = module.weight, pack_weight(laid.contiguous(), self._rows)
+                weight = module.get_parameter("weight")
+                packed = pack_weight(laid.contiguous(), self._rows)
                 module.forward = partial(_forward, module, packed, weight, _version(weight))
                 self._packed.append(module)
         return self
@@ -69,7 +70,7 @@ class PackedLinears:
 def _as_linear(module: torch.nn.Module) -> torch.Tensor | None:
     """Return a linear layer's weight [out, in]; None for modules of other kinds."""
     if type(module) is torch.nn.Linear:
-        return module.weight
+        return module.get_parameter("weight")
     kind = type(module)
     if kind.__name__ == "Conv1D" and kind.__module__ == "transformers.pytorch_utils":
         return module.get_parameter("weight").T  # GPT-2's, which lies the other way round
