@@ -277,6 +277,7 @@ def test_gradient_checkpointing() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own
 def test_compiled_for_any_lengths() -> None:
     model = sl.hf.unpad(bert())
     compiled = torch.compile(model)

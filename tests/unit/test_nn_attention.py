@@ -365,6 +365,8 @@ def test_sizes_that_do_not_go(options: dict[str, Any], words: str) -> None:
     [
         ({"attn_mask": torch.zeros(Q, Q, dtype=torch.int64)}, sl.InvalidArgument, "int64"),
         ({"attn_mask": np.zeros((Q, Q))}, sl.InvalidArgument, "ndarray"),
+        ({"attn_mask": torch.ones(Q, Q).tril()}, sl.InvalidArgument, "all 0 or 1"),
+        ({"key_padding_mask": torch.eye(B, Q)}, sl.InvalidArgument, "key_padding_mask == 0 if 1"),
         ({"attn_mask": torch.zeros(Q, K)}, sl.ShapeMismatch, r"wanted \[5, 5\] or \[12, 5, 5\]"),
         ({"key_padding_mask": torch.zeros(B, K)}, sl.ShapeMismatch, r"wanted \[3, 5\]"),
         ({"query_mask": torch.zeros(B, Q)}, sl.InvalidArgument, "True for a real"),

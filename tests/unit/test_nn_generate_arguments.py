@@ -127,6 +127,12 @@ def test_models_without_the_face() -> None:
     with pytest.raises(sl.InvalidArgument, match="new_cache"):
         generate(torch.nn.Linear(2, 2))
 
+    class Theirs(torch.nn.Linear):
+        def generate(self) -> None: ...
+
+    with pytest.raises(sl.InvalidArgument, match=r"its own generate, after sl\.hf\.patch"):
+        generate(Theirs(2, 2))
+
 
 def test_a_models_mask_must_not_tell_rows_apart() -> None:
     mask = sl.causal() & sl.padding(lengths=[2, 3, 1])

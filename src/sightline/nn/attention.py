@@ -203,7 +203,7 @@ class MultiheadAttention(nn.Module):
 
         Raises:
             ShapeMismatch: sizes that do not fit.
-            InvalidArgument: masks of a dtype that does not say what they mean.
+            InvalidArgument: masks that do not say what they mean: integers, or floats of 0 and 1.
             CannotExpress: a mask as a tensor, or added keys, together with a cache.
         """
         given = Inputs.of(

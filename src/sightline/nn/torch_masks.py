@@ -90,7 +90,7 @@ def read_masks(
         added: how many keys stand before those that the masks speak of, seen by every real query.
 
     Raises:
-        InvalidArgument: a tensor that is neither bool nor floating.
+        InvalidArgument: a tensor that is neither bool nor floating, or floats of 0 and 1 alone.
         ShapeMismatch: a tensor of another shape.
         InvalidMask: ``mask`` is not a sightline mask.
 
@@ -166,9 +166,22 @@ def _read(given: torch.Tensor, name: str, sizes: Sizes) -> tuple[Mask, torch.Ten
     if given.dtype == torch.bool:
         return _mask_of(~shaped.detach(), sizes), None
     plain = shaped.detach()
+    if not given.requires_grad:
+        _check_meant_as_floats(plain, name)
     forbidden = torch.isneginf(plain)
     only_forbids = not given.requires_grad and bool(((plain == 0) | forbidden).all())
     return _mask_of(~forbidden, sizes), None if only_forbids else shaped
+
+
+def _check_meant_as_floats(plain: torch.Tensor, name: str) -> None:
+    """Refuse zeros and ones, which torch adds to the scores: they mask nothing."""
+    ones = plain == 1
+    if bool(ones.any()) and bool(((plain == 0) | ones).all()) and not bool(ones.all()):
+        raise InvalidArgument(
+            f"got {name} of floats that are all 0 or 1, which would be added to the scores and "
+            f"forbid nothing; wanted bools (True forbids): {name} == 0 if 1 means keep, {name} == "
+            "1 if it means ignore; or 0 and -inf."
+        )
 
 
 def _four_axes(given: torch.Tensor, name: str, sizes: Sizes) -> torch.Tensor:

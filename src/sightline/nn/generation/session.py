@@ -122,7 +122,10 @@ def check_model(model: Any, what: str = "model") -> None:
         InvalidArgument: it cannot be called, or has no ``new_cache``.
     """
     if not callable(model) or not callable(getattr(model, "new_cache", None)):
+        instead = "see sl.nn.generate"
+        if callable(getattr(model, "generate", None)):  # one of transformers
+            instead = "or its own generate, after sl.hf.patch(model)"
         raise InvalidArgument(
             f"got a {what} of type {type(model).__name__}; wanted one that is called as "
-            "model(tokens, cache=chunk) and has new_cache(batch, max_len); see sl.nn.generate."
+            f"model(tokens, cache=chunk) and has new_cache(batch, max_len); {instead}."
         )
