@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,28 @@ def test_a_decode_step_is_one_row_of_the_same_mask() -> None:
     plan = sl.plan(sl.causal() & sl.window(left=5), 1, 20, q_offset=12, block_q=4, block_kv=4)
     assert plan.states()[0, 0].tolist() == [[0, 1, 2, 1, 0]]
     assert plan.patterns.shape == (2, 1, 1)
+
+
+@pytest.mark.parametrize("kv_len", [1023, 1024, 1025, 5000])
+def test_a_decode_step_over_many_keys(kv_len: int) -> None:
+    mask = sl.causal() & sl.window(left=700) | sl.keys([3, 64, 900])
+    plan = sl.plan(mask, 1, kv_len, q_offset=kv_len - 1, block_q=96, block_kv=64)
+    assert plan.pairs == mask.count(1, kv_len, kv_len - 1)
+    states = plan.states()[0, 0, 0]
+    allowed = mask.dense(1, kv_len, kv_len - 1)[0, 0, 0]
+    for block, state in enumerate(states):
+        cells = allowed[64 * block : 64 * (block + 1)]
+        assert state == (2 if cells.all() else int(cells.any()))
+
+
+def test_a_decode_step_takes_no_memory_to_speak_of() -> None:
+    bits._lowest_keys.cache_clear()
+    tracemalloc.start()
+    for length in (150_000, 150_064):
+        sl.plan(sl.causal() & sl.padding(lengths=[length - 5]), 1, length, q_offset=length - 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2**20
 
 
 def test_the_text_of_a_plan_names_mask_shape_and_blocks() -> None:

@@ -33,6 +33,8 @@ LOW = np.array([(1 << n) - 1 for n in range(WORD + 1)], dtype=np.uint64)
 MOST_CELLS = 2**19
 # Odd, and without a pattern.
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+# Words a row, up to which the lowest keys of a row come from a table, whose size is the square.
+MOST_TABLED = 16
 # Words read at a time: 512 KiB.
 MOST_READ = 2**16
 
@@ -94,13 +96,19 @@ def _along(first: Ints, last: Ints, count: int) -> Ints:
 def _from_runs(runs: list[Run], tiles: Tiles, height: int, words: int) -> Words:
     shape = (len(tiles), height, words)
     result: Words | None = None
-    first, low_keys = tiles.k_first[:, None], _lowest_keys(words)
+    first = tiles.k_first[:, None]
     for start, stop in runs:
-        within = low_keys.take(stop - first, axis=0, mode="clip")
-        before = low_keys.take(start - first, axis=0, mode="clip")
+        within, before = _lowest(stop - first, words), _lowest(start - first, words)
         seen = within & np.invert(before, out=before)
         result = seen if result is None else result | seen
     return np.broadcast_to(LOW[0] if result is None else result, shape)
+
+
+def _lowest(count: Ints, words: int) -> Words:
+    """Return the words of the lowest ``count`` keys of a row: one axis more, ``words`` long."""
+    if words <= MOST_TABLED:
+        return _lowest_keys(words).take(count, axis=0, mode="clip")
+    return LOW.take(count[..., None] - np.arange(words) * WORD, mode="clip")
 
 
 @lru_cache(maxsize=8)
