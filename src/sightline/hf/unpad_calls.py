@@ -82,7 +82,7 @@ def pack_call(
         return None
     per_token, rows = {}, (batch.rows, batch.length)
     if rule.positions is not None and "position_ids" not in given:
-        given["position_ids"] = _positions(batch, rule)
+        given["position_ids"] = _positions(batch, rule).to(given["attention_mask"].device)
     for name, value in given.items():
         if isinstance(value, torch.Tensor) and value.shape[:2] == rows:
             per_token[name] = batch.gather(value)[None]
