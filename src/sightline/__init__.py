@@ -7,8 +7,9 @@ destinations of ``lower`` load torch.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sightline.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sightline import hf as hf
@@ -75,6 +76,8 @@ __version__ = "0.1.0"
 
 # The rooms that hold the public names. Adding a name: a word here, a line above.
 _ROOMS = {
+    "hf": "hf",  # these two are public as they stand: sl.hf.patch, sl.nn.KVCache
+    "nn": "nn",
     "engines.attend": "attend attention_weights explain_choice",
     "errors": (
         "CannotExpress DataError InvalidArgument InvalidMask MissingExtra NoTruthValue ParseError "
@@ -102,23 +105,7 @@ _ROOMS = {
     "recognize.recognize": "recognize",
     "recognize.result": "Recognized",
 }
-_HOME = {name: f"sightline.{room}" for room, names in _ROOMS.items() for name in names.split()}
-
-# Rooms that are public as they stand: sl.nn.KVCache, sl.hf.patch.
-_OPEN_ROOMS = ("hf", "nn")
-
-__all__ = sorted([*_HOME, *_OPEN_ROOMS])  # pyright: ignore[reportUnsupportedDunderAll]
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name from its room when it is first asked for."""
-    if name in _OPEN_ROOMS:
-        return import_module(f"sightline.{name}")
-    if name not in _HOME:
-        raise AttributeError(f"module 'sightline' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+__all__, __getattr__ = lazy_names("sightline", _ROOMS)
 
 
 def __dir__() -> list[str]:

@@ -7,8 +7,7 @@ one bit. Needs torch.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from sightline.lazy import lazy_names
 
 # The files that hold the public names. Adding a name: a word here.
 _ROOMS = {
@@ -43,18 +42,7 @@ _ROOMS = {
     "feature_masks": "CBAM ChannelMask SpatialMask",
     "soft_masks": "HeadGates LearnedScale ResidualMask SoftMask",
 }
-_HOME = {name: f"sightline.nn.{room}" for room, names in _ROOMS.items() for name in names.split()}
-
-__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name from its file when it is first asked for."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'sightline.nn' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+__all__, __getattr__ = lazy_names("sightline.nn", _ROOMS)
 
 
 def __dir__() -> list[str]:

@@ -20,7 +20,14 @@ from sightline.masks.explicit import per_batch
 from sightline.masks.mask import Mask
 from sightline.masks.padding import padding
 from sightline.masks.positional import keys, nothing
-from sightline.nn.sequences import as_lengths, as_sequence, check_alike, cut, read_valid, short
+from sightline.nn.sequences import (
+    as_lengths,
+    as_sequence,
+    check_alike,
+    cut,
+    lengths_and_side,
+    short,
+)
 
 torch = require_torch("sl.Batch")
 
@@ -156,7 +163,7 @@ class Batch:
                 "got both or neither of lengths= and valid=; wanted exactly one of them."
             )
         if valid is not None:
-            lengths, side = read_valid(valid, tuple(tokens.shape[:2]))
+            lengths, side = lengths_and_side(valid, tuple(tokens.shape[:2]))
         bare = cls.from_lengths(lengths, side=side, length=int(tokens.shape[1]))
         if len(bare.lengths) != tokens.shape[0]:
             raise ShapeMismatch(

@@ -21,7 +21,26 @@ Pool = Literal["mean", "max"]
 _POOLS = {"mean": masked_mean, "max": masked_max}
 
 
-class ChannelMask(SoftMask):
+class _FeatureMask(SoftMask):
+    """A mask that features are multiplied by."""
+
+    def mask(self, x: torch.Tensor, valid: Any = None) -> torch.Tensor:
+        """Return what ``x`` is multiplied by; each kind says it."""
+        raise NotImplementedError
+
+    def forward(self, x: torch.Tensor, valid: Any = None) -> torch.Tensor:
+        """Return ``x`` times its mask; 0 at padding. Frozen, ``x`` itself.
+
+        Raises:
+            ShapeMismatch, InvalidArgument, InvalidMask: as for ``mask``.
+        """
+        if self.frozen:
+            return x
+        mask = self.mask(x, valid)
+        return _cleared(x, valid) * mask
+
+
+class ChannelMask(_FeatureMask):
     """A mask of channels made from their means: squeeze-and-excitation, and CBAM's with the max.
 
     ``x * sigmoid(sum of W2 relu(W1 pool(x)) over the pools)``, where a pool takes the mean (or
@@ -89,23 +108,12 @@ class ChannelMask(SoftMask):
         logits = torch.stack([second(relu(first(one[..., None, None]))) for one in pooled]).sum(0)
         return sigmoid(logits).reshape(*x.shape[:2], *ones)
 
-    def forward(self, x: torch.Tensor, valid: Any = None) -> torch.Tensor:
-        """Return ``x`` times its mask; 0 at padding. Frozen, ``x`` itself.
-
-        Raises:
-            ShapeMismatch, InvalidArgument, InvalidMask: as for ``mask``.
-        """
-        if self.frozen:
-            return x
-        mask = self.mask(x, valid)
-        return _cleared(x, valid) * mask
-
     def extra_repr(self) -> str:
         """Return the pools, for printing."""
         return f"pools={self.pools}"
 
 
-class SpatialMask(SoftMask):
+class SpatialMask(_FeatureMask):
     """A mask of places made from the mean and the largest value of the channels there.
 
     ``x * sigmoid(conv([mean of channels; max of channels]))`` with one convolution over places
@@ -161,17 +169,6 @@ class SpatialMask(SoftMask):
             return x.new_ones(len(x), 1, *x.shape[2:])
         x = _cleared(x, real)
         return self.conv(torch.stack([x.mean(1), x.amax(1)], dim=1)).sigmoid()
-
-    def forward(self, x: torch.Tensor, valid: Any = None) -> torch.Tensor:
-        """Return ``x`` times its mask; 0 at padding. Frozen, ``x`` itself.
-
-        Raises:
-            ShapeMismatch, InvalidArgument, InvalidMask: as for ``mask``.
-        """
-        if self.frozen:
-            return x
-        mask = self.mask(x, valid)
-        return _cleared(x, valid) * mask
 
 
 class CBAM(SoftMask):

@@ -64,7 +64,9 @@ def as_lengths(lengths: Any) -> tuple[int, ...]:
     return sizes
 
 
-def read_valid(valid: Any, shape: tuple[int, ...]) -> tuple[list[int], Literal["right", "left"]]:
+def lengths_and_side(
+    valid: Any, shape: tuple[int, ...]
+) -> tuple[list[int], Literal["right", "left"]]:
     """Return the lengths and the side of the padding that ``valid`` [batch, length] shows."""
     given = torch.as_tensor(valid)
     if tuple(given.shape) != shape or not bool(((given == 0) | (given == 1)).all()):
