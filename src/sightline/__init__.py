@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from sightline.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from sightline import audit as audit
     from sightline import hf as hf
     from sightline import nn as nn
     from sightline.engines.attend import attend as attend
     from sightline.engines.attend import attention_weights as attention_weights
     from sightline.engines.attend import explain_choice as explain_choice
+    from sightline.errors import AuditFailed as AuditFailed
     from sightline.errors import CannotExpress as CannotExpress
     from sightline.errors import DataError as DataError
     from sightline.errors import InvalidArgument as InvalidArgument
@@ -76,12 +78,13 @@ __version__ = "0.1.0"
 
 # The rooms that hold the public names. Adding a name: a word here, a line above.
 _ROOMS = {
-    "hf": "hf",  # these two are public as they stand: sl.hf.patch, sl.nn.KVCache
+    "audit": "audit",  # these three are public as they stand: sl.hf.patch, sl.nn.KVCache
+    "hf": "hf",
     "nn": "nn",
     "engines.attend": "attend attention_weights explain_choice",
     "errors": (
-        "CannotExpress DataError InvalidArgument InvalidMask MissingExtra NoTruthValue ParseError "
-        "ShapeMismatch SightlineError UnknownBackend"
+        "AuditFailed CannotExpress DataError InvalidArgument InvalidMask MissingExtra NoTruthValue "
+        "ParseError ShapeMismatch SightlineError UnknownBackend"
     ),
     "lower.lower": "backends lower",
     "masks.block_sparse": "block_diffusion random_blocks",

@@ -7,6 +7,7 @@ built-in exception that a user would reach for (ValueError, TypeError, ...).
 from __future__ import annotations
 
 __all__ = [
+    "AuditFailed",
     "CannotExpress",
     "DataError",
     "InvalidArgument",
@@ -99,6 +100,18 @@ class MissingExtra(SightlineError, ImportError):
         super().__init__(
             f"{what} needs {package}, which is not installed; run: pip install 'sightline[{extra}]'"
         )
+
+
+class AuditFailed(SightlineError, AssertionError):
+    """A model breaks its contract.
+
+    Attributes:
+        report: what was found.
+    """
+
+    def __init__(self, message: str, report: object) -> None:
+        self.report = report
+        super().__init__(message)
 
 
 class MissingKernels(SightlineError, ImportError):
