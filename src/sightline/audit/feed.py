@@ -129,3 +129,22 @@ class Feed:
                         values = values.take(range(min(longest, values.shape[axis])), axis=axis)
             cut[name] = replace(each, values=values)
         return replace(self, inputs=cut)
+
+    def alike(self, row: int) -> list[int]:
+        """Return the rows whose fixed inputs, masks among them, are those of a row."""
+        fixed = [e.values for e in self.inputs.values() if e.kind == "fixed"]
+        arrays = [a for a in fixed if isinstance(a, np.ndarray) and a.shape[:1] == (self.batch,)]
+        return [r for r in range(self.batch) if all(np.array_equal(a[r], a[row]) for a in arrays)]
+
+    def repeated(self, row: int) -> Feed:
+        """Return the feed with that row's inputs in every row."""
+        batch = self.batch
+        return replace(
+            self,
+            inputs={
+                name: replace(each, values=np.repeat(each.values[row : row + 1], batch, axis=0))
+                if isinstance(each.values, np.ndarray) and each.values.shape[:1] == (batch,)
+                else each
+                for name, each in self.inputs.items()
+            },
+        )

@@ -1,0 +1,235 @@
+"""One audit under way: the subject, its inputs, the conditions, and how the passes are shared.
+
+It decides what is run and when; what a run shows is visibility.py's and properties/'s matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from sightline.audit.contracts import Clause
+from sightline.audit.feed import Feed
+from sightline.audit.findings import Finding
+from sightline.audit.hints import sizes_of
+from sightline.audit.judging import moved, sequences
+from sightline.audit.not_numbers import not_a_number
+from sightline.audit.runner import Counter, Runner
+from sightline.audit.subject import Condition, Outputs, Subject
+from sightline.audit.tracing import trace
+from sightline.audit.visibility import Search, Target, targets_of
+from sightline.errors import InvalidArgument, SightlineError
+from sightline.masks.mask import Mask
+
+# Passes kept for tracing what is found, of the default 40; in proportion of others.
+KEPT_FOR_TRACING = 0.35
+
+
+@dataclass
+class Examination:
+    """One audit under way.
+
+    Attributes:
+        subject: what is audited; may be exchanged for another precision by ``begin``.
+        feed: the inputs.
+        counter: the passes.
+        seed: for inputs and changes.
+        wanted: the names of the conditions to run under; None is all.
+        notes: what the reader should know.
+        done: the conditions that were run, in order.
+        coverage: the least part of the forbidden pairs that was tested under the first condition.
+    """
+
+    subject: Subject
+    feed: Feed
+    counter: Counter
+    seed: int = 0
+    wanted: Sequence[str] | None = None
+    notes: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    coverage: float = 1.0
+    _bases: dict[str, Outputs | None] = field(default_factory=dict)
+    _conditions: list[Condition] = field(default_factory=list)
+
+    @property
+    def plain(self) -> Runner:
+        """The subject under the first condition."""
+        return self.runner(self.conditions[0])
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """The conditions, the plain one first."""
+        return self._conditions
+
+    def runner(self, condition: Condition) -> Runner:
+        """Return a runner under a condition."""
+        return Runner(self.subject, condition, self.counter, self.seed)
+
+    # -- the beginning ---------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Run the plain condition, in a precision in which the model runs.
+
+        Raises:
+            InvalidArgument: it fails in each.
+        """
+        self._conditions = self.subject.conditions(self.feed)
+        try:
+            base: Outputs | None = self.plain(self.feed)
+            problem = _overflows(base)
+        except SightlineError:
+            raise
+        except Exception as error:
+            base, problem, failure = None, f"{type(error).__name__}: {error}", error
+        else:
+            failure = None
+        if problem and self.subject.dtype == "float64":
+            base = self._in_other_dtype(base, problem)
+        if base is None:
+            raise InvalidArgument(
+                f"{self.subject.name} fails on its inputs: {problem}; give inputs= that it accepts."
+            ) from failure
+        first, *others = self._wanted(self.subject.conditions(self.feed))
+        self._conditions = [first, *others]
+        if first.name == self.subject.conditions(self.feed)[0].name:
+            self._bases[first.name] = base
+        self._check_power()
+
+    def _in_other_dtype(self, base: Outputs | None, problem: str) -> Outputs | None:
+        """Try the numbers that the model has; keep float64 if it is no better there."""
+        finer = self.subject
+        for dtype in ("float32", "own"):
+            try:
+                subject = finer.in_dtype(dtype)
+                if subject is None:
+                    continue
+                self.subject = subject
+                self._conditions = subject.conditions(self.feed)
+                other = self.plain(self.feed)
+            except Exception:  # what the first precision said is what the user is told
+                continue
+            if base is None or not _overflows(other):
+                self.notes.append(f"run in {dtype}, since in float64: {problem}")
+                return other
+        self.subject = finer
+        self._conditions = finer.conditions(self.feed)
+        return base
+
+    def _wanted(self, known: list[Condition]) -> list[Condition]:
+        if self.wanted is None:
+            return known
+        names = [each.name for each in known]
+        unknown = [name for name in self.wanted if name not in names]
+        if unknown or not self.wanted:
+            raise InvalidArgument(
+                f"got the conditions {list(self.wanted)}; this model has {', '.join(names)}."
+            )
+        return [each for each in known if each.name in self.wanted]
+
+    def _check_power(self) -> None:
+        """Note if nothing that the inputs do moves the outputs: then nothing can be found."""
+        runner, base = self.plain, self.base(self.conditions[0])
+        if base is None:
+            return
+        judged = sequences(base, self.feed.batch, self.feed.lengths)
+        changed = self.feed.having(
+            *(
+                each.changed(np.ones(each.values.shape[:2], dtype=bool), self.seed + 5)
+                for each in self.feed.varying.values()
+            )
+        )
+        other = runner(changed)
+        if judged and not any(moved(judged[n], other[n]).any() for n in judged if n in other):
+            self.notes.append(
+                "no output depends on any input: an audit of such a model says nothing "
+                "(reinitialise=True gives the weights random values)"
+            )
+
+    def base(self, condition: Condition) -> Outputs | None:
+        """Return the outputs for the inputs as they are; None where the model cannot be run so."""
+        if condition.name not in self._bases:
+            try:
+                self._bases[condition.name] = self.runner(condition)(self.feed)
+            except Exception as error:
+                self._bases[condition.name] = None
+                reason = str(error).strip().splitlines() or [""]
+                self.notes.append(
+                    f"not run under {condition.name}: {type(error).__name__}: {reason[0][:160]}"
+                )
+        base = self._bases[condition.name]
+        if base is not None and condition.name not in self.done:
+            self.done.append(condition.name)
+        return base
+
+    # -- clause by clause ------------------------------------------------------------------------
+
+    def examine(self, clause: Clause, share: float) -> list[Finding]:
+        """Return what breaks a clause, using that part of the passes that are left."""
+        if not isinstance(clause.promise, Mask):
+            from sightline.audit.properties import examine_property
+
+            return list(examine_property(self, clause))
+        budget = max(int(self.counter.left * share), 6)
+        found: list[Finding] = []
+        targets = targets_of(clause, self.feed)
+        for target in targets:
+            found += self._visibility(target, budget // len(targets))
+        return found
+
+    def _visibility(self, target: Target, budget: int) -> Iterable[Finding]:
+        """Search under every condition; trace the first leak, and list where else it is."""
+        spent = self.counter.done
+        search_budget = max(int(budget * (1 - KEPT_FOR_TRACING)), 3)
+        findings: dict[str, Finding] = {}
+        leaking: list[str] = []
+        held: list[str] = []
+        for place, condition in enumerate(self.conditions):
+            left = search_budget - (
+                self.counter.done - spent if not leaking else search_budget // 2
+            )
+            share = max(1, left // (len(self.conditions) - place) - 1)
+            if place == 0:
+                # The first one is tested in full; the others look for another path.
+                share = max(1, left - 2 * (len(self.conditions) - 1))
+            search = self._search(target, condition)
+            if search is None:
+                continue
+            bad = not_a_number(search, self.runner(condition)) if place < 3 else None
+            if bad is not None and "nan" not in findings:
+                findings["nan"] = bad
+            result = search.run(share)
+            if place == 0:
+                self.coverage = min(self.coverage, result.coverage)
+            if result.drift:
+                self.notes.append(f"{condition.name}: {result.drift[0]}")
+            if result.leak is None:
+                held.append(condition.name)
+                continue
+            if not leaking:
+                traced = trace(search, result.leak, self.notes)
+                if traced is None:
+                    continue
+                findings["leak"] = traced
+            leaking.append(condition.name)
+        if leaking:
+            findings["leak"] = replace(
+                findings["leak"], conditions=tuple(leaking), held=tuple(held)
+            )
+        return findings.values()
+
+    def _search(self, target: Target, condition: Condition) -> Search | None:
+        base = self.base(condition)
+        if base is None:
+            return None
+        hints = sizes_of(self.subject.model).windows if self.subject.model is not None else []
+        return Search(self.runner(condition), self.feed, base, target, hints, self.seed + 1)
+
+
+def _overflows(outputs: Outputs | None) -> str:
+    """Return in words that outputs are not numbers; empty if they are."""
+    for name, array in (outputs or {}).items():
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            return f"{name} is NaN"
+    return ""

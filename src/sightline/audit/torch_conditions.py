@@ -1,0 +1,112 @@
+"""The ways in which a torch module is run: modes, kernels, weights asked for, forms of the mask.
+
+A fault often lies on one path only, so that one dependency matrix is demanded of all of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.audit.feed import Feed
+from sightline.audit.subject import Condition
+
+if TYPE_CHECKING:
+    from sightline.audit.torch_subject import TorchSubject
+
+# Keywords by which models are asked for their attention weights.
+_WEIGHTS = (
+    "need_weights",
+    "output_attentions",
+    "return_attention",
+    "return_attentions",
+    "return_attn",
+    "return_weights",
+)
+# Keywords of torch's own layers: bool [batch, length], True = padding.
+_PADDING = {"key_padding_mask": "key", "src_key_padding_mask": "src"}
+
+
+def conditions_of(subject: TorchSubject, feed: Feed) -> list[Condition]:
+    """Return the conditions for a module, the plain one (evaluation, no gradients) first."""
+    torch = subject._torch
+    found = [Condition("eval")]
+    # torch's encoder layers and attention take another path without gradients.
+    found.append(Condition("eval with gradients", within=torch.enable_grad))
+    found.append(Condition("train", within=lambda: _training(torch, subject.model)))
+    if "scaled_dot_product_attention" in subject.called:
+        found.append(Condition("sdpa=math", within=_math_kernel))
+    taken = parameters_of(subject.model)
+    for name in _WEIGHTS:
+        if name in taken and name not in feed.inputs:
+            wanted = taken[name].default is not True
+            found.append(Condition(f"{name}={wanted}", lambda feed, n=name, w=wanted: {n: w}))
+    for name, of in _PADDING.items():
+        target = padded_input(feed, of)
+        if name in taken and name not in feed.inputs and target is not None:
+            for side in ("right", "left"):
+                found.append(padded(f"{name}={side}-padded", name, target, side, ignore=True))
+    return found
+
+
+def parameters_of(model: Any) -> Mapping[str, inspect.Parameter]:
+    """Return what ``forward`` takes by name."""
+    try:
+        return inspect.signature(model.forward).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
+def padded_input(feed: Feed, name: str) -> str | None:
+    """Return the input that a padding mask speaks of: that of the name, or else the only one."""
+    varying = list(feed.varying)
+    return name if name in varying else varying[0] if len(varying) == 1 else None
+
+
+def valid_rows(batch: int, length: int, side: str) -> NDArray[np.bool_]:
+    """Return bool ``[batch, length]``: a third of the rows whole, the others padded."""
+    pads = [(0, max(1, length // 5), max(2, length // 3))[row % 3] for row in range(batch)]
+    valid = np.ones((batch, length), dtype=bool)
+    for row, pad in enumerate(pads):
+        at = slice(0, pad) if side == "left" else slice(length - pad, length)
+        valid[row, at] = False
+    return valid
+
+
+def padded(name: str, keyword: str, target: str, side: str, *, ignore: bool) -> Condition:
+    """Return a condition in which the model is told that some positions are padding.
+
+    Args:
+        name: of the condition.
+        keyword: by which the model is told.
+        target: the input that is padded.
+        side: ``"left"`` or ``"right"``.
+        ignore: bools, True = padding; else integers, 1 = real.
+    """
+
+    def valid(feed: Feed) -> NDArray[np.bool_]:
+        each = feed.inputs[target]
+        return valid_rows(each.batch, each.length, side)
+
+    def given(feed: Feed) -> dict[str, Any]:
+        return {keyword: ~valid(feed) if ignore else valid(feed).astype(np.int64)}
+
+    return Condition(name, given, valid=lambda feed: {target: valid(feed)})
+
+
+@contextmanager
+def _training(torch: Any, model: Any) -> Iterator[None]:
+    model.train()
+    with torch.enable_grad():
+        yield
+
+
+def _math_kernel() -> Any:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    return sdpa_kernel(SDPBackend.MATH)
