@@ -96,6 +96,7 @@ class Examination:
         if first.name == self.subject.conditions(self.feed)[0].name:
             self._bases[first.name] = base
         self._check_power()
+        self._check_weights()
 
     def _in_other_dtype(self, base: Outputs | None, problem: str) -> Outputs | None:
         """Try the numbers that the model has; keep float64 if it is no better there."""
@@ -147,6 +148,18 @@ class Examination:
                 "(reinitialise=True gives the weights random values)"
             )
 
+    def _check_weights(self) -> None:
+        """Note matrices of zeros: what flows through them only cannot be seen."""
+        if self.subject.model is None:
+            return
+        zero = [n for n, p in self.subject.model.named_parameters() if p.ndim > 1 and not p.any()]
+        if zero:
+            more = f" and {len(zero) - 1} more" if len(zero) > 1 else ""
+            self.notes.append(
+                f"{zero[0]}{more} hold nothing but zeros, so that what flows through them is not "
+                "seen; reinitialise=True gives the weights random values"
+            )
+
     def base(self, condition: Condition) -> Outputs | None:
         """Return the outputs for the inputs as they are; None where the model cannot be run so."""
         if condition.name not in self._bases:
@@ -180,39 +193,32 @@ class Examination:
 
     def _visibility(self, target: Target, budget: int) -> Iterable[Finding]:
         """Search under every condition; trace the first leak, and list where else it is."""
-        spent = self.counter.done
-        search_budget = max(int(budget * (1 - KEPT_FOR_TRACING)), 3)
         findings: dict[str, Finding] = {}
         leaking: list[str] = []
         held: list[str] = []
+        left = max(int(budget * (1 - KEPT_FOR_TRACING)), 3)
         for place, condition in enumerate(self.conditions):
-            left = search_budget - (
-                self.counter.done - spent if not leaking else search_budget // 2
-            )
-            share = max(1, left // (len(self.conditions) - place) - 1)
-            if place == 0:
-                # The first one is tested in full; the others look for another path.
-                share = max(1, left - 2 * (len(self.conditions) - 1))
+            started, others = self.counter.done, len(self.conditions) - place
             search = self._search(target, condition)
             if search is None:
                 continue
-            bad = not_a_number(search, self.runner(condition)) if place < 3 else None
-            if bad is not None and "nan" not in findings:
+            bad = not_a_number(search) if "nan" not in findings else None
+            if bad is not None:
                 findings["nan"] = bad
-            result = search.run(share)
+            # The first one is tested in full; the others look for another path through the model.
+            share = left - 2 * (others - 1) if place == 0 else left // others - 1
+            result = search.run(max(1, share))
+            left -= self.counter.done - started
             if place == 0:
                 self.coverage = min(self.coverage, result.coverage)
-            if result.drift:
-                self.notes.append(f"{condition.name}: {result.drift[0]}")
+            self.notes += result.drift[:1]
             if result.leak is None:
                 held.append(condition.name)
-                continue
-            if not leaking:
-                traced = trace(search, result.leak, self.notes)
-                if traced is None:
-                    continue
+            elif leaking:
+                leaking.append(condition.name)
+            elif (traced := trace(search, result.leak, self.notes)) is not None:
+                leaking.append(condition.name)
                 findings["leak"] = traced
-            leaking.append(condition.name)
         if leaking:
             findings["leak"] = replace(
                 findings["leak"], conditions=tuple(leaking), held=tuple(held)

@@ -11,11 +11,12 @@ from sightline.audit.runner import Runner
 from sightline.audit.visibility import Search
 
 
-def not_a_number(search: Search, runner: Runner) -> Finding | None:
+def not_a_number(search: Search) -> Finding | None:
     """Return a finding if an output at a real position is NaN.
 
     Takes one more pass, to see which module makes it first, if there is one.
     """
+    runner = search.runner
     quiet = search.quiet(np.zeros((search.feed.batch, search.target.length), dtype=bool))
     for name, array in search.judged.items():
         if array.dtype.kind != "f":

@@ -151,11 +151,6 @@ def _reinitialise(torch: Any, model: Any, seed: int) -> None:
             parameter.copy_(noise.to(parameter.device, parameter.dtype))
 
 
-def zero_matrices(model: Any) -> list[str]:
-    """Return the names of weight matrices that hold nothing but zeros: they hide leaks."""
-    return [n for n, p in model.named_parameters() if p.ndim >= 2 and not bool(p.detach().any())]
-
-
 def _Calls(torch: Any, called: set[str]) -> Any:  # noqa: N802, it makes a mode, as a class would
     """Return a mode that notes which functions of torch a pass calls, for the first pass only."""
     from contextlib import nullcontext

@@ -161,7 +161,8 @@ class Search:
         wanted = f"the output {output!r}" if output else "an output [batch, sequence, ...]"
         raise InvalidArgument(
             f"wanted {wanted} with {self.feed.batch} rows and {sorted(self.feed.lengths)} "
-            f"positions, got {have}; name the output in the contract, as 'input -> output'."
+            f"positions, got {have}; name the output in the contract, as 'input -> output', and "
+            "wrap a model whose sequence is not axis 1."
         )
 
     @cached_property
@@ -227,10 +228,9 @@ class Search:
                     f"the output {name!r} changed its shape from {list(base.shape)} when only the "
                     "values of the inputs changed; an audit needs outputs of fixed shapes."
                 )
-            wrong: Bools = (
-                moved(base, other[name]) & quiet[base.shape[1]] & keys.any(axis=1)[:, None]
-            )
-            for row in np.flatnonzero(wrong.any(axis=1)):
+            touched = np.any(keys, axis=1, keepdims=True)
+            wrong = moved(base, other[name]) & quiet[base.shape[1]] & touched
+            for row in np.flatnonzero(np.any(wrong, axis=1)):
                 where = np.zeros_like(wrong)
                 where[row] = wrong[row]
                 size = size_of_change(base, other[name], where)
@@ -241,7 +241,9 @@ class Search:
                 said = verdict(size, self.runner.subject.dtype, self._coarse(found, size))
                 if said in ("leak", "unclear"):
                     return found
-                drift.append(f"{name} moves by {size:.1e} of its size, which is rounding")
+                drift.append(
+                    f"{name} moves by 1e{np.log10(size):.0f} of its size, which is rounding"
+                )
                 break
         return None
 
