@@ -252,6 +252,7 @@ def test_a_model_that_changes_by_itself_is_noted_not_blamed() -> None:
         (lambda: sl.audit(nn.Linear(3, 4), sl.causal(), np.zeros((2, 9), int)), "varies"),
         (lambda: sl.audit(nn.Linear(3, 4), sl.causal(), np.zeros((2, 9, 5))), "fails on its"),
         (lambda: sl.audit(nn.Conv1d(3, 4, 3), sl.causal()), "accepts none of the inputs"),
+        (lambda: sl.audit(nn.Identity(), sl.causal()), "no layer that tells"),
         (lambda: sl.audit(nn.Linear(3, 4), {"y": sl.causal()}), "the inputs that vary are input"),
         (lambda: sl.audit(nn.Linear(3, 4), {"input -> z": sl.causal()}), "wanted the output 'z'"),
         (lambda: sl.audit(nn.Linear(3, 4), {"input[9]": sl.causal()}), "last axis"),

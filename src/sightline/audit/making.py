@@ -122,6 +122,11 @@ def made_feed(
             f"{subject.name}.forward asks for no input by name; give inputs=, such as "
             "inputs={'tokens': tensor} with a tensor [batch, sequence]."
         )
+    if not any(True for _ in _guesses(model, vocab)):
+        raise InvalidArgument(
+            f"{subject.name} has no layer that tells what its inputs are; give inputs=, a tensor "
+            "[batch, sequence, ...] or a dict of them."
+        )
     numbers = sizes_of(model)
     rows = batch or _batch(model)
     first = length or _beyond(numbers.windows)

@@ -115,7 +115,8 @@ def _arrays(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:
     elif is_dataclass(value) and not isinstance(value, type):
         members = [(each.name, getattr(value, each.name)) for each in fields(value)]
     for key, each in members:
-        yield from _arrays(f"{name}.{key}" if name else str(key), each)
+        inner = f"output[{key}]" if isinstance(key, int) else str(key)
+        yield from _arrays(f"{name}.{key}" if name else inner, each)
 
 
 def _as_array(value: Any) -> NDArray[Any] | None:
