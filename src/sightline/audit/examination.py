@@ -40,6 +40,7 @@ class Examination:
         notes: what the reader should know.
         done: the conditions that were run, in order.
         coverage: the least part of the forbidden pairs that was tested under the first condition.
+        rounding: how far outputs move by rounding, as far as that was seen.
     """
 
     subject: Subject
@@ -50,6 +51,7 @@ class Examination:
     notes: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     coverage: float = 1.0
+    rounding: dict[str, float] = field(default_factory=dict)
     _bases: dict[str, Outputs | None] = field(default_factory=dict)
     _conditions: list[Condition] = field(default_factory=list)
 
@@ -230,7 +232,9 @@ class Examination:
         if base is None:
             return None
         hints = sizes_of(self.subject.model).windows if self.subject.model is not None else []
-        return Search(self.runner(condition), self.feed, base, target, hints, self.seed + 1)
+        return Search(
+            self.runner(condition), self.feed, base, target, hints, self.seed + 1, self.rounding
+        )
 
 
 def _overflows(outputs: Outputs | None) -> str:

@@ -134,6 +134,7 @@ class Search:
         target: what is changed.
         hints: sizes at whose multiples faults lie.
         seed: of the values that inputs are changed to.
+        rounding: how far outputs move by rounding, as far as known; shared by all searches.
     """
 
     runner: Runner
@@ -142,6 +143,7 @@ class Search:
     target: Target
     hints: Sequence[int] = ()
     seed: int = 1
+    rounding: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def judged(self) -> Outputs:
@@ -238,13 +240,15 @@ class Search:
                     self.target, name, int(row), keys[row], quiet[base.shape[1]][row], wrong[row],
                     size, seed,
                 )  # fmt: skip
+                if size <= 10 * self.rounding.get(name, 0.0):
+                    continue
                 said = verdict(size, self.runner.subject.dtype, self._coarse(found, size))
                 if said in ("leak", "unclear"):
                     return found
+                self.rounding[name] = size
                 drift.append(
                     f"{name} moves by 1e{np.log10(size):.0f} of its size, which is rounding"
                 )
-                break
         return None
 
     def _coarse(self, leak: Leak, size: float) -> float | None:
