@@ -266,3 +266,46 @@ def test_refusals_say_what_is_wanted(call: object, words: str) -> None:
     with pytest.raises(sl.SightlineError) as refused:
         call()  # type: ignore[operator]
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("fault", ["", "all", "next", "prefix"])
+def test_gradients_say_what_changes_say(fault: str) -> None:
+    model = small_models.GPT(fault)
+    by_change = sl.audit(model, sl.causal())
+    by_gradient = sl.audit(model, sl.causal(), method="gradients")
+    assert by_gradient.ok == by_change.ok == (fault == "")
+    if fault:
+        assert only(by_gradient).measured == only(by_change).measured
+
+
+def test_gradients_of_rounding_are_silent_and_of_features_exact() -> None:
+    assert sl.audit(small_models.Convolution(wraps=False), sl.causal(), method="gradients").ok
+    assert not sl.audit(small_models.Convolution(wraps=True), sl.causal(), method="gradients").ok
+    given = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 11, 6)))
+    right = {"x[3]": sl.causal(), "x[4]": sl.causal(strict=True)}
+    assert sl.audit(Marks(), right, given, method="gradients").ok
+    wrong = {"x[3:5]": sl.causal(strict=True)}
+    assert not sl.audit(Marks(), wrong, given, method="gradients").ok
+
+
+def test_a_gradient_shows_what_the_values_tried_do_not() -> None:
+    class Hardly(nn.Module):
+        """The last position counts only while it is nearly what it was at first."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            near = torch.relu(1e-3 - (x[:, -1:] - anchor[:, -1:]).abs())
+            return x.cumsum(1) + near * torch.linspace(1, 2, x.shape[1], dtype=x.dtype)[:, None]
+
+    anchor = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 11, 4)))
+    given = anchor + 1e-5
+    finding = only(sl.audit(Hardly(), sl.causal(), given, method="gradients"))
+    assert finding.kind == "leak"
+
+
+def test_gradients_that_do_not_flow_are_refused_not_taken_for_obedience() -> None:
+    class Choice(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.argmax(-1, keepdim=True).double()
+
+    with pytest.raises(sl.InvalidArgument, match="no gradient flows"):
+        sl.audit(Choice(), sl.causal(), torch.randn(3, 11, 4), method="gradients")

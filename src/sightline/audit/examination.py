@@ -37,6 +37,7 @@ class Examination:
         counter: the passes.
         seed: for inputs and changes.
         wanted: the names of the conditions to run under; None is all.
+        method: changes or gradients.
         notes: what the reader should know.
         done: the conditions that were run, in order.
         coverage: the least part of the forbidden pairs that was tested under the first condition.
@@ -48,6 +49,7 @@ class Examination:
     counter: Counter
     seed: int = 0
     wanted: Sequence[str] | None = None
+    method: str = "changes"
     notes: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     coverage: float = 1.0
@@ -232,7 +234,12 @@ class Examination:
         if base is None:
             return None
         hints = sizes_of(self.subject.model).windows if self.subject.model is not None else []
-        return Search(
+        kind = Search
+        if self.method == "gradients":
+            from sightline.audit.jacobian import GradientSearch
+
+            kind = GradientSearch
+        return kind(
             self.runner(condition), self.feed, base, target, hints, self.seed + 1, self.rounding
         )
 

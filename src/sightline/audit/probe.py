@@ -32,6 +32,7 @@ def audit(
     vocab: int | None = None,
     passes: int = 40,
     conditions: Sequence[str] | None = None,
+    method: str = "changes",
     reinitialise: bool = False,
     time_first: bool | None = None,
     dtype: str = "float64",
@@ -60,6 +61,9 @@ def audit(
             cover is said in the report. At least 8.
         conditions: names of the conditions to run under, such as ``["eval", "train"]``; None is
             all that the model has.
+        method: ``"changes"`` exchanges values; ``"gradients"`` asks a torch module for its Jacobian
+            instead, which sees what a change of these values does not show (a maximum that stays
+            the same one) and misses what has no gradient (a choice).
         reinitialise: give the weights new random values first: leaks through weights that are
             zero or tiny cannot be seen otherwise.
         time_first: the tensors are ``[sequence, batch, ...]``; None asks the model's
@@ -97,7 +101,11 @@ def audit(
     clauses = clauses_of(contract)
     subject = subject_of(model, name, dtype, time_first, reinitialise, seed)
     feed = feed_of(subject, model, inputs, batch, length, vocab, seed)
-    examination = Examination(subject, feed, Counter(0, passes), seed, conditions)
+    if method not in ("changes", "gradients") or (method == "gradients" and not subject.model):
+        raise InvalidArgument(
+            f"got method={method!r}; wanted changes, or, for torch modules only, gradients."
+        )
+    examination = Examination(subject, feed, Counter(0, passes), seed, conditions, method)
     examination.begin()
     findings: list[Finding] = []
     for place, clause in enumerate(clauses):

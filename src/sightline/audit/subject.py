@@ -97,13 +97,18 @@ def named_arrays(result: Any) -> Outputs:
     Tensors become arrays; half precision becomes float32, which holds it exactly. What is not an
     array of numbers is left out.
     """
-    return {name or "output": array for name, array in _arrays("", result)}
+    return named_members(result, _as_array)
 
 
-def _arrays(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:
-    array = _as_array(value)
-    if array is not None:
-        yield name, array
+def named_members(result: Any, read: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the members of a result by name, as far as ``read`` makes something of them."""
+    return {name or "output": each for name, each in _members("", result, read)}
+
+
+def _members(name: str, value: Any, read: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
+    found = read(value)
+    if found is not None:
+        yield name, found
         return
     members: list[tuple[Any, Any]] = []
     if isinstance(value, Mapping):
@@ -116,7 +121,7 @@ def _arrays(name: str, value: Any) -> Iterator[tuple[str, NDArray[Any]]]:
         members = [(each.name, getattr(value, each.name)) for each in fields(value)]
     for key, each in members:
         inner = f"output[{key}]" if isinstance(key, int) else str(key)
-        yield from _arrays(f"{name}.{key}" if name else inner, each)
+        yield from _members(f"{name}.{key}" if name else inner, each, read)
 
 
 def _as_array(value: Any) -> NDArray[Any] | None:

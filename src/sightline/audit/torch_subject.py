@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -78,9 +78,11 @@ class TorchSubject:
         if self.dtype == "own":
             return None
         options: dict[str, Any] = dict(self._options)
-        return type(self)(
+        other = type(self)(
             self._original, name=self.name, dtype=dtype, time_first=self.time_first, **options
         )
+        other.called |= self.called
+        return other
 
     def conditions(self, feed: Feed) -> list[Condition]:
         """Return the ways in which it can be run; more are known after the first run."""
@@ -88,17 +90,24 @@ class TorchSubject:
 
     def run(self, feed: Feed, condition: Condition, seed: int = 0) -> Outputs:
         """Run it once; see ``Subject``."""
-        torch = self._torch
-        values = [self._tensor(each.values, each.kind) for each in feed.inputs.values()]
-        named = dict(list(zip(feed.inputs, values, strict=True))[feed.positional :])
-        extra = {k: self._tensor(v, "fixed") for k, v in condition.given(feed).items()}
-        with torch.random.fork_rng(devices=[]), _restored(torch, self.model), torch.no_grad():
-            torch.manual_seed(seed)
-            with condition.within(), _Calls(torch, self.called):
-                result = self.model(*values[: feed.positional], **{**named, **extra})
+        values = {n: self.tensor(each.values, each.kind) for n, each in feed.inputs.items()}
+        with self._torch.no_grad():
+            result = self.call(values, feed, condition, seed)
         return self._batch_first(named_arrays(result), feed)
 
-    def _tensor(self, value: Any, kind: str) -> Any:
+    def call(self, values: dict[str, Any], feed: Feed, condition: Condition, seed: int) -> Any:
+        """Return what the model returns for tensors instead of the feed's values."""
+        torch = self._torch
+        first = list(values.values())[: feed.positional]
+        named = dict(list(values.items())[feed.positional :])
+        extra = {k: self.tensor(v, "fixed") for k, v in condition.given(feed).items()}
+        with torch.random.fork_rng(devices=[]), _restored(torch, self.model):
+            torch.manual_seed(seed)
+            with condition.within(), _calls(torch, self.called):
+                return self.model(*first, **{**named, **extra})
+
+    def tensor(self, value: Any, kind: str) -> Any:
+        """Return a value of a feed as the model takes it."""
         torch = self._torch
         if isinstance(value, np.ndarray):
             value = torch.from_numpy(np.ascontiguousarray(value).copy())
@@ -151,10 +160,8 @@ def _reinitialise(torch: Any, model: Any, seed: int) -> None:
             parameter.copy_(noise.to(parameter.device, parameter.dtype))
 
 
-def _Calls(torch: Any, called: set[str]) -> Any:  # noqa: N802, it makes a mode, as a class would
+def _calls(torch: Any, called: set[str]) -> Any:
     """Return a mode that notes which functions of torch a pass calls, for the first pass only."""
-    from contextlib import nullcontext
-
     if called:
         return nullcontext()
     from torch.overrides import TorchFunctionMode

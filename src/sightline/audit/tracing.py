@@ -59,7 +59,8 @@ def trace(search: Search, leak: Leak, notes: list[str]) -> Finding | None:
     base = search.base[leak.output]
     queries = moved(base, outputs[leak.output])
     if not queries[leak.row][leak.quiet].any():
-        return _rows_meet(search, leak)
+        alone = search.by == "gradients" and not queries.any()
+        return _gradient_only(search, leak) if alone else _rows_meet(search, leak)
     names = _which_input(search, leak)
     clause = search.target.clause
     matrix = _matrix(search, leak)
@@ -99,6 +100,24 @@ def _changed(search: Search, leak: Leak) -> Feed:
     keys = np.zeros((search.feed.batch, search.target.length), dtype=bool)
     keys[leak.row] = leak.keys
     return search.target.changed(search.feed, keys, leak.seed)
+
+
+def _gradient_only(search: Search, leak: Leak) -> Finding:
+    """The values that were tried do not show it."""
+    clause = search.target.clause
+    keys = np.flatnonzero(leak.keys)
+    return Finding(
+        "leak",
+        str(clause),
+        f"the gradient of {leak.output} with respect to {' and '.join(search.target.names)} at "
+        f"positions {keys[0]} to {keys[-1]} is not zero where it must be, though other values "
+        "there changed nothing this time",
+        input=", ".join(search.target.names),
+        output=leak.output,
+        conditions=(search.runner.condition.name,),
+        size=leak.size,
+        declared=clause.promise if isinstance(clause.promise, Mask) else None,
+    )
 
 
 def _rows_meet(search: Search, leak: Leak) -> Finding:

@@ -120,7 +120,6 @@ class Searched:
     leak: Leak | None = None
     coverage: float = 1.0
     drift: list[str] = field(default_factory=list)
-    tests: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +143,8 @@ class Search:
     hints: Sequence[int] = ()
     seed: int = 1
     rounding: dict[str, float] = field(default_factory=dict)
+
+    by = "changes"
 
     @cached_property
     def judged(self) -> Outputs:
@@ -215,14 +216,17 @@ class Search:
         for number in range(plan.passes):
             keys = plan.keys[number]
             seed = self.seed + 101 * number
-            other = self.runner(self.target.changed(self.feed, keys, seed))
-            result.tests += int(keys.any(axis=1).sum())
-            result.leak = self._leak(other, keys, seed, result.drift)
+            result.leak = self.test(keys, seed, result.drift)
             if result.leak is not None:
                 break
         return result
 
-    def _leak(self, other: Outputs, keys: Bools, seed: int, drift: list[str]) -> Leak | None:
+    def test(self, keys: Bools, seed: int, drift: list[str]) -> Leak | None:
+        """Run one pass with other values at keys, bool ``[batch, length]``; return a leak or None.
+
+        What is rounding is added to ``drift``, in words.
+        """
+        other = self.runner(self.target.changed(self.feed, keys, seed))
         quiet = self.quiet(keys)
         for name, base in self.judged.items():
             if name not in other or other[name].shape != base.shape:
@@ -259,7 +263,11 @@ class Search:
         coarse = subject.in_dtype("float32")
         if coarse is None:
             return None
-        runner = Runner(coarse, self.runner.condition, self.runner.counter, self.runner.seed)
+        name = self.runner.condition.name
+        known = {each.name: each for each in coarse.conditions(self.feed)}
+        if name not in known:
+            return None
+        runner = Runner(coarse, known[name], self.runner.counter, self.runner.seed)
         only = np.zeros((self.feed.batch, self.target.length), dtype=bool)
         only[leak.row] = leak.keys
         try:
