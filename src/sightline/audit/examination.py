@@ -14,7 +14,7 @@ from sightline.audit.contracts import Clause
 from sightline.audit.feed import Feed
 from sightline.audit.findings import Finding
 from sightline.audit.hints import sizes_of
-from sightline.audit.judging import moved, sequences
+from sightline.audit.judging import LAST_PLACES, sequences, size_of_change
 from sightline.audit.not_numbers import not_a_number
 from sightline.audit.runner import Counter, Runner
 from sightline.audit.subject import Condition, Outputs, Subject
@@ -95,11 +95,10 @@ class Examination:
             raise InvalidArgument(
                 f"{self.subject.name} fails on its inputs: {problem}; give inputs= that it accepts."
             ) from failure
-        first, *others = self._wanted(self.subject.conditions(self.feed))
-        self._conditions = [first, *others]
-        if first.name == self.subject.conditions(self.feed)[0].name:
-            self._bases[first.name] = base
-        self._check_power()
+        self._bases[self.conditions[0].name] = base
+        self._check_power(base)
+        self._conditions = self._wanted(self.subject.conditions(self.feed))
+        self.counter.done += self.subject.own_passes
         self._check_weights()
 
     def _in_other_dtype(self, base: Outputs | None, problem: str) -> Outputs | None:
@@ -133,11 +132,11 @@ class Examination:
             )
         return [each for each in known if each.name in self.wanted]
 
-    def _check_power(self) -> None:
-        """Note if nothing that the inputs do moves the outputs: then nothing can be found."""
-        runner, base = self.plain, self.base(self.conditions[0])
-        if base is None:
-            return
+    def _check_power(self, base: Outputs) -> None:
+        """Note if nothing that the inputs do moves the outputs: then nothing can be found.
+
+        The pass is watched, so that the conditions are known after it.
+        """
         judged = sequences(base, self.feed.batch, self.feed.lengths)
         changed = self.feed.having(
             *(
@@ -145,8 +144,14 @@ class Examination:
                 for each in self.feed.varying.values()
             )
         )
-        other = runner(changed)
-        if judged and not any(moved(judged[n], other[n]).any() for n in judged if n in other):
+        self.subject.watched = True
+        try:
+            other = self.plain(changed)
+        finally:
+            self.subject.watched = False
+        everywhere = {n: np.ones(a.shape[:2], dtype=bool) for n, a in judged.items()}
+        far = [size_of_change(a, other[n], everywhere[n]) for n, a in judged.items() if n in other]
+        if judged and max(far, default=0.0) < LAST_PLACES["float64"]:
             self.notes.append(
                 "no output depends on any input: an audit of such a model says nothing "
                 "(reinitialise=True gives the weights random values)"

@@ -21,6 +21,8 @@ Verdict = Literal["still", "leak", "drift", "unclear"]
 SURE = {"float64": 1e-7, "float32": 1e-2}
 # Where only one precision can be had: below this a change may be rounding.
 UNSURE = {"float64": 1e-10, "float32": 1e-4}
+# A few units in the last place: never to be told from rounding, and float32 may hit none by chance.
+LAST_PLACES = {"float64": 1e-13, "float32": 1e-6}
 # float64 is 2**29 times as fine as float32; a leak is as large in both.
 FINER = 1e3
 
@@ -72,6 +74,8 @@ def verdict(size: float, dtype: str, coarse: float | None) -> Verdict:
     """
     if size == 0.0:
         return "still"
+    if size < LAST_PLACES.get(dtype, LAST_PLACES["float64"]):
+        return "drift"
     if size > SURE.get(dtype, SURE["float64"]):
         return "leak"
     if coarse is not None and dtype == "float64":

@@ -137,10 +137,20 @@ def subject_of(
         return FunctionSubject(model)
     from sightline.audit.torch_subject import TorchSubject
 
-    first = time_first if time_first is not None else getattr(model, "batch_first", True) is False
+    first = time_first if time_first is not None else _is_time_first(model)
     return TorchSubject(
         model, name=name, dtype=dtype, time_first=first, reinitialise=reinitialise, seed=seed
     )
+
+
+def _is_time_first(model: Any) -> bool:
+    """Return what a module says of itself, or what torch's own containers say in their layers."""
+    own = type(model).__module__.startswith("torch.nn")
+    asked = model.modules() if own else [model]
+    said = [
+        each.batch_first for each in asked if isinstance(getattr(each, "batch_first", None), bool)
+    ]
+    return bool(said) and said[0] is False
 
 
 def feed_of(

@@ -44,11 +44,15 @@ class Subject(Protocol):
         name: in words, for reports.
         dtype: the numbers it runs in, such as ``float64``.
         model: the torch module that can be looked into; None for plain functions.
+        watched: whether a pass notes which operations it calls, which may send it another way.
+        own_passes: passes that it ran to find out how it can be run.
     """
 
     name: str
     dtype: str
     model: Any
+    watched: bool
+    own_passes: int
 
     def run(self, feed: Feed, condition: Condition, seed: int = 0) -> Outputs:
         """Run it once and return its outputs; the same seed gives the same dropout."""
@@ -67,6 +71,8 @@ class FunctionSubject:
     """A plain function of numpy or jax arrays."""
 
     model = None
+    watched = False
+    own_passes = 0
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function

@@ -51,7 +51,43 @@ def conditions_of(subject: TorchSubject, feed: Feed) -> list[Condition]:
         if name in taken and name not in feed.inputs and target is not None:
             for side in ("right", "left"):
                 found.append(padded(f"{name}={side}-padded", name, target, side, ignore=True))
+    if "attention_mask" in taken and "attention_mask" not in feed.inputs:
+        found += _attention_masks(subject, feed)
     return found
+
+
+def _attention_masks(subject: TorchSubject, feed: Feed) -> list[Condition]:
+    """Return the forms of an ``attention_mask`` in which 1 is a real token, as transformers has it.
+
+    A model for which 1 is padding says so by giving its plain outputs for zeros: it gets none.
+    """
+    target = padded_input(feed, "input_ids")
+    if target is None or not subject.called:
+        return []
+
+    def filled(value: int) -> Condition:
+        shape = feed.inputs[target].values.shape[:2]
+        mask = np.full(shape, value, dtype=np.int64)
+        return Condition("attention_mask=ones", lambda feed: {"attention_mask": _like(mask, feed)})
+
+    try:
+        plain, zeros = (subject.run(feed, each) for each in (Condition("plain"), filled(0)))
+        subject.own_passes += 2
+        if all(np.allclose(a, zeros[n], equal_nan=True) for n, a in plain.items()):
+            return []
+    except Exception:  # zeros are refused: then ones are what it takes
+        pass
+    sides = [
+        padded(f"attention_mask={side}-padded", "attention_mask", target, side, ignore=False)
+        for side in ("right", "left")
+    ]
+    return [filled(1), *sides]
+
+
+def _like(mask: NDArray[Any], feed: Feed) -> NDArray[Any]:
+    """Return the mask at the size of another feed: it holds one value only."""
+    first = next(iter(feed.varying.values()))
+    return np.full(first.values.shape[:2], mask.flat[0], dtype=mask.dtype)
 
 
 def parameters_of(model: Any) -> Mapping[str, inspect.Parameter]:

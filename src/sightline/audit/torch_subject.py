@@ -48,6 +48,8 @@ class TorchSubject:
         self.dtype = dtype
         self.time_first = time_first
         self.called: set[str] = set()
+        self.watched = False
+        self.own_passes = 0
         self._original = model
         self._options = {"reinitialise": reinitialise, "seed": seed}
         self.model: Any = self._copied(model)
@@ -103,7 +105,7 @@ class TorchSubject:
         extra = {k: self.tensor(v, "fixed") for k, v in condition.given(feed).items()}
         with torch.random.fork_rng(devices=[]), _restored(torch, self.model):
             torch.manual_seed(seed)
-            with condition.within(), _calls(torch, self.called):
+            with condition.within(), _calls(torch, self.called, self.watched):
                 return self.model(*first, **{**named, **extra})
 
     def tensor(self, value: Any, kind: str) -> Any:
@@ -160,9 +162,12 @@ def _reinitialise(torch: Any, model: Any, seed: int) -> None:
             parameter.copy_(noise.to(parameter.device, parameter.dtype))
 
 
-def _calls(torch: Any, called: set[str]) -> Any:
-    """Return a mode that notes which functions of torch a pass calls, for the first pass only."""
-    if called:
+def _calls(torch: Any, called: set[str], watched: bool) -> Any:
+    """Return a mode that notes which functions of torch a pass calls.
+
+    Under such a mode torch's encoder layers leave their fast path.
+    """
+    if not watched:
         return nullcontext()
     from torch.overrides import TorchFunctionMode
 

@@ -39,6 +39,8 @@ except ImportError:
 Bools = NDArray[np.bool_]
 
 MOST_PAIRS = 8
+# A longer expression says less than the picture.
+MOST_LETTERS = 120
 # Longest sequence of which each pair is measured; longer ones are cut to the second, if the leak
 # shows there too.
 WHOLE, CUT = 64, 41
@@ -65,9 +67,9 @@ def trace(search: Search, leak: Leak, notes: list[str]) -> Finding | None:
     clause = search.target.clause
     matrix = _matrix(search, leak)
     pairs = _pairs(leak, matrix) or _bisected(search, leak)
-    measured = _expression(matrix)
-    place = _place(search, leak, changed)
     assert isinstance(clause.promise, Mask)
+    measured = _expression(clause.promise, matrix)
+    place = _place(search, leak, changed)
     finding = Finding(
         "leak",
         str(clause),
@@ -260,11 +262,17 @@ def _bisected(search: Search, leak: Leak) -> tuple[Pair, ...]:
     return (Pair(leak.row, int(np.flatnonzero(leak.queries)[0]), int(keys[0])),)
 
 
-def _expression(matrix: Matrix | None) -> Mask | None:
-    """Return the tightest mask found that is what the model does."""
+def _expression(declared: Mask, matrix: Matrix | None) -> Mask | None:
+    """Return the tightest mask found that is what the model does; None if it has no short name."""
     if matrix is None or not matrix.depends.size:
         return None
-    return recognize(matrix.depends, means="attend", q_offset=0).mask
+    mask = recognize(matrix.depends, means="attend", q_offset=0).mask
+    if len(repr(mask)) <= MOST_LETTERS:
+        return mask
+    # What is allowed and not used may be what makes it long.
+    more = declared | recognize(matrix.leaks, means="attend", q_offset=0).mask
+    same = (more.dense(*matrix.depends.shape) == (matrix.depends | matrix.allowed)).all()
+    return more if same and len(repr(more)) <= MOST_LETTERS else None
 
 
 def _message(leak: Leak, names: tuple[str, ...], pairs: tuple[Pair, ...]) -> str:
