@@ -159,3 +159,15 @@ def test_pictures_side_by_side() -> None:
 def test_the_same_picture_gives_the_same_bytes() -> None:
     picture = picture_of(sl.random_blocks(2, 2, seed=3), 24)
     assert render_svg(picture) == render_svg(picture)
+
+
+def test_what_is_used_beside_what_is_allowed() -> None:
+    svg = render_svg(MaskPicture([[1, 0, 0], [1, 1, 0]], used=[[1, 0, 1], [0, 1, 0]]))
+    assert '<path class="in" d="M0 1h1v1h-1z" fill-opacity="0.3"/>' in svg
+    assert '<path class="in" d="M0 0h1v1h-1zM1 1h1v1h-1z"/>' in svg
+    assert '<path class="bad" d="M2 0h1v1h-1z"/>' in svg
+    assert "0 -&gt; 2: may not attend, depends on it" in svg
+    assert "orange cells: forbidden, yet used" in svg
+    right = render_svg(MaskPicture([[1, 0], [1, 1]], used=[[1, 0], [1, 1]]))
+    assert 'class="bad"' not in right
+    assert "orange" not in right

@@ -213,3 +213,16 @@ def test_scales_and_ranges() -> None:
     assert not is_scale(["1", "1"])
     assert not is_scale(["²"])
     assert ranges_text([0, 2, 3, 4, 9]) == "0, 2-4, 9"
+
+
+def test_what_is_used_beside_what_is_allowed() -> None:
+    picture = MaskPicture([[1, 0, 0], [1, 1, 0]], used=[[1, 0, 1], [0, 1, 0]])
+    assert render_text(picture) == (
+        "  0 1 2\n"
+        "0 ■ · !\n"
+        "1 □ ■ ·\n"
+        "■ allowed and used   □ allowed, not used   ! forbidden, yet used   · forbidden"
+    )
+    assert render_text(picture, encoding="ascii").splitlines()[1:3] == ["0 # . !", "1 o # ."]
+    right = MaskPicture([[1, 0], [1, 1]], used=[[1, 0], [1, 1]])
+    assert render_text(right).splitlines()[-1] == "■ allowed and used   · forbidden"

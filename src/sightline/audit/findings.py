@@ -148,6 +148,18 @@ class Report:
     dtype: str = ""
     seconds: float = 0.0
 
+    def __str__(self) -> str:
+        """Return the report in words; see report.py."""
+        from sightline.audit.report import as_text
+
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        """Return the report for a notebook; see report_page.py."""
+        from sightline.audit.report_page import in_notebook
+
+        return in_notebook(self)
+
     @property
     def ok(self) -> bool:
         """Whether nothing was found."""

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.color import ColorSystem
 from rich.style import Style
 
@@ -39,7 +40,8 @@ class Glyphs:
         allowed: an allowed pair.
         forbidden: a forbidden pair, or a cell in which every pair is forbidden.
         shades: lightest to darkest; the last is a cell in which every pair is allowed.
-        leak: weight on a forbidden pair.
+        unused: an allowed pair that was not seen to be used.
+        leak: weight on a forbidden pair, or its use.
         broken: a weight that is not a number.
         arrow: points at a row that is spoken about.
         more: stands for what was cut off.
@@ -48,14 +50,15 @@ class Glyphs:
     allowed: str
     forbidden: str
     shades: tuple[str, str, str, str]
+    unused: str
     leak: str
     broken: str
     arrow: str
     more: str
 
 
-UNICODE = Glyphs("■", "·", ("░", "▒", "▓", "█"), "!", "?", "←", "…")
-ASCII = Glyphs("#", ".", ("-", "+", "*", "#"), "!", "?", "<-", "~")
+UNICODE = Glyphs("■", "·", ("░", "▒", "▓", "█"), "□", "!", "?", "←", "…")
+ASCII = Glyphs("#", ".", ("-", "+", "*", "#"), "o", "!", "?", "<-", "~")
 
 
 def glyphs_for(encoding: str) -> Glyphs:
@@ -64,7 +67,14 @@ def glyphs_for(encoding: str) -> Glyphs:
     >>> glyphs_for("utf-8").allowed, glyphs_for("ascii").allowed, glyphs_for("latin-1").allowed
     ('■', '#', '#')
     """
-    signs = [UNICODE.allowed, UNICODE.forbidden, *UNICODE.shades, UNICODE.arrow, UNICODE.more]
+    signs = [
+        UNICODE.allowed,
+        UNICODE.forbidden,
+        *UNICODE.shades,
+        UNICODE.unused,
+        UNICODE.arrow,
+        UNICODE.more,
+    ]
     try:
         "".join(signs).encode(encoding)
     except UnicodeEncodeError:
@@ -82,6 +92,10 @@ def paint(text: str, style: str, color: bool) -> str:
 def glyph_of(picture: MaskPicture, row: int, column: int, glyphs: Glyphs) -> tuple[str, str]:
     """Return the sign of a cell and the name of its style."""
     allowed = bool(picture.allowed[row, column])
+    if picture.used is not None:
+        if picture.used[row, column]:
+            return (glyphs.allowed, "allowed") if allowed else (glyphs.leak, "leak")
+        return (glyphs.unused, "allowed") if allowed else (glyphs.forbidden, "forbidden")
     if picture.weights is not None:
         return _weighted(picture, row, column, glyphs)
     if not allowed:
@@ -107,6 +121,8 @@ def _weighted(picture: MaskPicture, row: int, column: int, glyphs: Glyphs) -> tu
 def legend_of(picture: MaskPicture, glyphs: Glyphs) -> str:
     """Return the line that says what the signs in this picture mean."""
     low, middle, high, full = glyphs.shades
+    if picture.used is not None:
+        return _legend_of_use(picture, picture.used, glyphs)
     if picture.weights is not None:
         quarter = picture.heaviest / 4
         text = (
@@ -127,6 +143,17 @@ def legend_of(picture: MaskPicture, glyphs: Glyphs) -> str:
         )
         return (" " if len(size) + len(shades) < _LINE else "\n").join((size, shades))
     return f"{glyphs.allowed} may attend   {glyphs.forbidden} may not"
+
+
+def _legend_of_use(picture: MaskPicture, used: NDArray[np.bool_], glyphs: Glyphs) -> str:
+    """Return the line for a picture of what is used; a sign that does not occur is left out."""
+    meanings = (
+        (glyphs.allowed, "allowed and used", picture.allowed & used),
+        (glyphs.unused, "allowed, not used", picture.allowed & ~used),
+        (glyphs.leak, "forbidden, yet used", picture.leaks),
+        (glyphs.forbidden, "forbidden", ~picture.allowed & ~used),
+    )
+    return "   ".join(f"{sign} {words}" for sign, words, cells in meanings if cells.any())
 
 
 def cell_text(picture: MaskPicture) -> str:

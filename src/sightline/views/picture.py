@@ -36,6 +36,8 @@ class MaskPicture:
         column_labels: one for each column of cells; None numbers them.
         title: what is drawn.
         weights: attention weights ``[rows, columns]`` to shade the cells with, or None.
+        used: bool ``[rows, columns]``, where a query was seen to depend on a key, allowed or not,
+            or None. Drawn instead of weights.
         empty_rows: bool ``[rows]``; True where a row holds a query that sees nothing.
             None finds out from ``allowed``.
         share: float ``[rows, columns]`` between 0 and 1; None takes it from ``allowed``.
@@ -53,6 +55,7 @@ class MaskPicture:
     column_labels: tuple[str, ...] = _DERIVED
     title: str = ""
     weights: NDArray[np.float64] | None = None
+    used: NDArray[np.bool_] | None = None
     empty_rows: NDArray[np.bool_] = _DERIVED
     share: NDArray[np.float64] = _DERIVED
     cell: tuple[int, int] = (1, 1)
@@ -80,6 +83,8 @@ class MaskPicture:
         }
         if self.weights is not None:
             fields["weights"] = _sized(self.weights, (rows, columns), np.float64, "weights")
+        if self.used is not None:
+            fields["used"] = _sized(self.used, (rows, columns), np.bool_, "used")
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
@@ -96,7 +101,9 @@ class MaskPicture:
 
     @property
     def leaks(self) -> NDArray[np.bool_]:
-        """True where a forbidden cell carries weight (or something that is not a number)."""
+        """True where a forbidden cell is used or carries weight (or what is not a number)."""
+        if self.used is not None:
+            return ~self.allowed & self.used
         if self.weights is None:
             return np.zeros_like(self.allowed)
         return ~self.allowed & (self.weights != 0)

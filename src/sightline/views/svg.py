@@ -29,6 +29,8 @@ __all__ = ["rectangles", "render_svg", "render_svg_row"]
 # Shades between "nothing of the cell" and "all of it"; weights use the same steps.
 _SHADES = 12
 _LIGHTEST = 0.14
+# An allowed pair that is not used.
+_UNUSED = 0.3
 _MOST_CELLS_WITH_TOOLTIPS = 150
 _SMALLEST_CELL_WITH_GRID = 5
 
@@ -133,6 +135,11 @@ def _cells(picture: MaskPicture) -> list[str]:
     """Return the shapes of all cells; one unit is one cell."""
     rows, columns = picture.allowed.shape
     parts = [f'<rect class="out" width="{columns}" height="{rows}"/>']
+    if picture.used is not None:
+        parts.append(_shape("in", picture.allowed & ~picture.used, _UNUSED))
+        parts.append(_shape("in", picture.allowed & picture.used))
+        parts.append(_shape("bad", picture.leaks))
+        return [part for part in parts if part]
     if picture.weights is None:
         return parts + _shaded("in", picture.allowed, picture.share)
     parts.append(f'<rect fill="url(#sl-hatch)" width="{columns}" height="{rows}"/>')
@@ -219,6 +226,9 @@ def _meaning(picture: MaskPicture, row: int, column: int) -> str:
     if picture.aggregated:
         return f"from {pair}: {picture.share[row, column]:.1%} allowed"
     verdict = "may attend" if picture.allowed[row, column] else "may not attend"
+    if picture.used is not None:
+        use = "depends on it" if picture.used[row, column] else "does not depend on it"
+        return f"{pair}: {verdict}, {use}"
     if picture.weights is None:
         return f"{pair}: {verdict}"
     return f"{pair}: {verdict}, weight {picture.weights[row, column]:.4g}"

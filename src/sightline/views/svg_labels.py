@@ -190,7 +190,11 @@ def _notes(picture: MaskPicture) -> tuple[str, ...]:
         notes.append(
             f"1 cell = {picture.cell[0]} x {picture.cell[1]} pairs; stronger color: more allowed"
         )
-    if picture.weights is not None:
+    if picture.used is not None:
+        notes.append("pale: allowed, not used")
+        if picture.leaks.any():
+            notes.append("orange cells: forbidden, yet used")
+    elif picture.weights is not None:
         notes.append(f"strongest: weight {picture.heaviest:.3g}; hatched: may not attend")
         finite = np.isfinite(picture.weights)
         if (picture.leaks & finite).any():
