@@ -26,7 +26,7 @@ def broken() -> Report:
         output="logits",
         conditions=("as called", "train"),
         held=("attention_mask=left-padded",),
-        pairs=(Pair(0, 0, 1), Pair(2, 2, 6)),
+        pairs=(Pair(0, 0, 1), Pair(0, 0, 2), Pair(0, 0, 5), Pair(2, 2, 6)),
         size=0.2345,
         place=place,
         declared=sl.causal(),

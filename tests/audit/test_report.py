@@ -43,7 +43,7 @@ def test_a_model_that_does_not_gets_all_that_is_known() -> None:
         "/there/model.py:41 a = s.softmax(-1)",
         "fails         as called, train",
         "holds         attention_mask=left-padded",
-        "pairs         row 0: query 0 <- key 1, row 2: query 2 <- key 6",
+        "pairs         row 0: query 0 <- keys 1-2, 5; row 2: query 2 <- key 6",
         "0.23 of its own size",
         f"likely cause  {CAUSE}",
         "   0 ■ ! ! · · · · · ·\n",
@@ -125,6 +125,7 @@ def test_of_a_long_measurement_the_part_around_the_leak_is_drawn() -> None:
         Finding("leak", "causal()", "", matrix=Matrix(allowed, depends)), most=10
     )
     assert at_the_end is not None
+    assert at_the_end.title.endswith("; a part of 60 x 70")
     assert (at_the_end.row_labels[-1], at_the_end.column_labels[-1]) == ("59", "69")
     assert np.argwhere(at_the_end.leaks).tolist() == [[9, 9]]
 
@@ -134,7 +135,7 @@ def test_as_data_nothing_is_lost() -> None:
     assert set(data) == {each.name for each in fields(Report)} | {"ok"}
     leak, parity = data["findings"]
     assert set(leak) == {each.name for each in fields(Finding)}
-    assert leak["pairs"][1] == {"batch": 2, "query": 2, "key": 6}
+    assert leak["pairs"][3] == {"batch": 2, "query": 2, "key": 6}
     assert leak["place"]["line"] == 41
     assert sl.parse(leak["measured"]) == sl.causal() | sl.prefix(3)
     assert np.array(leak["matrix"]["depends"]).shape == (7, 9)

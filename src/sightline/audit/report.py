@@ -14,7 +14,7 @@ from pathlib import Path
 from sightline.audit.findings import Finding, Pair, Place, Report
 from sightline.audit.report_picture import finding_picture
 from sightline.views.glyphs import paint
-from sightline.views.labels import visible
+from sightline.views.labels import ranges_text, visible
 from sightline.views.terminal import render_text
 
 __all__ = ["as_text", "facts_of", "headline", "tried", "verdict"]
@@ -156,9 +156,15 @@ def _listed(words: tuple[str, ...]) -> str:
 
 
 def _pairs(pairs: tuple[Pair, ...]) -> str:
+    """Return the pairs, the keys of each query together: ``query 3 <- keys 4-6, 9``."""
     several = any(pair.batch for pair in pairs)
-    return ", ".join(
-        f"{f'row {p.batch}: ' if several else ''}query {p.query} <- key {p.key}" for p in pairs
+    keys: dict[tuple[int, int], set[int]] = {}
+    for pair in pairs:
+        keys.setdefault((pair.batch, pair.query), set()).add(pair.key)
+    return "; ".join(
+        f"{f'row {batch}: ' if several else ''}query {query} <- "
+        f"key{'s' * (len(found) > 1)} {ranges_text(sorted(found))}"
+        for (batch, query), found in keys.items()
     )
 
 

@@ -13,7 +13,7 @@ from sightline.views.picture import MaskPicture
 __all__ = ["finding_picture"]
 
 # Rows and columns that are drawn.
-_MOST = 24
+_MOST = 16
 
 
 def finding_picture(finding: Finding, most: int = _MOST) -> MaskPicture | None:
@@ -36,6 +36,8 @@ def finding_picture(finding: Finding, most: int = _MOST) -> MaskPicture | None:
     rows, columns = _parts(matrix, most)
     part = np.ix_(rows, columns)
     names = f"queries{_of(finding.output)} down, keys{_of(finding.input)} across"
+    if part[0].size < matrix.allowed.shape[0] or part[1].size < matrix.allowed.shape[1]:
+        names += f"; a part of {' x '.join(map(str, matrix.allowed.shape))}"
     return MaskPicture(
         matrix.allowed[part],
         row_labels=tuple(map(str, rows)),

@@ -31,6 +31,7 @@ OUTPUT_CLOSED = 141
 
 # Name on the command line -> module:function. A module imports nothing heavy at its top.
 COMMANDS = {
+    "audit": "sightline.cli.audit:audit",
     "bench": "sightline.cli.bench:bench",
     "convert": "sightline.cli.convert:convert",
     "demo": "sightline.cli.demo:demo",

@@ -1,0 +1,206 @@
+"""`sightline audit`: run a user's model and say where it breaks its contract, and how.
+
+Reads the arguments and prints; the audit itself stands in sightline.audit, its words in
+sightline.audit.report, the user's own code is called through user_code.py.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sightline.audit.contracts_text import contract_of
+from sightline.audit.findings import Report
+from sightline.audit.report import as_text
+from sightline.audit.report_json import as_json
+from sightline.cli.output import output_encoding, use_color, working, write_line
+from sightline.cli.user_code import called, found, running
+from sightline.lower.arguments import require_torch
+from sightline.views.files import write_atomically
+
+__all__ = ["audit"]
+
+_FINDINGS = 1
+_EXAMPLE = "models.gpt:make_model"
+
+_Target = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODULE:FACTORY",
+        help="A function without arguments that returns the model, or (model, inputs).",
+    ),
+]
+_Contract = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT", help="Who may see whom; give it again for another one."),
+]
+_Config = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A config.json of transformers: a small one is built."),
+]
+_Inputs = Annotated[
+    str | None,
+    typer.Option(metavar="MODULE:FUNCTION", help="Returns the inputs, by keyword in a dict."),
+]
+_Length = Annotated[int | None, typer.Option(min=1, metavar="N", help="Positions of the inputs.")]
+_Batch = Annotated[int | None, typer.Option(min=1, metavar="N", help="Rows of the inputs.")]
+_Vocab = Annotated[int | None, typer.Option(min=2, metavar="N", help="How many tokens there are.")]
+_Passes = Annotated[int, typer.Option(min=8, metavar="N", help="About how often it may be run.")]
+_Condition = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Run only under this one, such as train; may be repeated."),
+]
+_Fresh = Annotated[
+    bool, typer.Option("--reinitialise", help="Give the weights new random values first.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+_Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as a page.")]
+_Repro = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write the script that shows the first finding.")
+]
+_Traceback = Annotated[
+    bool, typer.Option("--traceback", help="Show how your code came to an error.")
+]
+
+
+def audit(
+    target: _Target = None,
+    contract: _Contract = None,
+    hf_config: _Config = None,
+    inputs: _Inputs = None,
+    length: _Length = None,
+    batch: _Batch = None,
+    vocab: _Vocab = None,
+    passes: _Passes = 40,
+    condition: _Condition = None,
+    reinitialise: _Fresh = False,
+    json: _Json = False,
+    html: _Html = None,
+    repro: _Repro = None,
+    traceback: _Traceback = False,
+) -> None:
+    """Run a model and report every output that depends on an input that its contract forbids.
+
+    This imports and runs your code. The model is copied and never changed.
+
+    A contract is a mask, causal() or window(left=7); a promise, pad_invariant(), batch_invariant(),
+    isolated(documents(lengths=[5, 3])), cache_parity(), backend_parity(), mask_sensitive(),
+    strict(); or one of these for one input, 'clicks: causal()', or 'clicks -> scores: causal()'.
+
+    Examples:
+      sightline audit models.gpt:make_model --contract 'causal()'
+      sightline audit models.gpt:make_model --contract 'causal()' --html audit.html --repro leak.py
+      sightline audit models.ctr:make_model --contract 'clicks: causal()' --inputs tests.data:batch
+      sightline audit --hf-config config.json --contract 'causal()' --json
+
+    Exit codes: 0 the model obeys, 1 findings, 2 bad usage, or your code failed.
+    """
+    contracts = [contract_of(text) for text in contract or ()]
+    _check(target, hf_config, contracts)
+    for option, path in (("--html", html), ("--repro", repro)):
+        _check_output(option, path)
+    require_torch("sightline audit")
+    what = target or str(hf_config)
+    with running(what, show_traceback=traceback), working(f"auditing {what}"):
+        model, given = _subject(target, inputs)
+        report = _audited(
+            model,
+            contracts,
+            given,
+            length=length,
+            batch=batch,
+            vocab=vocab,
+            passes=passes,
+            conditions=condition or None,
+            reinitialise=reinitialise,
+        )
+    _show(report, json=json, html=html, repro=repro)
+    if not report.ok:
+        raise typer.Exit(_FINDINGS)
+
+
+def _check(target: str | None, config: Path | None, contracts: list[Any]) -> None:
+    if (target is None) == (config is None):
+        raise typer.BadParameter(
+            f"give a model, such as {_EXAMPLE}, or --hf-config; one of them.",
+            param_hint="'MODULE:FACTORY'",
+        )
+    if not contracts:
+        raise typer.BadParameter(
+            "it is missing; say who may see whom, such as --contract 'causal()'.",
+            param_hint="'--contract'",
+        )
+
+
+def _check_output(option: str, path: Path | None) -> None:
+    """Refuse a file that cannot be written before anything is run for it."""
+    if path is None:
+        return
+    if path.is_dir() or not path.parent.is_dir():
+        reason = "is a folder; name a file in it" if path.is_dir() else "lies in no folder there is"
+        raise typer.BadParameter(f"{path} {reason}.", param_hint=repr(option))
+
+
+def _subject(target: str | None, inputs: str | None) -> tuple[Any, Any]:
+    """Return the model and its inputs; None where none are given."""
+    model, given = _made(target)
+    if inputs is not None:
+        function = found(inputs, "--inputs", "tests.data:batch")
+        given = called(function, inputs, "--inputs", "the inputs")
+    return model, given
+
+
+def _made(target: str) -> tuple[Any, Any]:
+    option = "MODULE:FACTORY"
+    value = found(target, option, _EXAMPLE)
+    # A model that stands in the module ready made is not called; a class of one is.
+    if not hasattr(value, "named_modules") or isinstance(value, type):
+        if not callable(value):
+            raise typer.BadParameter(
+                f"{target} is a {type(value).__name__}; wanted a function that returns the model.",
+                param_hint=repr(option),
+            )
+        value = called(value, target, option, "the model, or (model, inputs)")
+    given = None
+    if isinstance(value, tuple) and len(value) == 2:
+        value, given = value
+    if not callable(value):
+        raise typer.BadParameter(
+            f"{target} returned a {type(value).__name__}; wanted a torch.nn.Module or a function, "
+            "or a tuple of it and its inputs.",
+            param_hint=repr(option),
+        )
+    return value, given
+
+
+def _audited(model: Any, contracts: list[Any], given: Any, **options: Any) -> Report:
+    from sightline.audit.probe import audit as audit_model
+
+    return audit_model(model, contracts, given, **options)
+
+
+def _show(report: Report, *, json: bool, html: Path | None, repro: Path | None) -> None:
+    if json:
+        write_line(json_module.dumps(as_json(report), indent=2))
+    else:
+        write_line(as_text(report, color=use_color(), encoding=output_encoding()))
+    written: list[str] = []
+    if html is not None:
+        from sightline.audit.report_page import as_html
+
+        write_atomically(html, as_html(report))
+        written.append(f"wrote {html}: the report as a page")
+    if repro is not None:
+        script = next((each.repro for each in report.findings if each.repro), "")
+        if script:
+            write_atomically(repro, script.strip() + "\n")
+            written.append(f"wrote {repro}: a script that shows a finding")
+        else:
+            why = "nothing was found" if report.ok else "no finding has a script"
+            written.append(f"did not write {repro}: {why}")
+    for line in written:
+        print(line, file=sys.stderr if json else sys.stdout)
