@@ -154,7 +154,8 @@ def _subject(target: str | None, inputs: str | None) -> tuple[Any, Any]:
     return model, given
 
 
-def _made(target: str) -> tuple[Any, Any]:
+def _made(target: str | None) -> tuple[Any, Any]:
+    assert target is not None  # _check refused that
     option = "MODULE:FACTORY"
     value = found(target, option, _EXAMPLE)
     # A model that stands in the module ready made is not called; a class of one is.

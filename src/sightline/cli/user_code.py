@@ -44,9 +44,14 @@ def running(what: str, *, show_traceback: bool) -> Iterator[None]:
     try:
         with redirect_stdout(sys.stderr):
             yield
-    except (SightlineError, typer.Exit, typer.BadParameter):
+    except SightlineError as error:
         if show_traceback:
             traceback.print_exc()
+        if error.__cause__ is None or isinstance(error.__cause__, SightlineError):
+            raise
+        # One of ours that tells of theirs, without the place.
+        raise InvalidArgument(f"{error} It failed{_where(error.__cause__)}.") from None
+    except (typer.Exit, typer.BadParameter):
         raise
     except (Exception, SystemExit) as error:
         if show_traceback:
@@ -66,9 +71,10 @@ def found(word: str, option: str, example: str) -> Any:
     """
     name, colon, attribute = word.partition(":")
     parts = [*name.split("."), *attribute.split(".")]
-    if not colon or not all(part.isidentifier() for part in parts):
+    is_file = name.endswith(".py")
+    if not colon or is_file or not all(part.isidentifier() for part in parts):
         hint = ""
-        if name.endswith(".py"):
+        if is_file:
             hint = f"; for a file, write its module: {_dotted(name)}:{attribute or 'make_model'}"
         raise typer.BadParameter(
             f"got {word!r}, wanted package.module:name, such as {example}{hint}.",
