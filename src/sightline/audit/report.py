@@ -160,12 +160,17 @@ def _pairs(pairs: tuple[Pair, ...]) -> str:
     several = any(pair.batch for pair in pairs)
     keys: dict[tuple[int, int], set[int]] = {}
     for pair in pairs:
-        keys.setdefault((pair.batch, pair.query), set()).add(pair.key)
+        # A negative key: it is about the query alone.
+        found = keys.setdefault((pair.batch, pair.query), set())
+        found.update([pair.key] if pair.key >= 0 else [])
     return "; ".join(
-        f"{f'row {batch}: ' if several else ''}query {query} <- "
-        f"key{'s' * (len(found) > 1)} {ranges_text(sorted(found))}"
+        f"{f'row {batch}: ' if several else ''}query {query}{_keys(sorted(found))}"
         for (batch, query), found in keys.items()
     )
+
+
+def _keys(keys: list[int]) -> str:
+    return f" <- key{'s' * (len(keys) > 1)} {ranges_text(keys)}" if keys else ""
 
 
 def _size(size: float) -> str:
