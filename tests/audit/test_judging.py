@@ -42,6 +42,7 @@ def test_a_number_that_is_none_any_more_has_moved_as_far_as_can_be(value: float)
         (1e-15, "float64", 3e-7, "drift"),  # grows with the precision's own grain
         (1e-12, "float64", 1e-12, "leak"),  # as small in both: a weight of 1e-12
         (1e-15, "float64", None, "drift"),
+        (1e-15, "float64", 0.0, "drift"),  # too small for float32 to show
         (1e-8, "float64", None, "unclear"),
         (1e-6, "float32", None, "drift"),
         (1e-3, "float32", None, "unclear"),

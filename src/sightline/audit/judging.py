@@ -21,7 +21,8 @@ Verdict = Literal["still", "leak", "drift", "unclear"]
 SURE = {"float64": 1e-7, "float32": 1e-2}
 # Where only one precision can be had: below this a change may be rounding.
 UNSURE = {"float64": 1e-10, "float32": 1e-4}
-# A few units in the last place: never to be told from rounding, and float32 may hit none by chance.
+# Some hundred units in the last place. Vectorised exponentials round a number by what stands beside
+# it, so that this much crosses over without any path; and float32 may hit none of it by chance.
 LAST_PLACES = {"float64": 1e-13, "float32": 1e-6}
 # float64 is 2**29 times as fine as float32; a leak is as large in both.
 FINER = 1e3

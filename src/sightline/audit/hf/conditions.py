@@ -6,6 +6,7 @@ or is dropped for one form. One contract is demanded of all of them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sightline.audit.hf.subject import TransformersSubject
 
 IMPLEMENTATIONS = ("sdpa", "eager")
+OWN_CODE = "own code"
 MASK = "attention_mask"
 Within = Callable[[], AbstractContextManager[Any]]
 
@@ -36,19 +38,33 @@ def conditions_of(subject: TransformersSubject, feed: Feed) -> list[Condition]:
 
 
 def implementations(model: Any) -> list[str]:
-    """Return the implementations that a model takes, its own first.
+    """Return the implementations that a model can be told to attend by, its own first.
 
-    A model that attends in its own code may take any, and does the same under each.
+    ``own code`` is one that has no choice.
     """
     own = getattr(model.config, "_attn_implementation", None) or "eager"
+    if not _has_choice(model):
+        return [OWN_CODE]
     others = [name for name in IMPLEMENTATIONS if name != own and _takes(model, name)]
     return [own, *others]
+
+
+def _has_choice(model: Any) -> bool:
+    """Return whether some part of a model attends through transformers' interface."""
+    parts = (each for each in model.modules() if hasattr(each, "_can_set_attn_implementation"))
+    return any(
+        each._can_set_attn_implementation() and _uses_interface(type(each)) for each in parts
+    )
+
+
+def _uses_interface(model: type) -> bool:
+    return hasattr(sys.modules[model.__module__], "ALL_ATTENTION_FUNCTIONS")
 
 
 def _takes(model: Any, name: str) -> bool:
     try:
         with using(model, name):
-            return True
+            return model.config._attn_implementation == name
     except (ValueError, ImportError, NotImplementedError, AttributeError):
         return False
 
@@ -57,7 +73,7 @@ def _takes(model: Any, name: str) -> bool:
 def using(model: Any, name: str) -> Iterator[None]:
     """Let a model attend by the named implementation inside the block."""
     own = getattr(model.config, "_attn_implementation", None)
-    if own == name or not hasattr(model, "set_attn_implementation"):
+    if name in (own, OWN_CODE):
         yield
         return
     model.set_attn_implementation(name)
@@ -95,8 +111,8 @@ def _forms(
         some = padded(f"{prefix}{side}-padded", MASK, target, side, ignore=False)
         yield Condition(some.name, some.given, within, some.valid)
     if subject.is_causal:
-        # Eager attention adds the mask to the scores, sdpa takes bools: each gets its own kind.
-        additive = implementation == "eager"
+        # sdpa takes bools; eager attention and own code add what they get to the scores.
+        additive = implementation != "sdpa"
         yield Condition(f"{prefix}4-D", partial(causal, additive=additive), within)
 
 
@@ -108,12 +124,13 @@ def _modes(subject: TransformersSubject, feed: Feed) -> Iterator[Condition]:
     yield Condition("train", within=partial(_training, torch, model))
     if "use_cache" in taken or hasattr(model.config, "use_cache"):
         yield Condition("use_cache=False", lambda feed: {"use_cache": False})
-    if "eager" in implementations(model):
-        yield Condition(
-            "eager, output_attentions=True",
-            lambda feed: {"output_attentions": True},
-            partial(using, model, "eager"),
-        )
+    for name in implementations(model):
+        if name in ("eager", OWN_CODE):  # the others have no weights to return
+            yield Condition(
+                f"{name}, output_attentions=True",
+                lambda feed: {"output_attentions": True},
+                partial(using, model, name),
+            )
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def doubled() -> Iterator[None]:
 def _mode(torch: Any) -> Any:
     from torch.overrides import TorchFunctionMode
 
-    finer = {each: torch.float64 for each in (torch.float32, torch.float16, torch.bfloat16)}
+    finer = dict.fromkeys((torch.float32, torch.float16, torch.bfloat16), torch.float64)
     casts = {torch.Tensor.float, torch.Tensor.half, torch.Tensor.bfloat16}
 
     def other(value: Any) -> Any:

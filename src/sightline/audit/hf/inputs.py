@@ -26,8 +26,8 @@ def feed_for(
 ) -> Feed:
     """Return the inputs of a text model: ``input_ids``, and those of the decoder if it has one.
 
-    The decoder's are fewer, so that the two cannot be taken for each other. Special tokens (padding,
-    end of text, images) are neither given nor exchanged for others.
+    The decoder's are fewer, so that the two cannot be taken for each other. Special tokens
+    (padding, end of text, images) are neither given nor exchanged for others.
     """
     words = words_of(model, vocab)
     names = ["input_ids"]
@@ -62,7 +62,7 @@ def special_ids(config: Any) -> Iterator[int]:
         if is_config(value):
             yield from special_ids(value)
         elif is_token_id(name) or name.endswith("_token_ids"):
-            yield from (each for each in np.ravel(value) if isinstance(each, (int, np.integer)))
+            yield from (int(each) for each in np.ravel(value) if isinstance(each, np.integer))
 
 
 def length_for(model: Any) -> int:

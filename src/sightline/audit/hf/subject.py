@@ -51,7 +51,9 @@ class TransformersSubject(TorchSubject):
         finer = doubled() if self.dtype == "float64" else nullcontext()
         with _seeded(seed), finer:
             outputs = super().run(feed, condition, seed)
-        return {n: a for n, a in outputs.items() if not any(word in n for word in _INNER)} or outputs
+        return {
+            n: a for n, a in outputs.items() if not any(word in n for word in _INNER)
+        } or outputs
 
 
 def is_transformers(what: Any) -> bool:
