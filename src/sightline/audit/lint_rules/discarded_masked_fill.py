@@ -1,0 +1,86 @@
+"""The rule ``discarded-masked-fill``: a new tensor is made, and thrown away."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from sightline.audit.linting.hints import is_test_code
+from sightline.audit.linting.mask_values import operation
+from sightline.audit.linting.rule import Code, Hit, LintRule
+from sightline.audit.linting.source import number, words
+
+# Methods that only tensors have and that change nothing; most have a sister that ends in "_".
+_METHODS = words(
+    "masked_fill masked_scatter tril triu softmax log_softmax logical_not logical_and "
+    "logical_or index_fill unsqueeze"
+)
+_FUNCTIONS = _METHODS | {"where"}
+_LIBRARIES = ("torch", "jax", "numpy")
+
+
+def _check(code: Code) -> Iterator[Hit]:
+    for statement in code.source.all(ast.Expr):
+        call = statement.value
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+            continue
+        name = call.func.attr
+        if name not in _FUNCTIONS or any(each.arg in ("out", None) for each in call.keywords):
+            continue
+        library = code.source.dotted(call.func).partition(".")[0] in _LIBRARIES
+        if not library and (name not in _METHODS or not _is_tensor_method(code, call)):
+            continue
+        shown = code.source.piece.cell and code.source.function_of(call) is None
+        if not shown and not is_test_code(code.source, call):
+            yield _hit(code, call, name, library)
+
+
+def _is_tensor_method(code: Code, call: ast.Call) -> bool:
+    """Whether a method call has the arguments that the tensor's method takes."""
+    made = operation(code.source, call)
+    if made is None:
+        return False
+    count = len(made.rest) + len(made.keywords)
+    if made.name in ("masked_fill", "masked_scatter"):
+        return count == 2
+    if made.name in ("softmax", "log_softmax", "unsqueeze"):
+        axis = made.argument(0, "dim")
+        return (
+            count <= 2 and axis is not None and (number(axis) is not None or "dim" in made.keywords)
+        )
+    return count <= 3
+
+
+def _hit(code: Code, call: ast.Call, name: str, library: bool) -> Hit:
+    subject = call.args[0] if library and call.args else call.func.value  # type: ignore[attr-defined]
+    target = code.source.text_of(subject, 30)
+    again = f"{target} = {code.source.text_of(call, 50)}"
+    sister = f", or {name}_ to change it in place" if name.startswith("masked") else ""
+    return Hit(
+        call,
+        f"the result of {name} is thrown away; {target} stays as it was",
+        f"write {again}{sister}" if name != "where" else "assign the result",
+    )
+
+
+RULE = LintRule(
+    name="discarded-masked-fill",
+    meaning="the result of `masked_fill`, `where`, `tril`, `softmax`, ... is thrown away.",
+    severity="error",
+    why=(
+        "These give a new tensor and leave the old one alone, so that the mask does nothing. "
+        "Assign the result, or use the method whose name ends in `_`."
+    ),
+    wrong="""\
+def attention_weights(scores, mask):
+    scores.masked_fill(mask == 0, float("-inf"))
+    return scores.softmax(dim=-1)
+""",
+    right="""\
+def attention_weights(scores, mask):
+    scores = scores.masked_fill(mask == 0, float("-inf"))
+    return scores.softmax(dim=-1)
+""",
+    words=tuple(sorted(_FUNCTIONS)),
+    check=_check,
+)
