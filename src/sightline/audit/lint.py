@@ -62,6 +62,8 @@ def lint(
                 findings += lint_piece(piece, asked)
         except DataError as error:
             left_out.append(skipped(error))
+        except RecursionError:
+            left_out.append(Skipped(path, 0, "its expressions are nested too deeply"))
         progress(1)
     return LintReport(
         findings=tuple(sorted(each for each in findings if each.severity != "note")),

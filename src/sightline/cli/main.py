@@ -36,6 +36,7 @@ COMMANDS = {
     "convert": "sightline.cli.convert:convert",
     "demo": "sightline.cli.demo:demo",
     "explain": "sightline.cli.explain:explain",
+    "lint": "sightline.cli.lint:lint",
     "plan": "sightline.cli.plan:plan",
     "show": "sightline.cli.show:show",
 }

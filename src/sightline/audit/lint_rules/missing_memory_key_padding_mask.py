@@ -83,6 +83,6 @@ class Translator(nn.Module):
             memory_key_padding_mask=padding,
         )
 """,
-    words=(_GIVEN,),
+    words=("Transformer",),
     check=_check,
 )

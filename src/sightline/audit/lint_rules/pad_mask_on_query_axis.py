@@ -40,10 +40,11 @@ def _over_keys(code: Code, fill: ast.Call) -> bool:
 
 def _key_masked_too(code: Code, fill: ast.Call) -> bool:
     """Whether the same scores get another mask: rows of padding are often covered besides."""
+    softmaxes = (code.scores.softmax(each) for each in code.scores.softmaxes_fed(fill))
     others = [
         step
-        for softmax in code.scores.softmaxes_fed(fill)
-        for step in code.scores.steps(softmax.args[0] if softmax.args else softmax)
+        for softmax in softmaxes
+        for step in code.scores.steps(softmax.subject if softmax is not None else None)
         if isinstance(step, ast.Call) and step is not fill
     ]
     made = [operation(code.source, each) for each in others]

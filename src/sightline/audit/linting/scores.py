@@ -160,14 +160,23 @@ class Scores:
                 pair = step.left, step.right
             elif isinstance(step, ast.Call):
                 made = operation(self.source, step)
-                if made is not None and made.name in _PRODUCTS and made.rest:
+                if made is None or not made.rest:
+                    continue
+                if made.name == "einsum" and _pairs_up(made.subject) and len(made.rest) == 2:
+                    return made.rest[0], made.rest[1]
+                if made.name in _PRODUCTS:
                     pair = made.subject, made.rest[-1]
-            if pair is not None and self.turned(pair[1]):
+                    turned = made.keywords.get("transpose_b")
+                    if isinstance(turned, ast.Constant) and turned.value is True:
+                        return pair
+                    if made.name == "bmm" and self._turned(pair[1], {1.0, 2.0}):
+                        return pair
+            if pair is not None and self._turned(pair[1], {2.0, 3.0}):
                 return pair
         return None
 
-    def turned(self, node: ast.expr | None) -> bool:
-        """Whether a value is written with its last two axes exchanged."""
+    def _turned(self, node: ast.expr | None, axes: set[float]) -> bool:
+        """Whether a value is written with its last two axes exchanged; ``axes`` are these."""
         held = self.scopes.value(node)
         match held:
             case ast.Attribute(attr="T" | "mT" | "mH"):
@@ -176,6 +185,18 @@ class Scores:
                 made = operation(self.source, held)
                 if made is None or made.name not in ("transpose", "swapaxes", "transpose_"):
                     return False
-                axes = {number(each) for each in made.rest}
-                return axes in ({-1.0, -2.0}, {2.0, 3.0})
+                return {number(each) for each in made.rest} in ({-1.0, -2.0}, axes)
         return False
+
+
+def _pairs_up(equation: ast.expr) -> bool:
+    """Whether an einsum gives a number for each query and key: ``bhid,bhjd->bhij``."""
+    if not isinstance(equation, ast.Constant) or not isinstance(equation.value, str):
+        return False
+    given, arrow, made = equation.value.replace(" ", "").partition("->")
+    query, comma, key = given.partition(",")
+    if not arrow or not comma or len(made) < 2:
+        return False
+    q, k = made[-2], made[-1]
+    contracted = (set(query) & set(key)) - set(made)
+    return q in query and q not in key and k in key and k not in query and bool(contracted)

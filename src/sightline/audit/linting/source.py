@@ -137,9 +137,13 @@ class Source:
             return node
         return next((up for up in self.ancestors(node) if isinstance(up, ast.stmt)), None)
 
-    def text_of(self, node: ast.AST, most: int = 60) -> str:
-        """Return an expression in one line, for a message."""
-        text = ast.unparse(node)
+    def text_of(self, node: ast.expr, most: int = 60) -> str:
+        """Return an expression in one line, as it is written if that is one line."""
+        if node.lineno == node.end_lineno:
+            line = self.lines[node.lineno - 1].encode()
+            text = line[node.col_offset : node.end_col_offset].decode(errors="replace")
+        else:
+            text = ast.unparse(node)
         return text if len(text) <= most else text[: most - 3] + "..."
 
 
@@ -195,12 +199,19 @@ def is_number(node: ast.AST | None, *values: float) -> bool:
 
 def number(node: ast.AST | None) -> float | None:
     """Return the number that an expression writes out (``-1``, ``1e9``, ``float("-inf")``)."""
+    try:
+        return _number(node)
+    except (OverflowError, ZeroDivisionError):  # an integer that no float can hold
+        return None
+
+
+def _number(node: ast.AST | None) -> float | None:
     sign = 1.0
     while isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
         sign = -sign if isinstance(node.op, ast.USub) else sign
         node = node.operand
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        return sign * node.value
+        return sign * float(node.value)
     if isinstance(node, ast.Attribute) and node.attr in ("inf", "Inf", "infty"):
         return sign * float("inf")
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "float":
@@ -210,10 +221,10 @@ def number(node: ast.AST | None) -> float | None:
                 return sign * float(argument.value)
             except ValueError:
                 return None
-        inner = number(argument)
+        inner = _number(argument)
         return None if inner is None else sign * inner
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow | ast.Mult):
-        left, right = number(node.left), number(node.right)
+        left, right = _number(node.left), _number(node.right)
         if left is None or right is None or abs(left) > 1e6 or abs(right) > 100:
             return None
         # -2 ** 32 + 1 and the like are written so; no power that overflows gets here.
