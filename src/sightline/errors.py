@@ -10,6 +10,7 @@ __all__ = [
     "AuditFailed",
     "CannotExpress",
     "DataError",
+    "GuardError",
     "InvalidArgument",
     "InvalidMask",
     "MissingExtra",
@@ -111,6 +112,18 @@ class AuditFailed(SightlineError, AssertionError):
 
     def __init__(self, message: str, report: object) -> None:
         self.report = report
+        super().__init__(message)
+
+
+class GuardError(SightlineError):
+    """A call of attention that ``sl.guard(mode="raise")`` stopped.
+
+    Attributes:
+        finding: what is wrong with it.
+    """
+
+    def __init__(self, message: str, finding: object) -> None:
+        self.finding = finding
         super().__init__(message)
 
 
