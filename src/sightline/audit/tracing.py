@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +21,12 @@ from sightline.audit.visibility import Leak, Search
 from sightline.masks.mask import Mask
 from sightline.recognize.recognize import recognize
 
+if TYPE_CHECKING:
+    from sightline.audit.localize import Located
+
 try:
-    from sightline.audit.causes import likely_cause
-    from sightline.audit.localize import locate
     from sightline.audit.repro import repro
 except ImportError:
-
-    def locate(*a):  # noqa: D103
-        return None
-
-    def likely_cause(*a):  # noqa: D103
-        return ""
 
     def repro(*a):  # noqa: D103
         return ""
@@ -69,7 +65,7 @@ def trace(search: Search, leak: Leak, notes: list[str]) -> Finding | None:
     pairs = _pairs(leak, matrix) or _bisected(search, leak)
     assert isinstance(clause.promise, Mask)
     measured = _expression(clause.promise, matrix)
-    place = _place(search, leak, changed)
+    found = _look(search, changed, _quiet(search, leak))
     finding = Finding(
         "leak",
         str(clause),
@@ -79,12 +75,12 @@ def trace(search: Search, leak: Leak, notes: list[str]) -> Finding | None:
         conditions=(search.runner.condition.name,),
         pairs=pairs,
         size=leak.size,
-        place=place,
+        place=found.place if found else None,
         declared=clause.promise,
         measured=measured,
         matrix=matrix,
+        cause=_cause(found, clause.promise, measured),
     )
-    finding = replace(finding, cause=likely_cause(finding))
     return replace(finding, repro=repro(search, finding))
 
 
@@ -147,12 +143,10 @@ def _place_of_rows(search: Search, leak: Leak) -> Place | None:
     keys = np.ones((batch, search.target.length), dtype=bool)
     keys[leak.row] = False
     changed = search.target.changed(search.feed, keys, leak.seed)
-    still = {n: np.zeros((batch, n), dtype=bool) for n in search.feed.lengths}
-    for each in still.values():
-        each[leak.row] = True
-    if search.runner.subject.model is None or search.runner.counter.left < 2:
-        return None
-    return locate(search.runner.subject.model, search.runner, search.feed, changed, still)
+    alone = np.arange(batch) == leak.row
+    still = {n: np.repeat(alone[:, None], n, axis=1) for n in search.feed.lengths}
+    found = _look(search, changed, {**still, 0: alone})
+    return found.place if found else None
 
 
 def _which_input(search: Search, leak: Leak) -> tuple[str, ...]:
@@ -172,15 +166,29 @@ def _which_input(search: Search, leak: Leak) -> tuple[str, ...]:
     return tuple(found) or names
 
 
-def _place(search: Search, leak: Leak, changed: Feed) -> Place | None:
-    model = search.runner.subject.model
-    if model is None or search.runner.counter.left < 2:
-        return None
+def _quiet(search: Search, leak: Leak) -> dict[int, Bools]:
+    """Return what must not move when that row only is changed; the others must not at all."""
     keys = np.zeros((search.feed.batch, search.target.length), dtype=bool)
     keys[leak.row] = leak.keys
-    quiet = search.quiet(keys)
-    # Other rows were not changed at all.
-    return locate(model, search.runner, search.feed, changed, quiet)
+    return search.quiet(keys)
+
+
+def _look(search: Search, changed: Feed, quiet: dict[int, Bools]) -> Located | None:
+    """Return where states that must not move begin to; None for plain functions."""
+    model, runner = search.runner.subject.model, search.runner
+    if model is None or runner.counter.left < 4:
+        return None
+    from sightline.audit.localize import look
+
+    return look(model, runner, search.feed, changed, quiet)
+
+
+def _cause(found: Located | None, declared: Mask, measured: Mask | None) -> str:
+    if found is None:
+        return ""
+    from sightline.audit.causes import likely_cause
+
+    return likely_cause(found.place, found.facts, declared, measured)
 
 
 # -- the pairs ----------------------------------------------------------------------------------
