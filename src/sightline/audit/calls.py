@@ -55,19 +55,32 @@ def replaced_call(run: Callable[..., Any], model: torch.nn.Module) -> Iterator[N
     original = torch.nn.Module.__call__
     thread = threading.get_ident()
 
+    def compiled(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        # What is compiled must find torch as it is.
+        torch.nn.Module.__call__ = original
+        try:
+            return original(module, *args, **kwargs)
+        finally:
+            torch.nn.Module.__call__ = call
+
     def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_compiling():
-            return original(module, *args, **kwargs)
         name = names.get(id(module))
-        if name is None or threading.get_ident() != thread:
+        if torch.compiler.is_compiling() or name is None or threading.get_ident() != thread:
             return original(module, *args, **kwargs)
-        return run(name, module, original, args, kwargs)
+        inner = compiled if _is_compiled(module) else original
+        return run(name, module, inner, args, kwargs)
 
     torch.nn.Module.__call__ = call
     try:
         yield
     finally:
         torch.nn.Module.__call__ = original
+
+
+def _is_compiled(module: torch.nn.Module) -> bool:
+    return isinstance(module, torch._dynamo.OptimizedModule) or (
+        getattr(module, "_compiled_call_impl", None) is not None
+    )
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from sightline.audit.facts import Facts
 from sightline.audit.feed import Feed
 from sightline.audit.findings import Place
 from sightline.audit.operations import Unsteady, find_operation
-from sightline.audit.quiet import ROUNDING, Judge, Seen
+from sightline.audit.quiet import ROUNDING, Judge
+from sightline.audit.recording import changes
 
 Bools = NDArray[np.bool_]
 
@@ -75,7 +76,8 @@ def look(
 ) -> Located | None:
     """Return where a leak starts: module, operation, line of code, and facts about it.
 
-    Two passes find the module; two more, which end when the module has been run, the operation.
+    Two passes find the module; two more, which end when the module has been run, the operation
+    (or, where only a position's own input leaks, the module).
 
     Args:
         model: the module that ``call`` runs.
@@ -91,13 +93,12 @@ def look(
         None if no state that must not change does, or if that happens without the change too.
     """
     judge = Judge(_where_inputs_stay(base, changed, quiet))
-    if not any(bools.any() for bools in judge.quiet.values()):
-        judge = Judge(dict(quiet))
     before = _calls(model, call, base, judge)
     after = _calls(model, call, changed, judge)
     pair, level = _guilty(before, after)
     if pair is None:
-        return None
+        own = any((judge.quiet[length] != bools).any() for length, bools in quiet.items())
+        return _own_input(model, call, (base, changed), Judge(dict(quiet))) if own else None
     guilty = pair[0]
     place = Place(guilty.module, guilty.kind)
     if not operations:
@@ -114,13 +115,18 @@ def look(
 
 
 def _where_inputs_stay(base: Feed, changed: Feed, quiet: Mapping[int, Bools]) -> dict[int, Bools]:
-    """Leave out positions whose own input was changed: their first states must change."""
+    """Leave out positions whose own input was changed: their first states must change.
+
+    Sequences that no output has, such as an encoder's, are quiet elsewhere in the rows in which
+    an output must not see the change.
+    """
+    rows = np.any([bools.reshape(len(bools), -1).any(axis=1) for bools in quiet.values()], axis=0)
     still = {length: np.array(bools) for length, bools in quiet.items()}
     for name, each in base.varying.items():
         before, after = each.values, changed.inputs[name].values
-        if before.shape[1] in still:
-            moved = (before != after).reshape(*before.shape[:2], -1).any(axis=-1)
-            still[before.shape[1]] &= ~moved
+        moved = (before != after).reshape(*before.shape[:2], -1).any(axis=-1)
+        free = still.get(before.shape[1], np.broadcast_to(rows[:, None], moved.shape))
+        still[before.shape[1]] = free & ~moved
     return still
 
 
@@ -132,21 +138,49 @@ def _calls(
     return calls
 
 
+def _own_input(
+    model: torch.nn.Module, call: Callable[[Feed], Any], feeds: tuple[Feed, Feed], judge: Judge
+) -> Located | None:
+    """Return where a position's own input, which must not matter, joins what does not hold it.
+
+    That is the smallest module that returns what is wrong, and of which a part had put it right;
+    where no part does, the model itself.
+    """
+    before, after = (_calls(model, call, feed, judge) for feed in feeds)
+    pairs = _paired(before, after)
+    wrong = {id(a) for b, a in pairs if changes(b.outputs, a.outputs, ROUNDING, False)}
+    if not after or id(after[0]) not in wrong:
+        return None
+    right = [
+        a
+        for b, a in pairs
+        if id(a) not in wrong and _judged(a) and changes(b.inputs, a.inputs, ROUNDING, False)
+    ]
+    joins = max(right, key=lambda each: each.finished).parent if right else after[0]
+    while joins is not None and id(joins) not in wrong:
+        joins = joins.parent
+    return None if joins is None else Located(Place(joins.module, joins.kind))
+
+
+def _paired(before: list[Call], after: list[Call]) -> list[tuple[Call, Call]]:
+    known = {(call.module, call.number): call for call in before}
+    return [(known[key], c) for c in after if (key := (c.module, c.number)) in known]
+
+
 def _guilty(before: list[Call], after: list[Call]) -> tuple[tuple[Call, Call] | None, float]:
     """Return the first call, in both passes, that is given what is right and returns what is wrong.
 
     Changes of the size of rounding only count where no others are found.
     """
-    known = {(call.module, call.number): call for call in before}
-    pairs = [(known[key], c) for c in after if (key := (c.module, c.number)) in known]
+    pairs = _paired(before, after)
     for level in (ROUNDING, 0.0):
-        wrong = {id(a) for b, a in pairs if _moved(b.outputs, a.outputs, level)}
-        right = {id(a) for b, a in pairs if id(a) not in wrong and any(_judged(a.outputs.values()))}
+        wrong = {id(a) for b, a in pairs if changes(b.outputs, a.outputs, level, False)}
+        right = {id(a) for b, a in pairs if id(a) not in wrong and _judged(a)}
         guilty = [
             (b, a)
             for b, a in pairs
             if id(a) in wrong
-            and not _moved(b.inputs, a.inputs, level, unsure=True)
+            and not changes(b.inputs, a.inputs, level, True)
             and not _passing(a, right)
         ]
         if guilty:
@@ -154,8 +188,9 @@ def _guilty(before: list[Call], after: list[Call]) -> tuple[tuple[Call, Call] | 
     return None, 0.0
 
 
-def _judged(seen: Any) -> list[bool]:
-    return [each.quiet is not None for each in seen]
+def _judged(call: Call) -> bool:
+    """Return whether it is known of an output which of its states must not change."""
+    return any(each.quiet is not None for each in call.outputs.values())
 
 
 def _passing(call: Call, right: set[int]) -> bool:
@@ -165,14 +200,3 @@ def _passing(call: Call, right: set[int]) -> bool:
         if id(call) in right:
             return True
     return False
-
-
-def _moved(
-    before: Mapping[str, Seen], after: Mapping[str, Seen], level: float, unsure: bool = False
-) -> bool:
-    """Return whether something that must not change did; ``unsure``: or something may have."""
-    return any(
-        before[place].change(seen) > level * seen.fine
-        for place, seen in after.items()
-        if place in before and (unsure or seen.quiet is not None)
-    )

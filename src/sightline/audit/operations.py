@@ -83,7 +83,7 @@ def find_operation(
                 call(feed)
             except Exception:  # torch cannot be watched there, as where functions are compiled
                 break
-        if any(changes(first, again, _SURELY, False)):
+        if changes(first, again, _SURELY, False):
             raise Unsteady
     found = None
     if len(recordings) == 2:
@@ -160,13 +160,13 @@ class Trail:
 
     def _wrong(self, operation: Operation) -> bool:
         earlier = self._before.get(operation.index)
-        return earlier is not None and any(
+        return earlier is not None and bool(
             changes(earlier.outputs, operation.outputs, self._level, False)
         )
 
     def _given_wrong(self, operation: Operation) -> bool:
         earlier = self._before.get(operation.index)
-        return earlier is not None and any(
+        return earlier is not None and bool(
             changes(earlier.inputs, operation.inputs, self._level, False)
         )
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -139,7 +138,7 @@ class Recorder(TorchFunctionMode):
 
     def _keep(self, operation: Operation, arguments: Arguments | None) -> None:
         earlier = self._before.get(self._last)
-        if earlier is not None and any(changes(earlier.outputs, operation.outputs, 0.0, True)):
+        if earlier is not None and changes(earlier.outputs, operation.outputs, 0.0, True):
             if arguments is not None:
                 arguments.settle(operation.name, self._judge.axes)
             operation.arguments = arguments
@@ -156,12 +155,15 @@ class Recorder(TorchFunctionMode):
 
 def changes(
     before: dict[str, Seen], after: dict[str, Seen], level: float, unsure: bool
-) -> Iterator[str]:
-    """Yield the places of what changed and must not; ``unsure``: or perhaps must not."""
-    for place, seen in after.items():
-        judged = place in before and (unsure or seen.quiet is not None)
-        if judged and before[place].change(seen) > level * seen.fine:
-            yield place
+) -> list[str]:
+    """Return the places of what changed and must not; ``unsure``: or perhaps must not."""
+    return [
+        place
+        for place, seen in after.items()
+        if place in before
+        and (unsure or seen.quiet is not None)
+        and before[place].change(seen) > level * seen.fine
+    ]
 
 
 def _version(tensor: torch.Tensor) -> int:
