@@ -242,6 +242,59 @@ def test_a_script_is_written_where_there_is_one(run: Run, here: Path) -> None:
     assert not (here / "leak.py").exists()
 
 
+def test_a_fingerprint_is_written_and_verified(run: Run, here: Path) -> None:
+    code, out, err = run("audit", "cli_models:right", "--fingerprint", "gpt.json", "--length", 9)
+    assert code == 0, err
+    assert "GPT, tokens [11, 9]\ntokens -> output: causal()\nblocks.0: causal()\n" in out
+    assert out.endswith("wrote gpt.json: the fingerprint\n")
+    code, out, _ = run("audit", "cli_models:right", "--verify", "gpt.json")
+    assert (code, out) == (0, "since gpt.json: same\n")
+    code, out, _ = run("audit", "cli_models:leaking", "--verify", "gpt.json")
+    assert code == 1
+    assert "since gpt.json:\ntokens -> output: was causal(), now everything() (query 0" in out
+    assert "\nblocks.1: was causal(), now everything()" in out
+    assert "blocks.0" not in out
+
+
+def test_a_fingerprint_beside_a_contract_as_json(run: Run, here: Path) -> None:
+    words = ("--contract", "causal()", "--fingerprint", "new.json", "--json", "--length", 9)
+    code, out, err = run("audit", "cli_models:right", *words)
+    assert code == 0, err
+    facts = json.loads(out)
+    assert facts["ok"] is True
+    assert facts["fingerprint"][1] == {
+        "name": "blocks.0",
+        "mask": "causal()",
+        "conditions": ["eval"],
+    }
+    code, out, _ = run("audit", "cli_models:leaking", "--verify", "new.json", "--json")
+    assert code == 1
+    verified = json.loads(out)["verify"]
+    assert verified["same"] is False
+    assert len(verified["changes"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--verify", "none.json"), "none.json: No such file"),
+        (("--verify", "other.json"), "other.json: this is no fingerprint"),
+        (("--verify", "gpt.json", "--inputs", "cli_models:tokens"), "measured on"),
+        (("--fingerprint", "no/where.json"), "lies in no folder"),
+        (("--fingerprint", "f.json", "--html", "x.html"), "give a --contract too"),
+    ],
+)
+def test_fingerprints_that_are_refused(
+    run: Run, here: Path, words: tuple[str, ...], message: str
+) -> None:
+    (here / "other.json").write_text("{}")
+    if "gpt.json" in words:
+        assert run("audit", "cli_models:right", "--fingerprint", "gpt.json", "--length", 7)[0] == 0
+    code, out, err = run("audit", "cli_models:right", *words)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
 def test_the_help_says_that_code_is_run(run: Run) -> None:
     code, out, _ = run("audit", "--help")
     assert code == 0

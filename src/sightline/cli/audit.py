@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json as json_module
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +17,8 @@ import typer
 
 from sightline.audit.contracts_text import contract_of
 from sightline.audit.findings import Report
+from sightline.audit.fingerprint import Difference, Fingerprint
+from sightline.audit.fingerprint import fingerprint as measure
 from sightline.audit.report import as_text
 from sightline.audit.report_json import as_json
 from sightline.cli.output import output_encoding, use_color, working, write_line
@@ -57,6 +61,12 @@ _Condition = Annotated[
 _Fresh = Annotated[
     bool, typer.Option("--reinitialise", help="Give the weights new random values first.")
 ]
+_Fingerprint = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write who depends on whom, layer by layer.")
+]
+_Verify = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Say what changed since that fingerprint.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 _Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as a page.")]
 _Repro = Annotated[
@@ -78,6 +88,8 @@ def audit(
     passes: _Passes = 40,
     condition: _Condition = None,
     reinitialise: _Fresh = False,
+    fingerprint: _Fingerprint = None,
+    verify: _Verify = None,
     json: _Json = False,
     html: _Html = None,
     repro: _Repro = None,
@@ -96,50 +108,73 @@ def audit(
       sightline audit models.gpt:make_model --contract 'causal()' --html audit.html --repro leak.py
       sightline audit models.ctr:make_model --contract 'clicks: causal()' --inputs tests.data:batch
       sightline audit --hf-config config.json --contract 'causal()' --json
+      sightline audit models.gpt:make_model --fingerprint gpt.json
+      sightline audit models.gpt:make_model --verify gpt.json
 
-    Exit codes: 0 the model obeys, 1 findings, 2 bad usage, or your code failed.
+    Exit codes: 0 the model obeys, 1 findings or changes, 2 bad usage, or your code failed.
     """
     contracts = [contract_of(text) for text in contract or ()]
-    _check(target, hf_config, contracts)
+    _check(target, hf_config, contracts or fingerprint or verify)
     for option, path in (("--html", html), ("--repro", repro)):
-        _check_output(option, path)
+        _check_output(option, path, contracts)
+    _check_output("--fingerprint", fingerprint, contracts=True)
+    known = Fingerprint.load(verify) if verify is not None else None
     require_torch("sightline audit")
     what = target or str(hf_config)
+    shape: dict[str, Any] = {"length": length, "batch": batch, "vocab": vocab}
     with running(what, show_traceback=traceback), working(f"auditing {what}"):
         model, given = _subject(target, inputs)
-        report = _audited(
-            model,
-            contracts,
-            given,
-            length=length,
-            batch=batch,
-            vocab=vocab,
-            passes=passes,
-            conditions=condition or None,
-            reinitialise=reinitialise,
+        asked: dict[str, Any] = {
+            "passes": passes,
+            "conditions": condition or None,
+            "reinitialise": reinitialise,
+        }
+        done = Done(
+            report=_audited(model, contracts, given, **shape, **asked) if contracts else None,
+            fingerprint=measure(model, given, **shape) if fingerprint is not None else None,
+            difference=None if known is None else known.verify(model, given),
         )
-    _show(report, json=json, html=html, repro=repro)
-    if not report.ok:
+    _write(done, json=json, html=html, repro=repro, fingerprint=fingerprint, verify=verify)
+    if not done.fine:
         raise typer.Exit(_FINDINGS)
 
 
-def _check(target: str | None, config: Path | None, contracts: list[Any]) -> None:
+@dataclass(frozen=True)
+class Done:
+    """What was found, of what was asked for."""
+
+    report: Report | None
+    fingerprint: Fingerprint | None
+    difference: Difference | None
+
+    @property
+    def fine(self) -> bool:
+        """Whether nothing was found, and nothing changed."""
+        obeys = self.report is None or self.report.ok
+        return obeys and (self.difference is None or self.difference.same)
+
+
+def _check(target: str | None, config: Path | None, asked: object) -> None:
     if (target is None) == (config is None):
         raise typer.BadParameter(
             f"give a model, such as {_EXAMPLE}, or --hf-config; one of them.",
             param_hint="'MODULE:FACTORY'",
         )
-    if not contracts:
+    if not asked:
         raise typer.BadParameter(
             "it is missing; say who may see whom, such as --contract 'causal()'.",
             param_hint="'--contract'",
         )
 
 
-def _check_output(option: str, path: Path | None) -> None:
+def _check_output(option: str, path: Path | None, contracts: object) -> None:
     """Refuse a file that cannot be written before anything is run for it."""
     if path is None:
         return
+    if not contracts:
+        raise typer.BadParameter(
+            "this belongs to an audit; give a --contract too.", param_hint=repr(option)
+        )
     if path.is_dir() or not path.parent.is_dir():
         reason = "is a folder; name a file in it" if path.is_dir() else "lies in no folder there is"
         raise typer.BadParameter(f"{path} {reason}.", param_hint=repr(option))
@@ -184,24 +219,63 @@ def _audited(model: Any, contracts: list[Any], given: Any, **options: Any) -> Re
     return audit_model(model, contracts, given, **options)
 
 
-def _show(report: Report, *, json: bool, html: Path | None, repro: Path | None) -> None:
+def _write(done: Done, *, json: bool, **paths: Path | None) -> None:
+    """Print what was found, write the files that were asked for, and name them."""
     if json:
-        write_line(json_module.dumps(as_json(report), indent=2))
+        write_line(json_module.dumps(_facts(done, paths), indent=2))
     else:
-        write_line(as_text(report, color=use_color(), encoding=output_encoding()))
-    written: list[str] = []
-    if html is not None:
+        for text in _texts(done, paths):
+            write_line(text)
+    for line in _files(done, paths):
+        print(line, file=sys.stderr if json else sys.stdout)
+
+
+def _facts(done: Done, paths: dict[str, Path | None]) -> dict[str, Any]:
+    facts = {} if done.report is None else as_json(done.report)
+    if done.difference is not None:
+        difference = done.difference
+        facts["verify"] = {
+            "file": str(paths["verify"]),
+            "same": difference.same,
+            "changes": list(difference.changes),
+            "notes": list(difference.notes),
+        }
+    if done.fingerprint is not None:
+        parts = done.fingerprint.parts
+        facts["fingerprint"] = [
+            {"name": part.name, "mask": str(part), "conditions": list(part.conditions)}
+            for part in parts
+        ]
+    return facts
+
+
+def _texts(done: Done, paths: dict[str, Path | None]) -> Iterator[str]:
+    if done.report is not None:
+        yield as_text(done.report, color=use_color(), encoding=output_encoding())
+    if done.fingerprint is not None:
+        yield str(done.fingerprint)
+    if done.difference is not None:
+        same = done.difference.same
+        start = f"since {paths['verify']}:"
+        yield f"{start} same" if same else f"{start}\n{done.difference}"
+
+
+def _files(done: Done, paths: dict[str, Path | None]) -> Iterator[str]:
+    """Write the files, and yield a line about each."""
+    html, repro, target = (paths[name] for name in ("html", "repro", "fingerprint"))
+    if done.report is not None and html is not None:
         from sightline.audit.report_page import as_html
 
-        write_atomically(html, as_html(report))
-        written.append(f"wrote {html}: the report as a page")
-    if repro is not None:
-        script = next((each.repro for each in report.findings if each.repro), "")
+        write_atomically(html, as_html(done.report))
+        yield f"wrote {html}: the report as a page"
+    if done.report is not None and repro is not None:
+        script = next((each.repro for each in done.report.findings if each.repro), "")
         if script:
             write_atomically(repro, script.strip() + "\n")
-            written.append(f"wrote {repro}: a script that shows a finding")
+            yield f"wrote {repro}: a script that shows a finding"
         else:
-            why = "nothing was found" if report.ok else "no finding has a script"
-            written.append(f"did not write {repro}: {why}")
-    for line in written:
-        print(line, file=sys.stderr if json else sys.stdout)
+            why = "nothing was found" if done.report.ok else "no finding has a script"
+            yield f"did not write {repro}: {why}"
+    if done.fingerprint is not None and target is not None:
+        done.fingerprint.save(target)
+        yield f"wrote {target}: the fingerprint"
