@@ -98,6 +98,14 @@ def test_the_same_model_is_the_same_whatever_its_weights(tmp_path: Path) -> None
     assert str(found) == "same"
 
 
+def test_the_length_is_kept_where_another_would_be_chosen_by_now() -> None:
+    old, new = Model(NEAR), Model(NEAR)
+    old.window, new.window = 19, 29
+    found = fingerprint(old)
+    assert fingerprint(new).sizes != found.sizes
+    assert found.verify(new).same
+
+
 def test_what_changed_is_said_in_words() -> None:
     old = fingerprint(Model(NEAR, NEAR), **SHAPE)
     found = old.verify(Model(NEAR, CAUSAL))

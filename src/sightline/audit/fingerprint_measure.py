@@ -64,9 +64,9 @@ def measured_again(old: Fingerprint, model: Any, inputs: Any) -> Fingerprint:
         ShapeMismatch: inputs of other shapes than those measured.
     """
     settings = dict(old.settings)
-    lengths = {shape[:2] for shape in old.sizes.values() if len(shape) > 1}
-    if inputs is None and len(lengths) == 1:
-        settings["batch"], settings["length"] = lengths.pop()
+    shapes = [shape for shape in old.sizes.values() if len(shape) > 1]
+    if inputs is None and shapes:  # the same, even if by now another length would be chosen
+        settings["batch"], settings["length"] = shapes[0][0], max(shape[1] for shape in shapes)
     new = measured(model, inputs, "", {**_DEFAULTS, **settings})
     if new.sizes != old.sizes:
         raise ShapeMismatch(
