@@ -63,7 +63,7 @@ def tasks() -> Iterator[Task]:
                 yield Task(each.name, each.model_type, each.table, flag, told)
 
 
-# -- one class, in a process of its own -----------------------------------------------------------
+# -- one class, in a process of its own ----------------------------------------------------------
 
 
 def audit_one(task: Task) -> dict[str, Any]:
@@ -73,24 +73,23 @@ def audit_one(task: Task) -> dict[str, Any]:
     row: dict[str, Any] = {"table": task.table, "model_type": task.model_type}
     if task.name in CANNOT:
         return {**row, "cannot": CANNOT[task.name]}
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     try:
         row |= _audited(task)
     except Exception as error:  # the reason is the result
         text = (str(error).strip().splitlines() or [""])[0]
         row["failed"] = f"{type(error).__name__}: {text[:300]}"
-    return {**row, "seconds": round(time.perf_counter() - started, 2)}
+    took = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - worked}
+    return {**row, **{name: round(value, 2) for name, value in took.items()}}
 
 
 def _audited(task: Task) -> dict[str, Any]:
     import transformers
 
-    from sightline.audit.hf.subject import contract_for
     from sightline.audit.hf.tiny import tiny
     from sightline.audit.probe import audit
 
-    model = tiny(getattr(transformers, task.name), **task.told)
-    report = audit(model, contract_for(model), passes=PASSES)
+    report = audit(tiny(getattr(transformers, task.name), **task.told), passes=PASSES)
     return {
         "contract": list(report.contracts),
         "dtype": report.dtype,
@@ -133,7 +132,7 @@ def work(channel: Connection) -> None:
         channel.send(audit_one(task))
 
 
-# -- the workers ------------------------------------------------------------------------------------
+# -- the workers ---------------------------------------------------------------------------------
 
 
 @dataclass
@@ -201,7 +200,7 @@ def run(todo: list[Task], workers: int) -> Iterator[tuple[Task, dict[str, Any]]]
             worker.channel.close()
 
 
-# -- the results ------------------------------------------------------------------------------------
+# -- the results ---------------------------------------------------------------------------------
 
 
 def versions() -> dict[str, str]:
@@ -237,9 +236,10 @@ def summary(classes: dict[str, Any]) -> str:
     failed = [f"{key}: {row['failed']}" for key, row in classes.items() if row.get("failed")]
     cannot = sum("cannot" in row for row in classes.values())
     passes = sum(row.get("passes", 0) for row in classes.values())
+    work = sum(row.get("cpu_seconds", 0.0) for row in classes.values())
     lines = [
         f"{len(classes)} audited or excused, {passes} passes; {cannot} excused, "
-        f"{len(found)} with findings, {len(failed)} failed."
+        f"{len(found)} with findings, {len(failed)} failed. {work:.0f} s of processor time."
     ]
     return "\n".join([*lines, *failed])
 

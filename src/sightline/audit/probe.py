@@ -15,6 +15,13 @@ from sightline.audit.contracts import Contract, clauses_of
 from sightline.audit.examination import Examination
 from sightline.audit.feed import Feed
 from sightline.audit.findings import Finding, Report
+from sightline.audit.hf.subject import (
+    TransformersSubject,
+    contract_for,
+    is_transformers,
+    transformers_feed,
+    transformers_subject,
+)
 from sightline.audit.making import check_subject, given_feed, made_feed
 from sightline.audit.runner import Counter
 from sightline.audit.subject import FunctionSubject, Subject
@@ -24,7 +31,7 @@ from sightline.masks.mask import Mask
 
 def audit(
     model: Any,
-    contract: Mask | Contract | Sequence[Any] | dict[str, Any],
+    contract: Mask | Contract | Sequence[Any] | dict[str, Any] | None = None,
     inputs: Any = None,
     *,
     length: int | None = None,
@@ -46,12 +53,14 @@ def audit(
     model is copied, never changed. Each row of the batch carries a test of its own.
 
     Args:
-        model: a ``torch.nn.Module``; a model, config or class of transformers; or a function of
+        model: a ``torch.nn.Module``; a model, config or class of transformers, or the path of a
+            ``config.json`` (of these a tiny model with random weights is made); or a function of
             numpy or jax arrays.
         contract: who may see whom, as a mask over (output position, input position), such as
             ``sl.causal()``; another promise such as ``sl.audit.pad_invariant()``; a list of these;
             or a dict from the names of inputs (``"clicks"``, ``"x[3]"`` for a feature, ``"clicks
-            -> scores"`` for one output) to these.
+            -> scores"`` for one output) to these. None, for transformers only, is what the model
+            is by its class: a decoder reads forward only, and nothing reads padding.
         inputs: what the model is run on: an array ``[batch, sequence, ...]``, a tuple, or a dict
             by keyword. None makes inputs from the model's layers; functions need them.
         length: the sequence length of inputs that are made; None is beyond every window found.
@@ -98,8 +107,8 @@ def audit(
     started = time.perf_counter()
     if passes < 8:
         raise InvalidArgument(f"got passes={passes}; an audit needs at least 8.")
-    clauses = clauses_of(contract)
     subject = subject_of(model, name, dtype, time_first, reinitialise, seed)
+    clauses = clauses_of(contract if contract is not None else promised(subject))
     feed = feed_of(subject, model, inputs, batch, length, vocab, seed)
     if method not in ("changes", "gradients") or (method == "gradients" and not subject.model):
         raise InvalidArgument(
@@ -132,6 +141,10 @@ def subject_of(
     """Return what is audited as a subject, by what it is."""
     if dtype not in ("float64", "float32", "own"):
         raise InvalidArgument(f"got dtype={dtype!r}; wanted float64, float32 or own.")
+    if is_transformers(model):
+        return transformers_subject(
+            model, name=name, dtype=dtype, reinitialise=reinitialise, seed=seed
+        )
     check_subject(model)
     if not hasattr(model, "named_modules"):
         return FunctionSubject(model)
@@ -164,13 +177,30 @@ def feed_of(
 ) -> Feed:
     """Return the inputs: those that are given, or made ones."""
     if inputs is not None:
-        return given_feed(inputs, model, vocab, getattr(subject, "time_first", False))
+        called = model if subject.model is None else subject.model
+        return given_feed(inputs, called, vocab, getattr(subject, "time_first", False))
+    if isinstance(subject, TransformersSubject):
+        return transformers_feed(subject.model, batch=batch, length=length, vocab=vocab, seed=seed)
     if subject.model is None:
         raise InvalidArgument(
             f"{subject.name} is a function, whose inputs an audit cannot know; give inputs=, an "
             "array [batch, sequence, ...], a tuple, or a dict by keyword."
         )
     return made_feed(subject, batch, length, vocab, seed)
+
+
+def promised(subject: Subject) -> Mask | dict[str, Mask]:
+    """Return what a model promises by what it is.
+
+    Raises:
+        InvalidArgument: only models of transformers say that.
+    """
+    if isinstance(subject, TransformersSubject):
+        return contract_for(subject.model)
+    raise InvalidArgument(
+        f"got no contract for {subject.name}; say who may see whom, such as sl.causal() for a "
+        "model that reads forward only."
+    )
 
 
 def named(finding: Finding, **more: Any) -> Finding:

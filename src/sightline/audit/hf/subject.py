@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,16 @@ from sightline.errors import InvalidArgument
 from sightline.masks.mask import Mask
 from sightline.masks.positional import causal, everything
 
-# Outputs that hold what a layer was given or kept, not what the model says.
-_INNER = ("past_key_values", "attentions", "hidden_states", "router", "cache", "mems", "state")
+# Outputs that hold what a layer was given or kept, not what the model says: ends of their names.
+_INNER = (
+    "attentions",
+    "cache_params",
+    "hidden_states",
+    "mems",
+    "past_key_values",
+    "router_logits",
+    "router_probs",
+)
 
 
 class TransformersSubject(TorchSubject):
@@ -56,16 +65,31 @@ class TransformersSubject(TorchSubject):
         } or outputs
 
 
+def _is_inner(name: str) -> bool:
+    first = name.partition(".")[0]  # tuples are numbered: attentions.0
+    return first == "state" or first.endswith(_INNER)
+
+
 def is_transformers(what: Any) -> bool:
-    """Return whether something is a model of transformers, its class or a config's, or a config."""
+    """Return whether something is a model or config of transformers, their class, or a path."""
     if isinstance(what, type):
-        return hasattr(what, "config_class") or hasattr(what, "model_type")
-    return is_config(what) or is_config(getattr(what, "config", None))
+        return hasattr(what, "model_type") or is_config_class(getattr(what, "config_class", None))
+    config = getattr(what, "config", None)
+    return isinstance(what, (str, Path)) or is_config(what) or is_config(config)
 
 
-def model_of(what: Any, *, seed: int = 0) -> Any:
-    """Return a model itself, or a tiny one for a config, a class or a config file."""
-    return what if hasattr(what, "named_modules") else tiny(what, seed=seed)
+def is_config_class(what: Any) -> bool:
+    """Return whether something is the class of a config."""
+    return isinstance(what, type) and hasattr(what, "model_type")
+
+
+def transformers_subject(what: Any, *, name: str, seed: int, **options: Any) -> TransformersSubject:
+    """Return a subject for a model, or for a tiny one of a config, a class or a config file."""
+    if hasattr(what, "named_modules") and not isinstance(what, type):
+        return TransformersSubject(what, name=name, seed=seed, **options)
+    model = tiny(what, seed=seed)
+    name = name or f"{type(model).__name__} (tiny, random weights)"
+    return TransformersSubject(model, name=name, seed=seed, **options)
 
 
 def transformers_feed(
