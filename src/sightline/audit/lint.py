@@ -46,7 +46,7 @@ def lint(
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "attention.py")
-    ...     _ = path.write_text("def f(scores, mask):\\n    scores.masked_fill(mask, -1e9)\\n")
+    ...     _ = path.write_text("def f(scores, mask):\n    scores.masked_fill(mask, -1e9)\n")
     ...     (finding,) = lint(path).findings
     >>> finding.rule, finding.line, finding.column
     ('discarded-masked-fill', 2, 5)
