@@ -134,6 +134,13 @@ def test_cells_of_a_notebook(tmp_path: Path) -> None:
     assert finding.place == f"{path}:cell 4:2:5"
 
 
+def test_cells_share_what_they_import(tmp_path: Path) -> None:
+    cells = "import torch.nn.functional as F\n", "def f(x):\n    F.softmax(x, dim=-1)\n"
+    report = lint(write(tmp_path / "n.ipynb", notebook(*cells)))
+    assert [each.rule for each in report.findings] == ["discarded-masked-fill"]
+    assert lint_text(cells[1]) == (), "F may be anything"
+
+
 def test_columns_count_characters() -> None:
     (finding,) = lint_text('def f(x, m):\n\té = "ééé"; x.masked_fill(m, 0)\n')
     line = finding.source_line

@@ -58,8 +58,7 @@ def lint(
     files = files_of(given)
     for path in files:
         try:
-            for piece in read_pieces(path):
-                findings += lint_piece(piece, asked)
+            findings += _lint_file(path, asked)
         except DataError as error:
             left_out.append(skipped(error))
         except RecursionError:
@@ -82,16 +81,22 @@ def lint_text(
         DataError: the text is no Python.
         InvalidArgument: a rule of no name.
     """
-    return tuple(sorted(lint_piece(Piece(path, text), all_rules(rules))))
+    return tuple(sorted(_lint_source(Source(Piece(path, text)), all_rules(rules))))
 
 
-def lint_piece(piece: Piece, rules: Sequence[LintRule]) -> list[LintFinding]:
-    """Return what the rules find in one piece.
+def _lint_file(path: str, rules: Sequence[LintRule]) -> list[LintFinding]:
+    findings: list[LintFinding] = []
+    imported: dict[str, str] = {}
+    for piece in read_pieces(path):
+        source = Source(piece, imported)
+        findings += _lint_source(source, rules)
+        # Later cells of a notebook use what earlier ones import.
+        imported = source.imports if piece.cell else {}
+    return findings
 
-    Raises:
-        DataError: it is no Python.
-    """
-    source = Source(piece)
+
+def _lint_source(source: Source, rules: Sequence[LintRule]) -> list[LintFinding]:
+    piece = source.piece
     silent = suppressions(piece.text)
     code = Code(source)
     found = {

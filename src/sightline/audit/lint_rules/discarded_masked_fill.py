@@ -44,10 +44,9 @@ def _is_tensor_method(code: Code, call: ast.Call) -> bool:
     if made.name in ("masked_fill", "masked_scatter"):
         return count == 2
     if made.name in ("softmax", "log_softmax", "unsqueeze"):
-        axis = made.argument(0, "dim")
-        return (
-            count <= 2 and axis is not None and (number(axis) is not None or "dim" in made.keywords)
-        )
+        if not made.rest:
+            return "dim" in made.keywords
+        return count <= 2 and number(made.rest[0]) is not None
     return count <= 3
 
 

@@ -12,9 +12,9 @@ from sightline.audit.linting.source import is_number
 
 
 def _check(code: Code) -> Iterator[Hit]:
-    for call in code.source.calls:
+    for call in code.source.calls_of(("masked_fill", "masked_fill_")):
         made = operation(code.source, call)
-        if made is None or made.name not in ("masked_fill", "masked_fill_"):
+        if made is None:
             continue
         softmax = _softmax_of(code, made.subject)
         if softmax is None:

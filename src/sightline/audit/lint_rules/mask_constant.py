@@ -19,9 +19,9 @@ _FIX = (
 
 
 def _check(code: Code) -> Iterator[Hit]:
-    for call in code.source.calls:
+    for call in code.source.calls_of(("masked_fill", "masked_fill_", "where")):
         made = operation(code.source, call)
-        if made is not None and made.name in ("masked_fill", "masked_fill_", "where"):
+        if made is not None:
             given = [*made.rest, *made.keywords.values()]
             constant = next((each for each in given if _forbids(code, each)), None)
             if constant is not None and code.scores.feeds_softmax(call):

@@ -16,9 +16,9 @@ _HIDDEN = ("last_hidden_state",)
 
 
 def _check(code: Code) -> Iterator[Hit]:
-    for call in code.source.calls:
+    for call in code.source.calls_of(_POOLS):
         made = operation(code.source, call)
-        if made is None or made.name not in _POOLS or not _over_time(made):
+        if made is None or not _over_time(made):
             continue
         mask = _hidden_padding(code, made.subject)
         if mask:

@@ -52,7 +52,7 @@ def _makes_them_one(node: ast.AST) -> bool:
 
 def _derived(code: Code) -> Iterator[tuple[ast.expr, str]]:
     """Yield the masks and labels that are made by comparing ids with the padding's."""
-    for node in [*code.source.all(ast.Compare), *code.source.calls]:
+    for node in [*code.source.all(ast.Compare), *code.source.calls_of(("eq", "ne"))]:
         compared: ast.expr | None = None
         if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq | ast.NotEq):
             compared = node.comparators[0]

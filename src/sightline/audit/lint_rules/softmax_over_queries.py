@@ -15,9 +15,8 @@ _MEANT = re.compile(r"slot|inverted|column|col_|dual|co_?attn|co_?attention|bida
 
 
 def _check(code: Code) -> Iterator[Hit]:
-    for call in code.source.calls:
-        made = code.scores.softmax(call)
-        if made is None or code.scores.product(made.subject) is None:
+    for call, made in code.scores.softmaxes():
+        if code.scores.product(made.subject) is None:
             continue
         axis = made.argument(0, "dim", "axis")
         if axis is not None and code.scores.dim(made) != -2:

@@ -16,9 +16,8 @@ _TIME_AXES = (1, -2)
 
 
 def _check(code: Code) -> Iterator[Hit]:
-    for call in code.source.calls:
-        made = code.scores.softmax(call)
-        if made is None or code.scores.dim(made) not in _TIME_AXES:
+    for call, made in code.scores.softmaxes():
+        if code.scores.dim(made) not in _TIME_AXES:
             continue
         function = code.source.function_of(call)
         if function is None or code.scores.product(made.subject) is not None:

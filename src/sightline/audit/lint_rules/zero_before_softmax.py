@@ -12,7 +12,7 @@ from sightline.audit.linting.source import is_number
 
 
 def _check(code: Code) -> Iterator[Hit]:
-    for call in code.source.calls:
+    for call in code.source.calls_of(("masked_fill", "masked_fill_", "where", "tril", "triu")):
         made = operation(code.source, call)
         if made is None:
             continue
@@ -20,10 +20,8 @@ def _check(code: Code) -> Iterator[Hit]:
             zero = is_number(made.argument(1, "value"), 0)
         elif made.name == "where":
             zero = is_number(made.argument(1, "y", "other"), 0)
-        elif made.name in ("tril", "triu"):
-            zero = _next_to_softmax(code, call)
         else:
-            continue
+            zero = _next_to_softmax(code, call)
         if not zero or not _is_attention(code, call):
             continue
         if code.scores.feeds_softmax(call) and not _mended(code, call):

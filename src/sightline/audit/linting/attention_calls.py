@@ -87,7 +87,10 @@ class AttentionCalls:
     def all(self) -> list[AttentionCall]:
         """Return them in the order of the text."""
         if self._found is None:
-            named = ((call, self.name_of(call)) for call in self.source.calls)
+            # Most files have none, and to look at each of their calls takes long.
+            there = any(name in self.source.piece.text for name in PARAMETERS)
+            calls = self.source.calls if there else []
+            named = ((call, self.name_of(call)) for call in calls)
             self._found = [_given(call, name) for call, name in named if name]
         return self._found
 

@@ -47,9 +47,9 @@ class MaskUse:
 def uses_of_masks(code: Code) -> Iterator[MaskUse]:
     """Yield the uses in the order of the text: attention first, then what feeds a softmax."""
     yield from _given_to_attention(code)
-    for call in code.source.calls:
+    for call in code.source.calls_of(("masked_fill", "masked_fill_", "where")):
         made = operation(code.source, call)
-        if made is None or made.name not in ("masked_fill", "masked_fill_", "where"):
+        if made is None:
             continue
         use = None
         if made.name == "where":

@@ -28,6 +28,15 @@ class Scores:
     def __init__(self, source: Source, scopes: Scopes) -> None:
         self.source = source
         self.scopes = scopes
+        self._modules = "Softmax" in source.piece.text
+        self._known: dict[ast.Call, Operation | None] = {}
+
+    def softmaxes(self) -> Iterator[tuple[ast.Call, Operation]]:
+        """Yield all softmaxes, in the order of the text."""
+        for call in self.source.calls:
+            made = self.softmax(call)
+            if made is not None:
+                yield call, made
 
     def softmax(self, node: ast.AST | None) -> Operation | None:
         """Return a node as the softmax that it is; None if it is none.
@@ -36,21 +45,32 @@ class Scores:
         """
         if not isinstance(node, ast.Call):
             return None
-        made = operation(self.source, node)
-        if isinstance(node.func, ast.Attribute | ast.Name | ast.Call) and len(node.args) == 1:
-            module = node.func if isinstance(node.func, ast.Call) else self.scopes.value(node.func)
-            if isinstance(module, ast.Call):
-                dotted = self.source.dotted(module.func)
-                if dotted.endswith("nn.Softmax"):
-                    named = {each.arg: each.value for each in module.keywords if each.arg}
-                    return Operation("softmax", node.args[0], list(module.args), named)
-        if made is not None and made.name in SOFTMAX:
-            return None if is_self(made.subject) else made
-        named_softmax = self.source.dotted(node.func).rpartition(".")[2] in SOFTMAX
-        if isinstance(node.func, ast.Name) and named_softmax and node.args:
-            named = {each.arg: each.value for each in node.keywords if each.arg}
-            return Operation("softmax", node.args[0], list(node.args[1:]), named)
-        return None
+        if node not in self._known:
+            self._known[node] = self._of_module(node) or self._of_function(node)
+        return self._known[node]
+
+    def _of_module(self, call: ast.Call) -> Operation | None:
+        if not self._modules or len(call.args) != 1 or call.keywords:
+            return None
+        module = call.func if isinstance(call.func, ast.Call) else self.scopes.value(call.func)
+        if not isinstance(module, ast.Call):
+            return None
+        if not self.source.dotted(module.func).endswith("nn.Softmax"):
+            return None
+        named = {each.arg: each.value for each in module.keywords if each.arg}
+        return Operation("softmax", call.args[0], list(module.args), named)
+
+    def _of_function(self, call: ast.Call) -> Operation | None:
+        func = call.func
+        if isinstance(func, ast.Name) and call.args:  # from torch import softmax
+            if self.source.dotted(func).rpartition(".")[2] not in SOFTMAX:
+                return None
+            named = {each.arg: each.value for each in call.keywords if each.arg}
+            return Operation("softmax", call.args[0], list(call.args[1:]), named)
+        if not isinstance(func, ast.Attribute) or func.attr not in SOFTMAX:
+            return None
+        made = operation(self.source, call)
+        return None if made is None or is_self(made.subject) else made
 
     def dim(self, made: Operation) -> float | None:
         """Return the axis that a softmax goes along, if it is a written number."""

@@ -9,7 +9,7 @@ import ast
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import TypeAlias, TypeVar, cast
 
@@ -38,8 +38,10 @@ class Source:
         tree: the syntax tree.
     """
 
-    def __init__(self, piece: Piece) -> None:
+    def __init__(self, piece: Piece, known: Mapping[str, str] | None = None) -> None:
+        """Parse a piece; ``known`` is what names are imported as by earlier cells of a notebook."""
         self.piece = piece
+        self._known = known or {}
         self.lines = piece.text.split("\n")  # as the parser counts them
         self.tree = _parsed(piece)
 
@@ -73,6 +75,21 @@ class Source:
         """All calls."""
         return self.all(ast.Call)
 
+    def calls_of(self, names: Collection[str]) -> list[ast.Call]:
+        """Return the calls of functions and methods of these names, in the order of the names."""
+        return [call for name in names for call in self._calls_by_name.get(name, ())]
+
+    @cached_property
+    def _calls_by_name(self) -> dict[str, list[ast.Call]]:
+        found: dict[str, list[ast.Call]] = defaultdict(list)
+        for call in self.calls:
+            if isinstance(call.func, ast.Attribute):
+                found[call.func.attr].append(call)
+            elif isinstance(call.func, ast.Name):
+                name = self.imports.get(call.func.id, call.func.id)
+                found[name.rpartition(".")[2]].append(call)
+        return found
+
     @cached_property
     def functions(self) -> list[Function]:
         """All functions and methods, asynchronous ones last."""
@@ -81,14 +98,15 @@ class Source:
     @cached_property
     def imports(self) -> dict[str, str]:
         """The dotted name of each imported name: ``F`` -> ``torch.nn.functional``."""
-        found: dict[str, str] = {}
+        found = dict(self._known)
         for node in self.all(ast.Import):
             for alias in node.names:
                 head = alias.name.partition(".")[0]
                 found[alias.asname or head] = alias.name if alias.asname else head
         for node in self.all(ast.ImportFrom):
-            for alias in node.names if node.module and not node.level else ():
-                found[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+            home = "." * node.level + (node.module or "")
+            for alias in node.names:
+                found[alias.asname or alias.name] = f"{home}.{alias.name}"
         return found
 
     def dotted(self, node: ast.AST | None) -> str:
