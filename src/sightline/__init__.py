@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from sightline import audit as audit
     from sightline import hf as hf
     from sightline import nn as nn
+    from sightline.audit.fingerprint import fingerprint as fingerprint
+    from sightline.audit.guard import guard as guard
+    from sightline.audit.lint import lint as lint
     from sightline.engines.attend import attend as attend
     from sightline.engines.attend import attention_weights as attention_weights
     from sightline.engines.attend import explain_choice as explain_choice
     from sightline.errors import AuditFailed as AuditFailed
     from sightline.errors import CannotExpress as CannotExpress
     from sightline.errors import DataError as DataError
+    from sightline.errors import GuardError as GuardError
     from sightline.errors import InvalidArgument as InvalidArgument
     from sightline.errors import InvalidMask as InvalidMask
     from sightline.errors import MissingExtra as MissingExtra
@@ -81,10 +85,13 @@ _ROOMS = {
     "audit": "audit",  # these three are public as they stand: sl.hf.patch, sl.nn.KVCache
     "hf": "hf",
     "nn": "nn",
+    "audit.fingerprint": "fingerprint",
+    "audit.guard": "guard",
+    "audit.lint": "lint",
     "engines.attend": "attend attention_weights explain_choice",
     "errors": (
-        "AuditFailed CannotExpress DataError InvalidArgument InvalidMask MissingExtra NoTruthValue "
-        "ParseError ShapeMismatch SightlineError UnknownBackend"
+        "AuditFailed CannotExpress DataError GuardError InvalidArgument InvalidMask MissingExtra "
+        "NoTruthValue ParseError ShapeMismatch SightlineError UnknownBackend"
     ),
     "lower.lower": "backends lower",
     "masks.block_sparse": "block_diffusion random_blocks",

@@ -16,7 +16,11 @@ _ROOMS = {
         "Contract backend_parity batch_invariant cache_parity isolated mask_sensitive "
         "pad_invariant strict"
     ),
-    "findings": "Finding Place Report",
+    "findings": "Finding Matrix Pair Place Report",
+    "fingerprint": "Fingerprint",
+    "guard": "Watch",
+    "guards.records": "GuardFinding",
+    "linting.records": "LintFinding LintReport",
 }
 __all__, __getattr__ = lazy_names("sightline.audit", _ROOMS)
 

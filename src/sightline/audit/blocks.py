@@ -42,6 +42,8 @@ class Block:
     time_first: bool
     dtype: str = "as given"
     model: Any = field(default=None, init=False)
+    watched: bool = field(default=False, init=False)
+    own_passes: int = field(default=0, init=False)
 
     @property
     def feed(self) -> Feed:
