@@ -33,7 +33,7 @@ class Layer(torch.nn.Module):
         query, key, value = self.qkv(hidden).chunk(3, -1)
         allowed = torch.from_numpy(self.mask.dense(hidden.shape[1])[0, 0])
         scores = (query @ key.transpose(-1, -2) * scale).masked_fill(~allowed, float("-inf"))
-        return hidden + self.drop(scores.softmax(-1) @ value), scores
+        return hidden * cache["seen"] + self.drop(scores.softmax(-1) @ value), scores
 
 
 class Model(torch.nn.Module):
@@ -173,6 +173,21 @@ def test_several_inputs_and_layers_called_time_first() -> None:
         "encoder.layers.1": (9, 9),
         "decoder.layers.0": (7, 7),
     }
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
+def test_rows_that_are_padded_differently_are_no_measure() -> None:
+    layer = torch.nn.TransformerEncoderLayer(16, 2, 24, batch_first=True)
+    model = torch.nn.TransformerEncoder(layer, 2)
+    found = fingerprint(model, torch.randn(4, 9, 16))
+    assert {part.mask for part in found.parts} == {"everything()"}
+    assert not any("padded" in each for part in found.parts for each in part.conditions)
+
+
+def test_what_one_change_leaves_as_it_is_another_moves() -> None:
+    inputs = np.random.default_rng(2).normal(size=(4, 13, 3)) * 3
+    found = fingerprint(lambda x: np.clip(x, -0.1, 0.1).cumsum(1), inputs)
+    assert found.parts[0].mask == "causal()"
 
 
 def test_a_plain_function() -> None:

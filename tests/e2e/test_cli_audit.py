@@ -85,6 +85,12 @@ def fails():
     raise ValueError("n_layer must be even")
 
 
+def fails_inside():
+    import json
+
+    return json.loads("{")
+
+
 def leaves():
     raise SystemExit(3)
 
@@ -101,8 +107,9 @@ ready = GPT()
 needy = Needy()
 """
 
-FAILING_LINE, NEEDY_LINE = (
-    MODELS[: MODELS.index(f"raise {name}")].count("\n") + 1 for name in ("ValueError", "RuntimeE")
+FAILING_LINE, NEEDY_LINE, INSIDE_LINE = (
+    MODELS[: MODELS.index(code)].count("\n") + 1
+    for code in ("raise ValueError", "raise RuntimeError", "return json")
 )
 
 
@@ -206,6 +213,10 @@ def test_what_a_target_may_be(run: Run, here: Path, name: str) -> None:
         (
             ("cli_models:fails", "--contract", "causal()"),
             f"cli_models.py, line {FAILING_LINE}: ValueError: n_layer must be even; --traceback",
+        ),
+        (
+            ("cli_models:fails_inside", "--contract", "causal()"),
+            f"cli_models.py, line {INSIDE_LINE}: JSONDecodeError: ",
         ),
         (("cli_models:leaves", "--contract", "causal()"), "ended the program (exit code 3)"),
         (

@@ -170,7 +170,7 @@ def fingerprint(
 
     Each position is changed by itself, and what moves is noted: for the whole under each way of
     running the model that ``sl.audit`` knows, and for each member of its outermost
-    ``ModuleList``, from the layer's own input to its own output. Takes about ``2 * length /
+    ``ModuleList``, from the layer's own input to its own output. Takes about ``3 * length /
     batch`` passes for each condition, and as many again for all layers together.
 
     Args:

@@ -24,7 +24,7 @@ def difference(old: Fingerprint, new: Fingerprint) -> Difference:
     if old.sizes != new.sizes:
         raise ShapeMismatch(
             f"the fingerprint was measured on {_sizes(old)}, this is {_sizes(new)}; "
-            "measure both on inputs of the same shapes."
+            "measure both on inputs of the same names and shapes, or anew."
         )
     before, after = _by_condition(old), _by_condition(new)
     return Difference(

@@ -14,13 +14,13 @@ from sightline.audit.measured import measure
 from sightline.audit.probe import feed_of, subject_of
 from sightline.audit.runner import Counter, Runner
 from sightline.audit.subject import Outputs
-from sightline.errors import InvalidArgument, ShapeMismatch
+from sightline.errors import InvalidArgument
 from sightline.recognize.recognize import recognize
 
 __all__ = ["measured", "measured_again"]
 
 # Each pair is tried with so many changes: one alone may by chance change nothing.
-_SEEDS = (7, 1007)
+_SEEDS = (7, 1007, 2007)
 # A longer text is no name.
 _LONGEST_MASK = 200
 _PACKAGES = ("sightline", "torch", "transformers")
@@ -58,22 +58,12 @@ def measured(model: Any, inputs: Any, name: str, settings: dict[str, Any]) -> Fi
 
 
 def measured_again(old: Fingerprint, model: Any, inputs: Any) -> Fingerprint:
-    """Return the fingerprint of a model, measured as an old one was.
-
-    Raises:
-        ShapeMismatch: inputs of other shapes than those measured.
-    """
+    """Return the fingerprint of a model, measured as an old one was."""
     settings = dict(old.settings)
     shapes = [shape for shape in old.sizes.values() if len(shape) > 1]
     if inputs is None and shapes:  # the same, even if by now another length would be chosen
         settings["batch"], settings["length"] = shapes[0][0], max(shape[1] for shape in shapes)
-    new = measured(model, inputs, "", {**_DEFAULTS, **settings})
-    if new.sizes != old.sizes:
-        raise ShapeMismatch(
-            f"the fingerprint was measured on {old.sizes}, the model now takes {new.sizes}; give "
-            "inputs= of the same names and shapes, or measure anew."
-        )
-    return new
+    return measured(model, inputs, "", {**_DEFAULTS, **settings})
 
 
 _DEFAULTS = {
