@@ -30,6 +30,8 @@ _WEIGHTS = (
 )
 # Keywords of torch's own layers: bool [batch, length], True = padding.
 _PADDING = {"key_padding_mask": "key", "src_key_padding_mask": "src"}
+# Whoever gives the first gives the second: the memory's padding is that of the source.
+COMPANIONS = {"src_key_padding_mask": "memory_key_padding_mask"}
 
 
 def conditions_of(subject: TorchSubject, feed: Feed) -> list[Condition]:
@@ -49,8 +51,10 @@ def conditions_of(subject: TorchSubject, feed: Feed) -> list[Condition]:
     for name, of in _PADDING.items():
         target = padded_input(feed, of)
         if name in taken and name not in feed.inputs and target is not None:
+            also = COMPANIONS.get(name, "")
+            names = (name, also) if also in taken and also not in feed.inputs else (name,)
             for side in ("right", "left"):
-                found.append(padded(f"{name}={side}-padded", name, target, side, ignore=True))
+                found.append(padded(f"{name}={side}-padded", names, target, side, ignore=True))
     if "attention_mask" in taken and "attention_mask" not in feed.inputs:
         found += _attention_masks(subject, feed)
     return found
@@ -78,7 +82,7 @@ def _attention_masks(subject: TorchSubject, feed: Feed) -> list[Condition]:
     except Exception:  # zeros are refused: then ones are what it takes
         pass
     sides = [
-        padded(f"attention_mask={side}-padded", "attention_mask", target, side, ignore=False)
+        padded(f"attention_mask={side}-padded", ("attention_mask",), target, side, ignore=False)
         for side in ("right", "left")
     ]
     return [filled(1), *sides]
@@ -114,12 +118,14 @@ def valid_rows(batch: int, length: int, side: str) -> NDArray[np.bool_]:
     return valid
 
 
-def padded(name: str, keyword: str, target: str, side: str, *, ignore: bool) -> Condition:
+def padded(
+    name: str, keywords: tuple[str, ...], target: str, side: str, *, ignore: bool
+) -> Condition:
     """Return a condition in which the model is told that some positions are padding.
 
     Args:
         name: of the condition.
-        keyword: by which the model is told.
+        keywords: by which the model is told; all get the same.
         target: the input that is padded.
         side: ``"left"`` or ``"right"``.
         ignore: bools, True = padding; else integers, 1 = real.
@@ -130,7 +136,7 @@ def padded(name: str, keyword: str, target: str, side: str, *, ignore: bool) -> 
         return valid_rows(each.batch, each.length, side)
 
     def given(feed: Feed) -> dict[str, Any]:
-        return {keyword: ~valid(feed) if ignore else valid(feed).astype(np.int64)}
+        return dict.fromkeys(keywords, ~valid(feed) if ignore else valid(feed).astype(np.int64))
 
     return Condition(name, given, valid=lambda feed: {target: valid(feed)})
 

@@ -108,7 +108,7 @@ def _forms(
 
     yield Condition(f"{prefix}ones", ones, within)
     for side in ("left", "right"):
-        some = padded(f"{prefix}{side}-padded", MASK, target, side, ignore=False)
+        some = padded(f"{prefix}{side}-padded", (MASK,), target, side, ignore=False)
         yield Condition(some.name, some.given, within, some.valid)
     if subject.is_causal:
         # sdpa takes bools; eager attention and own code add what they get to the scores.
