@@ -24,7 +24,11 @@ def _check(code: Code) -> Iterator[Hit]:
             continue
         if not _one_score_each(code, made.subject):
             continue
-        unread = [each.arg for each in mask_parameters(function) if not reads(function, each.arg)]
+        unread = [
+            each.arg
+            for each in mask_parameters(function)
+            if not reads(code.source, function, each.arg)
+        ]
         if unread and _pools(code, function, call):
             yield Hit(
                 call,
@@ -64,7 +68,7 @@ def _pools(code: Code, function: Function, call: ast.Call) -> bool:
     if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
         return any(_weighs(up) for up in code.source.ancestors(call))
     name = statement.targets[0].id
-    uses = reads(function, name)
+    uses = reads(code.source, function, name)
     return any(_weighs(up) for use in uses for up in code.source.ancestors(use))
 
 

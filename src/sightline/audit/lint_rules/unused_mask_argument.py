@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from sightline.audit.linting.hints import mask_parameters, reads
 from sightline.audit.linting.rule import Code, Hit, LintRule
 from sightline.audit.linting.scopes import all_parameters, is_self
-from sightline.audit.linting.source import Function
+from sightline.audit.linting.source import Function, Source
 
 _FORWARD = ("forward", "call", "__call__")
 _SAID = re.compile(r"unused|ignored?|not used|no effect|deprecated|not supported|compatib", re.I)
@@ -21,7 +21,7 @@ def _check(code: Code) -> Iterator[Hit]:
         owner = code.source.parents.get(function)
         if function.name not in _FORWARD or not isinstance(owner, ast.ClassDef):
             continue
-        unread = list(_unread(function))
+        unread = list(_unread(code.source, function))
         if unread and _mixes(code, function) and not _excused(code, function):
             for parameter in unread:
                 yield Hit(
@@ -33,18 +33,18 @@ def _check(code: Code) -> Iterator[Hit]:
                 )
 
 
-def _unread(function: Function) -> Iterator[ast.arg]:
-    """Yield the masks and lengths that a function never reads, if nothing stands for them.
+def _unread(source: Source, function: Function) -> Iterator[ast.arg]:
+    """Yield the masks and lengths that a function never names, if nothing stands for them.
 
     Of two masks of pairs one may be for others' sake; one of padding is not replaced by those.
     """
     given = [each.arg for each in all_parameters(function) if "mask" in each.arg]
-    read = [name for name in given if reads(function, name)]
+    read = [name for name in given if reads(source, function, name)]
+    named = {each.id for each in source.within(function, ast.Name)}
     for parameter in mask_parameters(function):
-        if not reads(function, parameter.arg) and not _renamed(function, parameter.arg):
-            padding = "pad" in parameter.arg and not any("pad" in name for name in read)
-            if padding or not read:
-                yield parameter
+        padding = "pad" in parameter.arg and not any("pad" in name for name in read)
+        if parameter.arg not in named and (padding or not read):
+            yield parameter
 
 
 def _mixes(code: Code, function: Function) -> bool:
@@ -89,11 +89,6 @@ def _only_raises(function: Function) -> bool:
         or (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))
         for each in function.body
     )
-
-
-def _renamed(function: Function, name: str) -> bool:
-    """Whether the parameter is deleted or assigned anew, in the function or one inside it."""
-    return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(function))
 
 
 RULE = LintRule(

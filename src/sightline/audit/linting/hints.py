@@ -65,13 +65,13 @@ def mask_parameters(function: Function) -> list[ast.arg]:
     ]
 
 
-def reads(function: Function, name: str) -> list[ast.Name]:
+def reads(source: Source, function: Function, name: str) -> list[ast.Name]:
     """Return where a function's body reads a name, functions inside it included."""
+    first, last = function.body[0].lineno, function.end_lineno or 0
     return [
         each
-        for statement in function.body
-        for each in ast.walk(statement)
-        if isinstance(each, ast.Name) and each.id == name and not isinstance(each.ctx, ast.Store)
+        for each in source.names(name)
+        if first <= each.lineno <= last and not isinstance(each.ctx, ast.Store)
     ]
 
 

@@ -132,7 +132,7 @@ class Scopes:
             return []
         if owner not in self._attributes:
             found: dict[str, list[ast.expr | None]] = defaultdict(list)
-            for name, value in _assigned(owner):
+            for name, value in _assigned(self.source, owner):
                 if not (isinstance(value, ast.Constant) and value.value is None):
                     found[name].append(value)
             self._attributes[owner] = found
@@ -252,17 +252,18 @@ def _target(
             yield name, Binding(node, None, _end(node))
 
 
-def _assigned(owner: ast.ClassDef) -> Iterator[tuple[str, ast.expr | None]]:
-    """Yield what a class assigns to attributes of ``self``, and its own fields."""
-    for node in ast.walk(owner):
+def _assigned(source: Source, owner: ast.ClassDef) -> Iterator[tuple[str, ast.expr | None]]:
+    """Yield what a class assigns to attributes of ``self``."""
+    for node in source.within(owner, ast.Assign):
+        for target in node.targets:
+            yield from _attribute(target, node.value)
+    for node in source.within(owner, ast.AnnAssign):
+        if node.value is not None:
+            yield from _attribute(node.target, node.value)
+    for node in source.within(owner, ast.AugAssign):
+        yield from _attribute(node.target, None)
+    for node in source.within(owner, ast.Call):
         match node:
-            case ast.Assign(targets=targets, value=value):
-                for target in targets:
-                    yield from _attribute(target, value)
-            case ast.AnnAssign(target=target, value=value) if value is not None:
-                yield from _attribute(target, value)
-            case ast.AugAssign(target=ast.Attribute(value=base, attr=name)) if is_self(base):
-                yield name, None
             case ast.Call(func=ast.Attribute(value=base, attr="register_buffer"), args=args):
                 named = {each.arg: each.value for each in node.keywords}
                 first = args[0] if args else named.get("name")

@@ -95,6 +95,22 @@ class Source:
         """All functions and methods, asynchronous ones last."""
         return [*self.all(ast.FunctionDef), *self.all(ast.AsyncFunctionDef)]
 
+    def within(self, outer: Function | ast.ClassDef, kind: type[Node]) -> list[Node]:
+        """Return the nodes of a kind in the lines of a function's or class's body."""
+        first, last = outer.body[0].lineno, outer.end_lineno or 0
+        return [each for each in self.all(kind) if first <= each.lineno <= last]  # type: ignore[attr-defined]
+
+    def names(self, name: str) -> list[ast.Name]:
+        """Return where a name stands, in the order of the text."""
+        return self._names.get(name, [])
+
+    @cached_property
+    def _names(self) -> dict[str, list[ast.Name]]:
+        found: dict[str, list[ast.Name]] = defaultdict(list)
+        for node in self.all(ast.Name):
+            found[node.id].append(node)
+        return found
+
     @cached_property
     def imports(self) -> dict[str, str]:
         """The dotted name of each imported name: ``F`` -> ``torch.nn.functional``."""
