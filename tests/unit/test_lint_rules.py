@@ -98,6 +98,7 @@ FORWARD_ONLY = [
     "x = x.masked_fill(self.lower[:n, :n] == 1, float('-inf')); x = F.softmax(x, dim=-1)",
     "x = torch.where(torch.triu(torch.ones(n, n), 1).bool(), x, -1e9); x = torch.softmax(x, -1)",
     "m = torch.tril(torch.ones(n, n)); m = m.masked_fill(m == 1, -torch.inf); self.layer(x, m)",
+    "m = torch.tril(torch.full((n, n), -1e9)); x = (q @ k.mT / 8 + m).softmax(dim=-1)",
 ]
 
 
@@ -139,6 +140,8 @@ def test_a_triangle_that_forbids_oneself(line: str) -> None:
         "x = x.masked_fill(1 - self.lower > 0, float('-inf')).softmax(-1)",
         "x = torch.where(self.lower[:n, :n] == 1, x, float('-inf')).softmax(-1)",
         "x = torch.where(torch.triu(torch.ones(n, n), 1) == 1, -1e9, x).softmax(-1)",
+        "m = torch.triu(torch.full((n, n), -1e9), 1); x = (q @ k.mT / 8 + m).softmax(dim=-1)",
+        "m = torch.tril(torch.full((n, n), -1e9)); x = (x + m).sum(dim=-1)",
         # Scores of spans, which are not attention: the end comes after the begin.
         "x = x.masked_fill(torch.tril(torch.ones(n, n), -1).bool(), -1e9)",
         "m = torch.triu(torch.ones(n, n)).bool() if n else mask; self.layer(x, m)",
@@ -185,6 +188,9 @@ def test_each_of_several_layers_is_known() -> None:
         ("self.attention(x, x, x, key_padding_mask=(mask == 0).float())", 1),
         ("sdpa(q, k, v, attn_mask=self.lower[:n, :n])", 1),
         ("sdpa(q, k, v, 1 - torch.triu(torch.ones(n, n), 1))", 1),
+        ("s = q @ k.mT; s = s + self.lower[:n, :n]; x = s.softmax(-1)", 1),
+        ("s = q @ k.mT; s = s + mask; x = s.softmax(-1)", 0),
+        ("s = q @ k.mT; s = s * self.lower[:n, :n] + 1; x = s.sum(-1)", 0),
         ("self.attention(x, x, x, key_padding_mask=mask == 0)", 0),
         ("self.attention(x, x, x, attn_mask=mask.float())", 0),
         ("sdpa(q, k, v, attn_mask=torch.zeros(n, n))", 0),
@@ -194,7 +200,7 @@ def test_each_of_several_layers_is_known() -> None:
     ],
 )
 def test_floats_of_zero_and_one(line: str, rules: int) -> None:
-    assert found(inside(line)) == ["float-zero-one-mask"] * rules
+    assert found(inside(*line.split("; "))) == ["float-zero-one-mask"] * rules
 
 
 @pytest.mark.parametrize(

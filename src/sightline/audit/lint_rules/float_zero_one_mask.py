@@ -16,12 +16,15 @@ def _check(code: Code) -> Iterator[Hit]:
             continue  # the same number everywhere changes nothing
         if _filled_later(code, use.mask):
             continue
+        adder = "" if isinstance(use.node, ast.BinOp) else f"{use.place} adds and "
         sense = "may be attended to" if use.attends else "are forbidden"
         yield Hit(
             use.node,
-            f"the mask is of floats 0 and 1, which {use.place} adds to the scores: "
-            "nothing is forbidden",
-            f"give bools that are True where keys {sense} (.bool() or dtype=torch.bool)",
+            f"the mask is of floats 0 and 1, which {adder}the softmax takes for scores: nothing "
+            "is forbidden",
+            'scores.masked_fill(mask == 0, float("-inf")) forbids where it is 0'
+            if isinstance(use.node, ast.BinOp)
+            else f"give bools that are True where keys {sense} (.bool() or dtype=torch.bool)",
         )
 
 
@@ -56,6 +59,6 @@ def attend(query, key, value):
     mask = torch.tril(torch.ones(query.size(-2), key.size(-2), dtype=torch.bool))
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 """,
-    words=("attention", "Attention", "Transformer"),
+    words=("attention", "Attention", "Transformer", "softmax"),
     check=_check,
 )

@@ -19,7 +19,7 @@ class MaskUse:
     """One use of a mask.
 
     Attributes:
-        node: the call that uses it.
+        node: the call or the addition that uses it.
         mask: the mask.
         attends: whether True means "may attend" there.
         adds: whether floats are added to the scores there.
@@ -27,7 +27,7 @@ class MaskUse:
         keys: whether it says which keys are padding, not which pairs are allowed.
     """
 
-    node: ast.Call
+    node: ast.expr
     mask: ast.expr
     attends: bool
     adds: bool
@@ -64,6 +64,22 @@ def uses_of_masks(code: Code) -> Iterator[MaskUse]:
                 use = MaskUse(call, mask, False, False, made.name)
         if use is not None and code.scores.feeds_softmax(call):
             yield use
+    yield from _added(code)
+
+
+def _added(code: Code) -> Iterator[MaskUse]:
+    """Yield the triangles that are added to scores."""
+    if not any(word in code.source.piece.text for word in ("tril", "triu", "subsequent")):
+        return
+    for node in code.source.all(ast.BinOp):
+        if not isinstance(node.op, ast.Add):
+            continue
+        for mask, scores in ((node.left, node.right), (node.right, node.left)):
+            value = code.masks.of(mask)
+            if value is None or not value.triangle or code.scores.product(scores) is None:
+                continue
+            if code.scores.feeds_softmax(node):
+                yield MaskUse(node, mask, False, True, "the addition")
 
 
 def _given_to_attention(code: Code) -> Iterator[MaskUse]:
