@@ -19,7 +19,9 @@ MASKED_LATE = f"{PRODUCT}; w = s.softmax(-1); w = w.masked_fill(mask, 0)"
         (f"{PRODUCT} / 8; s = torch.tril(s); x = F.softmax(s, dim=-1)", 1),
         (f"{PRODUCT}; s = torch.where(mask, s, 0.0); x = torch.softmax(s, -1) @ v", 1),
         ("s = torch.einsum('bhid,bhjd->bhij', q, k).masked_fill(mask, 0.0); x = s.softmax(-1)", 1),
+        (f"{PRODUCT}; s = s.masked_fill(mask, 1e-9); x = s.softmax(-1)", 1),
         (f"{PRODUCT}; s = s.masked_fill(mask, -1e9); x = s.softmax(-1)", 0),
+        (f"{PRODUCT}; s = s.masked_fill(mask, 1.0); x = s.softmax(-1)", 0),
         # Zeroed, then forbidden.
         (f"{ZEROED}; s = s.masked_fill(mask, -1e9); s.softmax_(-1)", 0),
         (f"{PRODUCT}; s = torch.tril(s); s = s.masked_fill(s == 0, -1e9); x = s.softmax(-1)", 0),
@@ -56,7 +58,11 @@ def test_a_mask_behind_the_softmax(lines: str, rules: int) -> None:
     ("lines", "rules"),
     [
         (f"{PRODUCT}; x = s.softmax(dim=-2) @ v", 1),
-        ("x = torch.softmax(torch.matmul(q, k.mT) / 8, dim=-2)", 1),
+        ("x = torch.matmul(torch.softmax(torch.matmul(q, k.mT) / 8, dim=-2), v)", 1),
+        (f"{PRODUCT}; w = s.softmax(-2); w = self.dropout(w); x = torch.bmm(w, v)", 1),
+        # Similarities of images and texts, of which the best is taken.
+        ("x = (100.0 * q @ k.transpose(-2, -1)).softmax(dim=-2)", 0),
+        (f"{PRODUCT}; w = s.softmax(dim=-2); x = w.argmax(dim=-2)", 0),
         (f"{PRODUCT}; x = F.softmax(s) @ v", 1),
         (f"{PRODUCT}; x = s.softmax(dim=-1) @ v", 0),
         (f"{PRODUCT}; x = F.softmax(s, -1) @ v", 0),

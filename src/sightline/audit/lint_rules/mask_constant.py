@@ -10,8 +10,6 @@ from sightline.audit.linting.rule import Code, Hit, LintRule
 from sightline.audit.linting.source import is_number, number
 
 _HALF_LEAST = -65504.0
-# A score may be some tens; exp(-1000) is 0 in every dtype.
-_WEAK = -1000.0
 _FIX = (
     'fill with torch.finfo(scores.dtype).min or float("-inf"), or give bools to '
     "F.scaled_dot_product_attention"
@@ -63,8 +61,12 @@ def _hit(code: Code, node: ast.expr, constant: ast.expr) -> Hit:
             _FIX,
             "warning" if half else "note",
         )
-    told = "may be outdone by large scores" if value > _WEAK else "is far from what float32 can say"
-    return Hit(node, f"{shown} {told}; a forbidden key then still has some weight", _FIX)
+    return Hit(
+        node,
+        f"{shown} is a number among others: where scores are large, or a whole row is forbidden, "
+        "forbidden keys have weight",
+        _FIX,
+    )
 
 
 def _in_half(code: Code, node: ast.AST) -> bool:

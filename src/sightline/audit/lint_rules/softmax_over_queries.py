@@ -23,7 +23,8 @@ def _check(code: Code) -> Iterator[Hit]:
             continue
         if axis is None and not _needs_axis(code, call):
             continue
-        if not _competing(code, call, made):
+        # A softmax of similarities that weigh nothing is no attention.
+        if code.scores.weighs(call) and not _competing(code, call, made):
             yield _hit(call, axis)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 from sightline.audit.linting.hints import mask_parameters, reads
 from sightline.audit.linting.rule import Code, Hit, LintRule
-from sightline.audit.linting.source import Function
 
 _SCORES = re.compile(r"(^|_)(attn|attention|att|score|scores|energy|energies|alpha|align)(_|$|s$)")
 # What is asked of the axis of time: a number per position.
@@ -29,7 +28,7 @@ def _check(code: Code) -> Iterator[Hit]:
             for each in mask_parameters(function)
             if not reads(code.source, function, each.arg)
         ]
-        if unread and _pools(code, function, call):
+        if unread and code.scores.weighs(call, elementwise=True):
             yield Hit(
                 call,
                 f"this softmax over the positions gives padding its share; {unread[0]} is a "
@@ -60,23 +59,6 @@ def _gives_one(code: Code, module: ast.Call) -> bool:
     if name != "Linear" or len(module.args) < 2:
         return False
     return isinstance(module.args[1], ast.Constant) and module.args[1].value == 1
-
-
-def _pools(code: Code, function: Function, call: ast.Call) -> bool:
-    """Whether the weights then multiply something, as in a weighted sum."""
-    statement = code.source.statement_of(call)
-    if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
-        return any(_weighs(up) for up in code.source.ancestors(call))
-    name = statement.targets[0].id
-    uses = reads(code.source, function, name)
-    return any(_weighs(up) for use in uses for up in code.source.ancestors(use))
-
-
-def _weighs(node: ast.AST) -> bool:
-    if isinstance(node, ast.BinOp):
-        return isinstance(node.op, ast.Mult | ast.MatMult)
-    products = ("bmm", "matmul", "einsum")
-    return isinstance(node, ast.Call) and ast.unparse(node.func).endswith(products)
 
 
 RULE = LintRule(

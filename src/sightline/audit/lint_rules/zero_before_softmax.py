@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from sightline.audit.linting.mask_values import operation
 from sightline.audit.linting.rule import Code, Hit, LintRule
 from sightline.audit.linting.scopes import own_nodes
-from sightline.audit.linting.source import is_number
+from sightline.audit.linting.source import number
+
+_SMALL = 1e-3
 
 
 def _check(code: Code) -> Iterator[Hit]:
@@ -17,9 +19,9 @@ def _check(code: Code) -> Iterator[Hit]:
         if made is None:
             continue
         if made.name in ("masked_fill", "masked_fill_"):
-            zero = is_number(made.argument(1, "value"), 0)
+            zero = _next_to_nothing(made.argument(1, "value"))
         elif made.name == "where":
-            zero = is_number(made.argument(1, "y", "other"), 0)
+            zero = _next_to_nothing(made.argument(1, "y", "other"))
         else:
             zero = _next_to_softmax(code, call)
         if not zero or not _is_attention(code, call):
@@ -27,9 +29,16 @@ def _check(code: Code) -> Iterator[Hit]:
         if code.scores.feeds_softmax(call) and not _mended(code, call):
             yield Hit(
                 call,
-                f"{made.name} makes forbidden scores 0, and exp(0) is 1: they keep their weight",
+                f"{made.name} makes forbidden scores 0, or nearly, and exp(0) is 1: they keep "
+                "their weight",
                 'fill with float("-inf") before the softmax',
             )
+
+
+def _next_to_nothing(fill: ast.expr | None) -> bool:
+    """Whether a fill is 0, or a number like 1e-9, in which the minus stands at the wrong place."""
+    value = number(fill)
+    return value is not None and abs(value) < _SMALL
 
 
 def _is_attention(code: Code, call: ast.Call) -> bool:

@@ -95,6 +95,34 @@ class Scores:
                 return
             at = up
 
+    def weighs(self, softmax: ast.Call, *, elementwise: bool = False) -> bool:
+        """Whether what a softmax gives is then multiplied by something, as weights are.
+
+        By a matrix product, or with ``elementwise`` by ``*`` too; names are followed by name only.
+        """
+        if any(self._product(up, elementwise) for up in self.source.ancestors(softmax)):
+            return True
+        statement, function = self.source.statement_of(softmax), self.source.function_of(softmax)
+        if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
+            return False
+        last = function.end_lineno or 0 if function is not None else 10**9
+        return any(
+            self._product(up, elementwise)
+            for use in self.source.names(statement.targets[0].id)
+            if statement.lineno < use.lineno <= last
+            for up in self.source.ancestors(use)
+        )
+
+    def _product(self, node: ast.AST, elementwise: bool) -> bool:
+        if isinstance(node, ast.BinOp):
+            return isinstance(node.op, ast.MatMult) or (
+                elementwise and isinstance(node.op, ast.Mult)
+            )
+        if not isinstance(node, ast.Call):
+            return False
+        made = operation(self.source, node)
+        return made is not None and (made.name in _PRODUCTS or made.name == "einsum")
+
     def _carries(self, call: ast.Call, part: ast.AST) -> bool:
         """Whether what a call gives still has what ``part`` of it holds."""
         if self.softmax(call) is not None or part is call.func:
