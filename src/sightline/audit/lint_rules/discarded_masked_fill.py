@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from sightline.audit.linting.hints import is_test_code
-from sightline.audit.linting.mask_values import operation
+from sightline.audit.linting.operations import operation
 from sightline.audit.linting.rule import Code, Hit, LintRule
 from sightline.audit.linting.source import number, words
 
@@ -15,8 +15,12 @@ _METHODS = words(
     "masked_fill masked_scatter tril triu softmax log_softmax logical_not logical_and "
     "logical_or index_fill unsqueeze"
 )
-_FUNCTIONS = _METHODS | {"where"}
-_LIBRARIES = ("torch", "jax", "numpy")
+# Functions of the same kind. numpy's logical_not and the like take an array to write into.
+_FUNCTIONS = {
+    "torch": _METHODS | {"where"},
+    "jax": _METHODS | {"where"},
+    "numpy": words("where tril triu"),
+}
 
 
 def _check(code: Code) -> Iterator[Hit]:
@@ -25,14 +29,17 @@ def _check(code: Code) -> Iterator[Hit]:
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
             continue
         name = call.func.attr
-        if name not in _FUNCTIONS or any(each.arg in ("out", None) for each in call.keywords):
-            continue
-        library = code.source.dotted(call.func).partition(".")[0] in _LIBRARIES
-        if not library and (name not in _METHODS or not _is_tensor_method(code, call)):
-            continue
-        shown = code.source.piece.cell and code.source.function_of(call) is None
-        if not shown and not is_test_code(code.source, call):
-            yield _hit(code, call, name, library)
+        library = code.source.dotted(call.func).partition(".")[0]
+        if library in _FUNCTIONS:
+            pure = name in _FUNCTIONS[library]
+        else:
+            pure = name in _METHODS and _is_tensor_method(code, call)
+        if pure and not any(each.arg in ("out", None) for each in call.keywords):
+            # At the end of a cell, or of an example for a type checker, nobody wants the result.
+            within = code.source.function_of(call) is not None
+            plain = not code.source.piece.cell and library != "numpy"
+            if (within or plain) and not is_test_code(code.source, call):
+                yield _hit(code, call, name, library in _FUNCTIONS)
 
 
 def _is_tensor_method(code: Code, call: ast.Call) -> bool:
@@ -80,6 +87,6 @@ def attention_weights(scores, mask):
     scores = scores.masked_fill(mask == 0, float("-inf"))
     return scores.softmax(dim=-1)
 """,
-    words=tuple(sorted(_FUNCTIONS)),
+    words=tuple(sorted(_METHODS | {"where"})),
     check=_check,
 )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from sightline.audit.linting.hints import identifiers
-from sightline.audit.linting.mask_values import operation
+from sightline.audit.linting.operations import operation
 from sightline.audit.linting.rule import Code, Hit, LintRule
 from sightline.audit.linting.source import is_number, words
 

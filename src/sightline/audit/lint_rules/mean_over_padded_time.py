@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from sightline.audit.linting.mask_values import Operation, operation
+from sightline.audit.linting.operations import Operation, operation
 from sightline.audit.linting.rule import Code, Hit, LintRule
 from sightline.audit.linting.source import is_number
 

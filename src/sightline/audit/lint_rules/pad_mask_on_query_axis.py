@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sightline.audit.linting.hints import speaks_of_padding
 from sightline.audit.linting.mask_uses import uses_of_masks
-from sightline.audit.linting.mask_values import operation
+from sightline.audit.linting.operations import operation
 from sightline.audit.linting.rule import Code, Hit, LintRule
 from sightline.audit.linting.source import is_number, number
 
@@ -27,7 +27,7 @@ def _check(code: Code) -> Iterator[Hit]:
             )
 
 
-def _over_keys(code: Code, fill: ast.Call) -> bool:
+def _over_keys(code: Code, fill: ast.expr) -> bool:
     """Whether what is filled are products of queries and keys, and their softmax is over keys."""
     if code.scores.product(fill) is None:
         return False
@@ -38,7 +38,7 @@ def _over_keys(code: Code, fill: ast.Call) -> bool:
     return not _key_masked_too(code, fill)
 
 
-def _key_masked_too(code: Code, fill: ast.Call) -> bool:
+def _key_masked_too(code: Code, fill: ast.expr) -> bool:
     """Whether the same scores get another mask: rows of padding are often covered besides."""
     softmaxes = (code.scores.softmax(each) for each in code.scores.softmaxes_fed(fill))
     others = [

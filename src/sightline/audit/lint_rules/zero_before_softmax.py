@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from sightline.audit.linting.mask_values import operation
+from sightline.audit.linting.operations import operation
 from sightline.audit.linting.rule import Code, Hit, LintRule
 from sightline.audit.linting.scopes import own_nodes
 from sightline.audit.linting.source import number

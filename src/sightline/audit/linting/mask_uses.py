@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from sightline.audit.linting.attention_calls import KEY_MASKS, PAIR_MASKS
-from sightline.audit.linting.mask_values import MaskValue, operation
+from sightline.audit.linting.mask_values import MaskValue
+from sightline.audit.linting.operations import operation
 from sightline.audit.linting.rule import Code
 
 

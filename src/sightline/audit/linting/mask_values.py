@@ -10,13 +10,12 @@ import ast
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from sightline.audit.linting.operations import Operation, operation
 from sightline.audit.linting.scopes import Scopes, is_self
 from sightline.audit.linting.source import FUNCTIONS, Function, Source, is_number, number, words
 
 Side = Literal["lower", "upper", "all", "none"]
 Kind = Literal["bool", "float", "int", "additive"]
-# Libraries whose functions of the same name do the same.
-ROOTS = ("torch", "numpy", "jax.numpy", "tensorflow", "tf", "keras.ops", "paddle", "mindspore.ops")
 # What a mask is filled with, or multiplied by, to forbid.
 FORBIDS_FROM = -50.0
 _KEEPS = words(
@@ -79,49 +78,6 @@ class MaskValue:
     def triangle(self) -> bool:
         """Whether it is a triangle."""
         return self.side in ("lower", "upper")
-
-
-@dataclass(frozen=True)
-class Operation:
-    """A call of a tensor's method, or of the function of the same name.
-
-    Attributes:
-        name: the method's or function's name.
-        subject: the tensor.
-        rest: the other positional arguments.
-        keywords: the named ones.
-    """
-
-    name: str
-    subject: ast.expr
-    rest: list[ast.expr]
-    keywords: dict[str, ast.expr]
-
-    def argument(self, index: int, *names: str) -> ast.expr | None:
-        """Return the argument of that place (behind the subject), or of one of these names."""
-        if index < len(self.rest):
-            return self.rest[index]
-        return next((self.keywords[name] for name in names if name in self.keywords), None)
-
-
-def operation(source: Source, call: ast.AST | None) -> Operation | None:
-    """Return a call as an operation on a tensor; None if it is none, or has starred arguments."""
-    if not isinstance(call, ast.Call) or any(isinstance(each, ast.Starred) for each in call.args):
-        return None
-    named = {each.arg: each.value for each in call.keywords if each.arg is not None}
-    dotted = source.dotted(call.func)
-    head, _, name = dotted.rpartition(".")
-    if head and (head.partition(".")[0] in _HEADS or head in ROOTS):
-        first = call.args[0] if call.args else named.get("input", named.get("x"))
-        if first is None:
-            return Operation(name, ast.Constant(value=None), [], named)
-        return Operation(name, first, list(call.args[1:]), named)
-    if isinstance(call.func, ast.Attribute):
-        return Operation(call.func.attr, call.func.value, list(call.args), named)
-    return None
-
-
-_HEADS = ("torch", "numpy", "jax", "tensorflow", "tf", "keras", "paddle", "mindspore", "flax")
 
 
 class MaskValues:

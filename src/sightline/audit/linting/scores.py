@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from sightline.audit.linting.mask_values import Operation, operation
+from sightline.audit.linting.operations import Operation, operation
 from sightline.audit.linting.scopes import Scopes, is_self, own_nodes
 from sightline.audit.linting.source import Source, number, words
 
