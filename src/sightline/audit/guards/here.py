@@ -36,11 +36,14 @@ class Here(threading.local):
     Attributes:
         sessions: the active guards, outermost first.
         inside: whether a watched function is running that is looked at as a whole.
+        one_query: whether there is one query, so that what lies along the axis of queries are heads
+            that share a key (transformers packs them so).
     """
 
     def __init__(self) -> None:
         self.sessions: list[Session] = []
         self.inside = False
+        self.one_query = False
         self._reader = Reader()
         self._verdicts: OrderedDict[Any, _Verdict] = OrderedDict()
 

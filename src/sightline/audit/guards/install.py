@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from inspect import signature
 from types import ModuleType
@@ -126,8 +126,10 @@ def _swap(new: dict[int, Any], *, everywhere: bool = False) -> None:
         new: by the identity of the old function, the old one and the new one.
         everywhere: in the modules that are left alone otherwise, too.
     """
+    wanted = set(new)
     for name, module in list(sys.modules.items()):
-        if not isinstance(module, ModuleType):
+        # The second test is quick; all names of all modules are many.
+        if not isinstance(module, ModuleType) or wanted.isdisjoint(_identities(module)):
             continue
         if not everywhere and any(name == n or name.startswith(f"{n}.") for n in _LEFT_ALONE):
             continue
@@ -136,6 +138,10 @@ def _swap(new: dict[int, Any], *, everywhere: bool = False) -> None:
             found = new.get(id(value))
             if found is not None and found[0] is value:
                 names[word] = found[1]
+
+
+def _identities(module: ModuleType) -> Iterable[int]:
+    return map(id, list(vars(module).values()))
 
 
 def _set(names: dict[str, Any], word: str, value: Any) -> None:

@@ -25,6 +25,10 @@ def look(
     if query.is_nested or not 2 <= query.ndim <= 4 or key.ndim != query.ndim:
         HERE.unseen(f"{ENTRY}: nested tensors, or more than four axes")
         return
+    if HERE.one_query and query.ndim == 4:
+        query = query.flatten(1, 2)[:, :, None]
+        if attn_mask is not None and attn_mask.ndim == 4 and attn_mask.shape[2] > 1:
+            attn_mask = attn_mask.flatten(1, 2)[:, :, None]
     batch = max(query.shape[0], key.shape[0]) if query.ndim > 2 else 1
     heads = query.shape[1] if query.ndim == 4 else 1
     sizes = batch, heads, int(query.shape[-2]), int(key.shape[-2])

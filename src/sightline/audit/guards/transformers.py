@@ -32,7 +32,7 @@ def watched_interface(original: Callable[..., Any]) -> Callable[..., Any]:
             return _watched(function, _look_eager)
         if attn_implementation == "flex_attention":
             return _watched(function, _look_flex)
-        return function
+        return _watched_sdpa(function) if attn_implementation == "sdpa" else function
 
     return get_interface
 
@@ -47,6 +47,18 @@ def _watched(function: Callable[..., Any], look: Callable[..., None]) -> Callabl
             return function(module, query, key, value, *rest, **named)
         finally:
             HERE.inside = False
+
+    return watched
+
+
+def _watched_sdpa(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def watched(module: Any, query: Any, *rest: Any, **named: Any) -> Any:
+        before, HERE.one_query = HERE.one_query, query.ndim == 4 and query.shape[2] == 1
+        try:
+            return function(module, query, *rest, **named)
+        finally:
+            HERE.one_query = before
 
     return watched
 
