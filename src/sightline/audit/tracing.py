@@ -16,6 +16,7 @@ from sightline.audit.feed import Feed
 from sightline.audit.findings import Finding, Matrix, Pair, Place
 from sightline.audit.judging import moved
 from sightline.audit.measured import measure
+from sightline.audit.repro import repro
 from sightline.audit.subject import Outputs
 from sightline.audit.visibility import Leak, Search
 from sightline.masks.mask import Mask
@@ -23,14 +24,6 @@ from sightline.recognize.recognize import recognize
 
 if TYPE_CHECKING:
     from sightline.audit.localize import Located
-
-try:
-    from sightline.audit.repro import repro
-except ImportError:
-
-    def repro(*a):  # noqa: D103
-        return ""
-
 
 Bools = NDArray[np.bool_]
 

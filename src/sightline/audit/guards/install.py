@@ -57,6 +57,7 @@ def install() -> None:
     with _lock:
         _users += 1
         if _users == 1:
+            _index_names()
             _replace_functions()
             _replace_methods()
 
@@ -153,6 +154,16 @@ def _set(names: dict[str, Any], word: str, value: Any) -> None:
             names[word] = original
 
     _put_back.append(put_back)
+
+
+def _index_names() -> None:
+    """Let torch list its functions while they are its own: it does so once, at the first question.
+
+    Others (localize.py among them) ask it for their names.
+    """
+    from torch.overrides import get_overridable_functions
+
+    get_overridable_functions()
 
 
 def _replace_methods() -> None:
