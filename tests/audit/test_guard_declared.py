@@ -109,9 +109,8 @@ def test_a_declaration_that_nothing_was_compared_with_is_said() -> None:
     assert finding.check == "declared-unseen"
     assert "for 'layers.7', and 1 calls were seen" in finding.message
     assert finding.where.line == line
-    with pytest.raises(GuardError, match="no call of attention was seen"):
-        with guard("raise", declared=sl.causal()):
-            pass
+    with pytest.raises(GuardError, match="no call of attention"), guard("raise", sl.causal()):
+        pass
 
 
 def test_a_mask_for_another_batch_is_not_compared() -> None:

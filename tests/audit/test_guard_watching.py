@@ -357,9 +357,27 @@ def test_what_holds_no_values_is_counted() -> None:
         torch.vmap(lambda mask: sdpa(attn_mask=mask))(WRONG.expand(2, Q, Q))
     assert watch.calls == 0
     assert watch.unseen == (
-        "2 x scaled_dot_product_attention: its mask holds no values that could be looked at now",
+        "2 x scaled_dot_product_attention: its tensors hold no values that could be looked at now",
     )
     assert "not looked at" in str(watch)
+
+
+def test_fake_tensors_keep_their_sizes_open() -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    def attends(query: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return F.scaled_dot_product_attention(query, query, query, attn_mask=mask)
+
+    query, causal = x(B, H, Q, D), ~WRONG
+    with guard() as watch:
+        traced = make_fx(attends, tracing_mode="symbolic")(query, causal)
+        with FakeTensorMode() as fake:
+            attends(fake.from_tensor(query), fake.from_tensor(causal))
+    assert watch.calls == 0
+    assert watch.unseen
+    longer = x(B, H, Q + 4, D), torch.ones(Q + 4, Q + 4, dtype=torch.bool)
+    assert torch.allclose(traced(*longer), attends(*longer), atol=1e-6)
 
 
 def test_export_and_tracing_work_inside() -> None:

@@ -25,7 +25,7 @@ def look(
     **_: Any,
 ) -> None:
     """Look at a call: what its block mask lets through."""
-    if query.ndim != 4 or key.ndim != 4:
+    if not HERE.readable(ENTRY, query, key) or query.ndim != 4 or key.ndim != 4:
         return
     sizes = query.shape[0], query.shape[1], query.shape[2], key.shape[2]
     see_block_mask(ENTRY, sizes, query.dtype, block_mask, unknown=score_mod is not None)

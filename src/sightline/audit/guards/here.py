@@ -57,6 +57,13 @@ class Here(threading.local):
         for session in self.sessions:
             session.unseen[what] += 1
 
+    def readable(self, entry: str, *tensors: torch.Tensor | None) -> bool:
+        """Return whether tensors hold values; count the call as not looked at if one does not."""
+        if all(each is None or has_values(each) for each in tensors):
+            return True
+        self.unseen(f"{entry}: its tensors hold no values that could be looked at now")
+        return False
+
     def parts(self, entry: str, *given: Given) -> tuple[tuple[Part, ...], int] | None:
         """Read mask tensors; return them with the step between rows, or None if they hold none.
 
@@ -65,8 +72,7 @@ class Here(threading.local):
             given: the masks, each with four axes.
         """
         tensors = [each.tensor for each in given]
-        if not all(has_values(tensor) for tensor in tensors):
-            self.unseen(f"{entry}: its mask holds no values that could be looked at now")
+        if not self.readable(entry, *tensors):
             return None
         step = step_for(*tensors)
         if step > 1:

@@ -23,7 +23,9 @@ def look_attend(
     query: Any, key: Any, value: Any, mask: Any, *, q_offset: int = 0, bias: Any = None, **_: Any
 ) -> None:
     """Look at a call of ``sl.attend``; what it refuses by itself is left to it."""
-    if not isinstance(query, torch.Tensor) or query.ndim != 4 or key.ndim != 4:
+    if not isinstance(query, torch.Tensor) or not isinstance(key, torch.Tensor):
+        return
+    if not HERE.readable(ENTRY, query, key) or query.ndim != 4 or key.ndim != 4:
         return
     sizes = query.shape[0], query.shape[1], query.shape[2], key.shape[2]
     if not isinstance(mask, Mask) or 0 in sizes:
@@ -59,6 +61,8 @@ def look_layer(
     """Look at the mask tensors of a call of the layer, in torch's sense: True forbids."""
     tensors = [m for m in (attn_mask, key_padding_mask) if isinstance(m, torch.Tensor)]
     if not tensors or not isinstance(query, torch.Tensor) or query.ndim not in (2, 3):
+        return
+    if not HERE.readable(LAYER, query, *tensors):
         return
     key = query if key is None else key
     batched = query.ndim == 3

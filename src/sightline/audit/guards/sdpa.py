@@ -22,8 +22,10 @@ def look(
     **_: Any,
 ) -> None:
     """Look at a call: True may attend, floats are added, masks line up from the last axis."""
-    if query.is_nested or not 2 <= query.ndim <= 4 or key.ndim != query.ndim:
-        HERE.unseen(f"{ENTRY}: nested tensors, or more than four axes")
+    if not HERE.readable(ENTRY, query, key, attn_mask):
+        return
+    if not 2 <= query.ndim <= 4 or key.ndim != query.ndim:
+        HERE.unseen(f"{ENTRY}: more than four axes")
         return
     if HERE.one_query and query.ndim == 4:
         query = query.flatten(1, 2)[:, :, None]
@@ -31,7 +33,7 @@ def look(
             attn_mask = attn_mask.flatten(1, 2)[:, :, None]
     batch = max(query.shape[0], key.shape[0]) if query.ndim > 2 else 1
     heads = query.shape[1] if query.ndim == 4 else 1
-    sizes = batch, heads, int(query.shape[-2]), int(key.shape[-2])
+    sizes = batch, heads, query.shape[-2], key.shape[-2]
     given: tuple[Given, ...] = ()
     if attn_mask is not None:
         tensor = with_four_axes(attn_mask, sizes, batched=query.ndim == 3)

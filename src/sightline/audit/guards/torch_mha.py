@@ -47,6 +47,8 @@ def look_function(
     """Look at a call of the function, whose inputs are ``[length, batch, features]``."""
     if is_causal and attn_mask is None:
         return  # torch refuses it
+    if not HERE.readable(FUNCTION, query, key, attn_mask, key_padding_mask):
+        return
     batch = query.shape[1] if query.ndim == 3 else 1
     added = int(bias_k is not None) + int(add_zero_attn)
     keys = key.shape[0] if static_k is None else static_k.shape[1]
@@ -111,7 +113,7 @@ def look_fused_layer(
 
 def look_nested(t: torch.Tensor, mask: torch.Tensor, mask_check: bool = True) -> None:
     """Look at the padding that ``nn.TransformerEncoder`` cuts off, True for real keys."""
-    if t.ndim != 3 or mask.shape != t.shape[:2]:
+    if not HERE.readable(NESTED, t, mask) or t.ndim != 3 or mask.shape != t.shape[:2]:
         return
     batch, length, _ = t.shape
     given = [Given("src_key_padding_mask", tuple(mask.shape), "attend", mask[:, None, None])]
@@ -128,6 +130,8 @@ def _look_fused(
 ) -> None:
     if query.is_nested:
         return  # its padding was looked at when it was cut off
+    if not HERE.readable(entry, query, mask):
+        return
     batch, length, _ = query.shape
     sizes = batch, heads, length, length
     by_key = mask_type == 1

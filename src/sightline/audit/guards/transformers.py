@@ -67,6 +67,8 @@ def _look_eager(query: Any, key: Any, mask: Any) -> None:
     """Look at a call ``[batch, heads, length, dim]`` whose mask is added to the scores."""
     if not _plain(query, key) or (mask is not None and not isinstance(mask, torch.Tensor)):
         return
+    if not HERE.readable(EAGER, query, key, mask):
+        return
     sizes = max(query.shape[0], key.shape[0]), query.shape[1], query.shape[2], key.shape[2]
     given: tuple[Given, ...] = ()
     if mask is not None:
@@ -84,7 +86,9 @@ def _look_eager(query: Any, key: Any, mask: Any) -> None:
 def _look_flex(query: Any, key: Any, mask: Any) -> None:
     from torch.nn.attention.flex_attention import BlockMask
 
-    if _plain(query, key) and (mask is None or isinstance(mask, BlockMask)):
+    if not _plain(query, key) or not HERE.readable(FLEX, query, key):
+        return
+    if mask is None or isinstance(mask, BlockMask):
         sizes = query.shape[0], query.shape[1], query.shape[2], key.shape[2]
         see_block_mask(FLEX, sizes, query.dtype, mask)
     else:
