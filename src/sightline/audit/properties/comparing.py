@@ -309,7 +309,7 @@ def place_of(
         changed: the same, with changes that must not matter.
         quiet: by length, bool ``[batch, length]``: where states must not change.
     """
-    from sightline.audit.tracing import locate
+    from sightline.audit.localize import locate
 
     model = examination.subject.model
     if model is None or examination.counter.left < 2:
