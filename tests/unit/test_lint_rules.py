@@ -69,6 +69,8 @@ def test_a_result_that_is_thrown_away(line: str) -> None:
         "progress.unsqueeze()",
         "scores.fill_(0)",
         "np.logical_not(mask, mask)",
+        "model.logical_not(mask, mask)",
+        "model.softmax(scores, dim=-1)",
         "np.logical_and(mask, scores, mask)",
         "(scores.masked_fill(mask, 0)).sum().backward()",
         "with pytest.raises(RuntimeError):\n        scores.masked_fill(mask, 'x')",

@@ -10,15 +10,19 @@ from sightline.audit.linting.operations import operation
 from sightline.audit.linting.rule import Code, Hit, LintRule
 from sightline.audit.linting.source import number, words
 
-# Methods that only tensors have and that change nothing; most have a sister that ends in "_".
-_METHODS = words(
-    "masked_fill masked_scatter tril triu softmax log_softmax logical_not logical_and "
-    "logical_or index_fill unsqueeze"
-)
+# Methods that only tensors have and that change nothing, and how many arguments they take.
+_METHODS = {
+    **dict.fromkeys(("masked_fill", "masked_scatter"), (2, 2)),
+    **dict.fromkeys(("softmax", "log_softmax", "unsqueeze"), (1, 2)),
+    **dict.fromkeys(("tril", "triu"), (0, 1)),
+    **dict.fromkeys(("logical_and", "logical_or"), (1, 1)),
+    "logical_not": (0, 0),
+    "index_fill": (3, 3),
+}
 # Functions of the same kind. numpy's logical_not and the like take an array to write into.
 _FUNCTIONS = {
-    "torch": _METHODS | {"where"},
-    "jax": _METHODS | {"where"},
+    "torch": {*_METHODS, "where"},
+    "jax": {*_METHODS, "where"},
     "numpy": words("where tril triu"),
 }
 
@@ -47,14 +51,13 @@ def _is_tensor_method(code: Code, call: ast.Call) -> bool:
     made = operation(code.source, call)
     if made is None:
         return False
-    count = len(made.rest) + len(made.keywords)
-    if made.name in ("masked_fill", "masked_scatter"):
-        return count == 2
-    if made.name in ("softmax", "log_softmax", "unsqueeze"):
-        if not made.rest:
-            return "dim" in made.keywords
-        return count <= 2 and number(made.rest[0]) is not None
-    return count <= 3
+    least, most = _METHODS[made.name]
+    if not least <= len(made.rest) + len(made.keywords) <= most:
+        return False
+    # The axis first, or by name: modules have a method softmax(x) of their own.
+    axis = made.rest[0] if made.rest else made.keywords.get("dim")
+    written = number(axis) is not None or (not made.rest and axis is not None)
+    return written or made.name not in ("softmax", "log_softmax", "unsqueeze")
 
 
 def _hit(code: Code, call: ast.Call, name: str, library: bool) -> Hit:
@@ -87,6 +90,6 @@ def attention_weights(scores, mask):
     scores = scores.masked_fill(mask == 0, float("-inf"))
     return scores.softmax(dim=-1)
 """,
-    words=tuple(sorted(_METHODS | {"where"})),
+    words=(*_METHODS, "where"),
     check=_check,
 )
