@@ -36,6 +36,9 @@ PARAMETERS = {
     "TransformerDecoder": _DECODER,
     "TransformerDecoderLayer": _DECODER,
 }
+# One of these stands in every text that calls one of them.
+_SIGNS = (*(name for name in PARAMETERS if name != "Transformer"), "nn.Transformer",
+          "torch.nn import")  # fmt: skip
 # The parameters that say which pairs are allowed, and those that say which keys are padding.
 PAIR_MASKS = ("attn_mask", "mask", "src_mask", "tgt_mask")
 KEY_MASKS = ("key_padding_mask", "src_key_padding_mask", "tgt_key_padding_mask",
@@ -88,7 +91,7 @@ class AttentionCalls:
         """Return them in the order of the text."""
         if self._found is None:
             # Most files have none, and to look at each of their calls takes long.
-            there = any(name in self.source.piece.text for name in PARAMETERS)
+            there = any(name in self.source.piece.text for name in _SIGNS)
             calls = self.source.calls if there else []
             named = ((call, self.name_of(call)) for call in calls)
             self._found = [_given(call, name) for call, name in named if name]

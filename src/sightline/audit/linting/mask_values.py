@@ -30,6 +30,7 @@ _DTYPES: dict[str, Kind] = {
     **dict.fromkeys(words("float float16 float32 float64 half double bfloat16"), "float"),
     **dict.fromkeys(words("FloatTensor HalfTensor"), "float"),
 }
+_ATTENDING = words("q k v query key value queries keys values scores hidden_states")
 _COMPLEMENTS = {"logical_not", "bitwise_not", "invert", "logical_not_", "bitwise_not_"}
 _COMPARISONS: dict[str, type[ast.cmpop]] = {
     "eq": ast.Eq, "equal": ast.Eq, "ne": ast.NotEq, "not_equal": ast.NotEq, "lt": ast.Lt,
@@ -246,6 +247,9 @@ class MaskValues:
     def _dtype(self, node: ast.expr | None) -> Kind | None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             return _DTYPES.get(node.value.removeprefix("torch."))
+        if isinstance(node, ast.Attribute) and node.attr == "dtype":
+            # What attends is of floats, so a mask of the same dtype is too.
+            return "float" if self.source.dotted(node.value) in _ATTENDING else None
         return _DTYPES.get(self.source.dotted(node).rpartition(".")[2])
 
     def _made(self, call: ast.Call, made: Operation) -> MaskValue | None:
