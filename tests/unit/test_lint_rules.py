@@ -178,6 +178,45 @@ def test_a_mask_is_followed_through_a_function_of_the_same_file() -> None:
     assert found(helper.format("triu", ", 1") + call) == []
 
 
+MADE = "m = torch.tril(torch.ones(n, n)).bool()"
+
+
+@pytest.mark.parametrize(
+    ("lines", "rules"),
+    [
+        (f"{MADE}; self.layer(x, m)", 1),
+        (f"{MADE}; y = [self.layer(each, m) for each in x]", 1),
+        ("a, m = x, torch.tril(torch.ones(n, n)).bool(); self.layer(x, m)", 1),
+        ("self.layer(x, (m := torch.tril(torch.ones(n, n)).bool()))", 1),
+        (f"{MADE}; b = m; m = mask; self.layer(x, b)", 1),
+        # Something else, or perhaps something else, by the time that it is used.
+        (f"{MADE}; m = mask; self.layer(x, m)", 0),
+        (f"{MADE}; f = lambda m: self.layer(x, m)", 0),
+        (f"{MADE}; y = [self.layer(x, m) for m in mask]", 0),
+        (f"{MADE}; m[0] = False; self.layer(x, m)", 0),
+        (f"{MADE}; m.logical_not_(); self.layer(x, m)", 0),
+        (f"{MADE}; m |= mask; self.layer(x, m)", 0),
+        (f"{MADE}; a, m = mask; self.layer(x, m)", 0),
+        (f"{MADE}\n        if n:\n            m = mask\n        self.layer(x, m)", 0),
+        (f"{MADE}\n        for m in mask:\n            self.layer(x, m)", 0),
+        (f"{MADE}\n        for i in x:\n            self.layer(x, m)\n            m = mask", 0),
+        (f"{MADE}\n        with mask as m:\n            self.layer(x, m)", 0),
+        (f"if n:\n            {MADE}\n        self.layer(x, m)", 0),
+        (f"{MADE}\n        def inner(m):\n            self.layer(x, m)", 0),
+    ],
+)
+def test_a_name_is_followed_to_the_assignment_that_reaches_it(lines: str, rules: int) -> None:
+    assert found(inside(*lines.split("; "))) == ["triangle-sense"] * rules
+
+
+def test_an_attribute_of_two_values_is_not_known() -> None:
+    use = "self.layer(x, self.lower == 1)"
+    assert found(inside(use)) == ["triangle-sense"]
+    for other in ("self.lower = mask", "self.lower[0] = 0", "self.lower.zero_()"):
+        assert found(inside(other, use)) == []
+    assert found(inside("self.layer = mask", use)) == []
+
+
 def test_each_of_several_layers_is_known() -> None:
     loop = "for layer in self.layers:\n            x = layer(x, src_mask={})"
     assert found(inside(loop.format("torch.tril(torch.ones(n, n)).bool()"))) == ["triangle-sense"]

@@ -57,6 +57,8 @@ class Scopes:
 
     def reaching(self, name: ast.Name) -> Binding | None:
         """Return the binding that a name certainly has where it is read; None if none is sure."""
+        if self._bound_within(name):
+            return None
         scope: Scope | None = self.source.function_of(name) or self.source.tree
         inside = scope
         while scope is not None:
@@ -69,6 +71,18 @@ class Scopes:
                 return None
             scope = self.source.function_of(scope) or self.source.tree
         return None
+
+    def _bound_within(self, name: ast.Name) -> bool:
+        """Whether a name is the parameter of a lambda, or what a comprehension goes through."""
+        for up in self.source.ancestors(name):
+            if isinstance(up, ast.stmt):
+                return False
+            if isinstance(up, ast.Lambda) and name.id in {a.arg for a in all_parameters(up)}:
+                return True
+            targets = [each.target for each in getattr(up, "generators", ())]
+            if any(name.id in _names_in(each) for each in targets):
+                return True
+        return False
 
     def _last(self, bound: list[Binding], name: ast.Name) -> Binding | None:
         at = (name.lineno, name.col_offset)
@@ -186,6 +200,9 @@ def _bound_by(node: ast.AST) -> Iterator[tuple[str, Binding]]:
         case ast.For(target=target, iter=value) | ast.AsyncFor(target=target, iter=value):
             for name, _ in _target(target, None, node):
                 yield name, Binding(node, None, _end(target), _iterated(target, value, name))
+        case ast.withitem(optional_vars=ast.expr() as target):
+            for name, _ in _target(target, None, node):
+                yield name, Binding(target, None, _end(target))
         case _:
             for name in _changed(node):
                 yield name, Binding(node, None, _end(node))
@@ -196,10 +213,6 @@ def _changed(node: ast.AST) -> Iterator[str]:
     match node:
         case ast.AugAssign(target=target):
             yield from (name for name, _ in _target(target, None, node))
-        case ast.With(items=items) | ast.AsyncWith(items=items):
-            for each in items:
-                if each.optional_vars is not None:
-                    yield from (name for name, _ in _target(each.optional_vars, None, node))
         case ast.Delete(targets=targets):
             for each in targets:
                 yield from (name for name, _ in _target(each, None, node))
@@ -287,7 +300,11 @@ def _attribute(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, 
                 yield from _attribute(each, None)
 
 
-def all_parameters(function: Function) -> list[ast.arg]:
+def _names_in(target: ast.expr) -> set[str]:
+    return {each.id for each in ast.walk(target) if isinstance(each, ast.Name)}
+
+
+def all_parameters(function: Function | ast.Lambda) -> list[ast.arg]:
     """Return a function's parameters, starred ones included."""
     given = function.args
     starred = [each for each in (given.vararg, given.kwarg) if each is not None]
