@@ -160,6 +160,23 @@ def test_a_triangle_that_is_right_or_may_be(line: str) -> None:
     assert found(inside(*line.split("; "))) == []
 
 
+@pytest.mark.parametrize(
+    ("band", "chosen", "rules"),
+    [
+        ("-1, 0", "m == 1, -1e9, x", 1),
+        ("0, -1", "m == 1, x, -1e9", 1),
+        ("-1, 0", "m == 0, -1e9, x", 0),
+        ("3, 0", "m == 1, -1e9, x", 0),
+    ],
+)
+def test_a_band_of_tensorflow(band: str, chosen: str, rules: int) -> None:
+    lines = (
+        f"m = tf.linalg.band_part(tf.ones((n, n)), {band})",
+        f"x = tf.nn.softmax(tf.where({chosen}))",
+    )
+    assert found(inside(*lines)) == ["triangle-sense"] * rules
+
+
 def test_the_well_known_causal_mask_of_transposed_ones() -> None:
     lines = (
         "m = (torch.triu(torch.ones(n, n)) == 1).transpose(0, 1)",
@@ -201,6 +218,10 @@ MADE = "m = torch.tril(torch.ones(n, n)).bool()"
         (f"{MADE}\n        for m in mask:\n            self.layer(x, m)", 0),
         (f"{MADE}\n        for i in x:\n            self.layer(x, m)\n            m = mask", 0),
         (f"{MADE}\n        with mask as m:\n            self.layer(x, m)", 0),
+        (f"{MADE}\n        with mask as (m, n):\n            self.layer(x, m)", 0),
+        (f"try:\n            {MADE}\n        except E as m:\n            self.layer(x, m)", 0),
+        (f"{MADE}\n        match x:\n            case [m]:\n                self.layer(x, m)", 0),
+        (f"{MADE}\n        import m\n        self.layer(x, m)", 0),
         (f"if n:\n            {MADE}\n        self.layer(x, m)", 0),
         (f"{MADE}\n        def inner(m):\n            self.layer(x, m)", 0),
     ],

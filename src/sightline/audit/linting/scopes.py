@@ -201,8 +201,9 @@ def _bound_by(node: ast.AST) -> Iterator[tuple[str, Binding]]:
             for name, _ in _target(target, None, node):
                 yield name, Binding(node, None, _end(target), _iterated(target, value, name))
         case ast.withitem(optional_vars=ast.expr() as target):
-            for name, _ in _target(target, None, node):
-                yield name, Binding(target, None, _end(target))
+            yield from _target(target, None, target)
+        case ast.ExceptHandler(name=str(name), type=ast.expr() as kind):
+            yield name, Binding(node, None, _end(kind))
         case _:
             for name in _changed(node):
                 yield name, Binding(node, None, _end(node))
@@ -222,7 +223,7 @@ def _changed(node: ast.AST) -> Iterator[str]:
             yield from (each.asname or each.name.partition(".")[0] for each in aliases)
         case ast.Global(names=names) | ast.Nonlocal(names=names):
             yield from names
-        case ast.ExceptHandler(name=str(name)):
+        case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
             yield name
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             yield name
