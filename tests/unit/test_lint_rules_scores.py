@@ -19,6 +19,12 @@ MASKED_LATE = f"{PRODUCT}; w = s.softmax(-1); w = w.masked_fill(mask, 0)"
         (f"{PRODUCT} / 8; s = torch.tril(s); x = F.softmax(s, dim=-1)", 1),
         (f"{PRODUCT}; s = torch.where(mask, s, 0.0); x = torch.softmax(s, -1) @ v", 1),
         ("s = torch.einsum('bhid,bhjd->bhij', q, k).masked_fill(mask, 0.0); x = s.softmax(-1)", 1),
+        ("s = torch.bmm(q, k.transpose(1, 2)).masked_fill(mask, 0); x = s.softmax(-1)", 1),
+        ("s = torch.matmul(q, k.transpose(2, 3)).masked_fill(mask, 0); x = s.softmax(-1)", 1),
+        ("s = tf.matmul(q, k, transpose_b=True); x = tf.nn.softmax(tf.where(mask, s, 0))", 1),
+        # Products of something else than queries and keys.
+        ("s = torch.bmm(q, k).masked_fill(mask, 0); x = s.softmax(-1)", 0),
+        ("s = torch.einsum('bhij,bhjd->bhid', q, v).masked_fill(mask, 0); x = s.softmax(-1)", 0),
         (f"{PRODUCT}; s = s.masked_fill(mask, 1e-9); x = s.softmax(-1)", 1),
         (f"{PRODUCT}; s = s.masked_fill(mask, -1e9); x = s.softmax(-1)", 0),
         (f"{PRODUCT}; s = s.masked_fill(mask, 1.0); x = s.softmax(-1)", 0),

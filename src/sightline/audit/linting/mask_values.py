@@ -278,7 +278,8 @@ class MaskValues:
 
     def _triangle(self, made: Operation) -> MaskValue | None:
         if made.name == "tri":
-            kind = self._dtype(made.argument(2, "dtype")) if "dtype" in made.keywords else "float"
+            dtype = made.argument(2, "dtype")
+            kind = "float" if dtype is None else self._dtype(dtype)
             return MaskValue(kind, "lower", _whole(made.argument(1, "k"), 0))
         value = self.of(made.subject)
         if value is None or value.side != "all":

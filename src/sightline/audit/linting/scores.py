@@ -246,5 +246,5 @@ def _pairs_up(equation: ast.expr) -> bool:
     if not arrow or not comma or len(made) < 2:
         return False
     q, k = made[-2], made[-1]
-    contracted = (set(query) & set(key)) - set(made)
-    return q in query and q not in key and k in key and k not in query and bool(contracted)
+    features = query[-1:] == key[-1:] and query[-1:] not in made
+    return features and q in query and q not in key and k in key and k not in query
