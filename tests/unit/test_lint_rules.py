@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from linted import found, inside
+from linted import HEAD, found, inside
 
 from sightline.audit.lint import lint_text
 from sightline.audit.lint_rules.table import NAMES, all_rules, find_rule
@@ -175,6 +175,17 @@ def test_a_band_of_tensorflow(band: str, chosen: str, rules: int) -> None:
         f"x = tf.nn.softmax(tf.where({chosen}))",
     )
     assert found(inside(*lines)) == ["triangle-sense"] * rules
+
+
+def test_the_message_says_what_true_means_there() -> None:
+    for line, sense in (
+        ("sdpa(q, k, v, torch.triu(torch.ones(n, n), 1).bool())", "True may attend in attn_mask"),
+        ("self.layer(x, torch.tril(torch.ones(n, n)).bool())", "True is forbidden in src_mask"),
+    ):
+        (finding,) = lint_text(HEAD + inside(line))
+        assert sense in finding.message
+    (finding,) = lint_text(HEAD + inside("self.layer(x, torch.triu(torch.full((n, n), -1e9)))"))
+    assert "True" not in finding.message, "what is added has no such sense"
 
 
 def test_the_well_known_causal_mask_of_transposed_ones() -> None:

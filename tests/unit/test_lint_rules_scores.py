@@ -123,6 +123,13 @@ def test_a_mean_over_padding(lines: str, rules: int) -> None:
     assert found(inside(*lines.split("; "))) == ["mean-over-padded-time"] * rules
 
 
+def test_a_maximum_is_not_mended_like_a_mean() -> None:
+    start = "h = self.encoder(x, src_key_padding_mask=padding)"
+    for end, words in (("x = h.mean(dim=1)", ".sum(1)"), ("x = h.amax(dim=1)", "-inf")):
+        (finding,) = lint_text("import torch.nn as nn\nimport torch\n" + inside(start, end))
+        assert words in finding.fix
+
+
 @pytest.mark.parametrize(
     ("call", "rules"),
     [
