@@ -299,6 +299,8 @@ def test_floats_of_zero_and_one(line: str, rules: int) -> None:
         ("sdpa(q, k, v, attn_mask=None, is_causal=True)", 0),
         ("sdpa(q, k, v, attn_mask=mask, is_causal=mask is None)", 0),
         ("sdpa(q, k, v, attn_mask=mask, is_causal=False)", 0),
+        ("x = sdpa(q, k, v, mask, is_causal=True) if mask is None else x", 0),
+        ("x = sdpa(q, k, v, mask, is_causal=True) if padding is None else x", 1),
         ("self.encoder(x, mask=mask, is_causal=True)", 0),
         ("self.attention(x, x, x, is_causal=True, **mask)", 0),
     ],
