@@ -78,6 +78,15 @@ def test_what_cannot_be_read_is_told(
     assert len(report.findings) == report.files == 1
 
 
+def test_a_report_as_text(tmp_path: Path) -> None:
+    wrong, bad = write(tmp_path / "a.py", WRONG), write(tmp_path / "b.py", "def f(:\n")
+    first, second = str(lint(tmp_path)).splitlines()
+    assert first.startswith(f"{wrong}:2:5: error: the result of masked_fill is thrown away")
+    assert first.endswith("[discarded-masked-fill]")
+    assert second.startswith(f"{bad}:1: skipped: not Python")
+    assert str(lint(write(tmp_path / "c.py", ""))) == "no findings in 1 file"
+
+
 def test_an_expression_without_end_is_passed_over(tmp_path: Path) -> None:
     write(tmp_path / "deep.py", "import torch\nmask = " + " + ".join(["x"] * 5000) + "\n")
     report = lint(tmp_path)

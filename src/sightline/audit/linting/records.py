@@ -94,3 +94,8 @@ class LintReport:
     def ok(self) -> bool:
         """Whether there is neither an error nor a warning."""
         return not self.findings
+
+    def __str__(self) -> str:
+        """Return the findings and what was skipped, a line each."""
+        lines = [str(each) for each in (*self.findings, *self.skipped)]
+        return "\n".join(lines) or f"no findings in {self.files} file{'s' * (self.files != 1)}"
