@@ -160,6 +160,10 @@ WRONG = {
         "empty-rows",
         lambda: mha(q=4, k=K, key_padding_mask=~valid(7, 0, 2), need_weights=False, train=True),
     ),
+    "a row of sources that is all padding, by SDPA": (
+        "empty-rows",
+        lambda: sdpa(valid(7, 0, 2)[:, None, None], q=4),
+    ),
     "pads that make NaN": (
         "empty-rows",
         lambda: mha(train=True, key_padding_mask=~valid(5, 3, 0, k=Q)),
@@ -204,6 +208,7 @@ RIGHT: dict[str, Callable[[], object]] = {
     "padding on the left, none full": lambda: sdpa(valid(5, 4, 2).flip(1)[:, None, None]),
     "padding, True = ignore": lambda: mha(key_padding_mask=~valid(5, 3, 2, k=Q)),
     "padding and causal": lambda: mha(attn_mask=~tril(), key_padding_mask=~valid(5, 3, 2, k=Q)),
+    "the first key hidden": lambda: sdpa((torch.arange(Q) > 0).expand(Q, Q), Q, Q),
     "padding added": lambda: sdpa(added(valid(7, 4, 2))[:, None, None]),
     "causal, the least number": lambda: sdpa(added(tril(), torch.finfo(torch.float).min), Q, Q),
     "a bias": lambda: sdpa(torch.randn(1, H, Q, K)),
@@ -225,6 +230,9 @@ RIGHT: dict[str, Callable[[], object]] = {
     ),
     "a mask for each head": lambda: sdpa(
         torch.stack([tril(), tril() & ~tril().tril(-2)]), Q, Q, b=H
+    ),
+    "the same mask for each head": lambda: sdpa(
+        (tril() & valid(3, k=Q)).expand(H, Q, Q).contiguous(), Q, Q, b=H
     ),
     "a triangle of as many queries as rows": lambda: sdpa(tril(B), B, B),
     "a prefix of as many queries as rows": lambda: sdpa(tril(B) | (torch.arange(B) < 2), B, B),
