@@ -227,7 +227,8 @@ def _stack(name: str, wrong: type[Stack], cause: tuple[str, ...], when: Conditio
         right=seeded(Stack),
         claim=CAUSAL,
         inputs=ids,
-        module="stack.layers.0.self_attn",
+        # The layer's fast path in evaluation calls none of its parts.
+        module="stack.layers.0",
         cause=cause,
         when=when,
     )

@@ -42,7 +42,9 @@ class ExpertChoice(TokenChoice):
 class FirstComeCapacity(TokenChoice):
     """An expert takes tokens as they come, until it is full."""
 
-    capacity = 2
+    def capacity(self, x: Tensor) -> float:
+        """Return four fifths of an even share of a sample's tokens."""
+        return 0.8 * x.shape[1] / EXPERTS
 
     def rank(self, chosen: Tensor, scores: Tensor) -> Tensor:
         return chosen.cumsum(1)
@@ -50,7 +52,7 @@ class FirstComeCapacity(TokenChoice):
     def taken(self, scores: Tensor) -> Tensor:
         weights = super().taken(scores)
         chosen = (weights > 0).to(scores.dtype)
-        return weights * (self.rank(chosen, weights) <= self.capacity)
+        return weights * (self.rank(chosen, weights) <= self.capacity(scores))
 
 
 class BestFirstCapacity(FirstComeCapacity):
@@ -63,7 +65,8 @@ class BestFirstCapacity(FirstComeCapacity):
 class SharedCapacity(FirstComeCapacity):
     """Capacity is shared by the whole batch, sample after sample."""
 
-    capacity = 9
+    def capacity(self, x: Tensor) -> float:
+        return super().capacity(x) * x.shape[0]
 
     def rank(self, chosen: Tensor, scores: Tensor) -> Tensor:
         return chosen.flatten(0, 1).cumsum(0).unflatten(0, chosen.shape[:2])

@@ -338,7 +338,7 @@ FAULTS = (
          "transformer.decoder.layers.0.multihead_attn", ("memory", "cross"), claim=PADS,
          inputs=_renamed(source_padded)),
     _row("nn.Transformer without source padding", TorchNoSource, Torch,
-         "transformer.encoder.layers.0.self_attn", ("padding",), claim=PADS,
+         "transformer.encoder.layers.0", ("padding",), claim=PADS,
          inputs=_renamed(source_padded)),
     _row("nn.Transformer under ones", TorchOnesAdded, Torch,
          "transformer.decoder.layers.0.self_attn", ("added", "mask"), claim=CAUSAL,

@@ -250,7 +250,8 @@ def _streamed(
 FAULTS = (
     _padded("striding filter over pads", (HalvedOverPads, Module), "halve.first", ("conv",)),
     _padded("pads made by the first filter", (HalvedOnce, Module), "halve.second", ("conv",)),
-    _padded("one frame too many", (HalvedOneMore, Module), "halve", ("off by one", "length")),
+    _padded("one frame too many", (HalvedOneMore, Module), "halve.second",
+            ("off by one", "length", "conv")),
     _padded("filter over pads", (Halved, ModuleOverPads), "blocks.1.mix.filter", ("conv",)),
     _padded("batch norm over pads", (Halved, ModuleBatchNorm), "blocks.1.mix.norm",
             ("BatchNorm", "batch norm"), when=Condition(training=True)),
