@@ -17,8 +17,8 @@ Bools = NDArray[np.bool_]
 
 # Scores this far below the largest of their row have no weight, in float64 too.
 _NOTHING = 740.0
-# Masks of finite constants: what is below them is hidden.
-_CONSTANT = -1e30
+# Scores below this are hidden by a finite constant, -1e4 or larger.
+_CONSTANT = -9e3
 
 
 @dataclass(frozen=True, eq=False)

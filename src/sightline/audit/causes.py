@@ -17,13 +17,15 @@ from sightline.masks.mask import Mask
 
 RULES: tuple[Callable[[Case], str], ...] = (
     attention.wrong_axis,
+    attention.replaced_by_a_hint,
     attention.no_mask,
     attention.soft,
     attention.some_heads,
     attention.some_rows,
-    attention.inverse,
-    attention.shifted,
     attention.on_queries,
+    attention.inverse,
+    attention.missing_part,
+    attention.shifted,
     attention.empty_rows,
     attention.beyond_a_size,
     attention.prefix,
@@ -37,6 +39,8 @@ RULES: tuple[Callable[[Case], str], ...] = (
     elsewhere.rolling,
     elsewhere.recurrent,
     elsewhere.product,
+    elsewhere.layout,
+    elsewhere.own_input,
     elsewhere.measured_prefix,
     elsewhere.measured_distance,
 )

@@ -44,6 +44,11 @@ def convolution(case: Case) -> str:
             f"the convolution is padded by {padding} on both sides and cut to its last positions; "
             f"keep the first ones ([..., :-{padding}])"
         )
+    if reach:
+        return (
+            f"the convolution reads ahead: its input must be padded by {reach} (kernel - 1, times "
+            f"the dilation) on the left and by nothing on the right (F.pad(x, ({reach}, 0)))"
+        )
     return ""
 
 
@@ -67,8 +72,8 @@ def reducing(case: Case) -> str:
     if case.name not in _REDUCING:
         return ""
     return (
-        f"{case.name} is taken over the sequence, over positions that must not be seen included; "
-        "take it over the positions allowed (cumulative, or masked: sl.nn has pooling by mask)"
+        f"{case.name} is taken over the sequence, positions that must not be seen included; take "
+        "such a statistic over the positions allowed (cumulative, or masked as sl.nn's pooling is)"
     )
 
 
@@ -76,7 +81,7 @@ def cumulative(case: Case) -> str:
     """A running sum or a turned sequence."""
     if case.name == "flip":
         return (
-            "the sequence is turned round: what runs over it then runs backwards, from the last "
+            "the sequence is reversed (flip): what runs over it then runs backwards, from the last "
             "position to the first"
         )
     if case.name.startswith("cum") or case.name == "logcumsumexp":
@@ -89,8 +94,8 @@ def spectral(case: Case) -> str:
     if not case.name.startswith("fft"):
         return ""
     return (
-        "a Fourier transform over the sequence mixes all positions; for a causal convolution pad "
-        "to twice the length first (n=2 * length) and cut the result"
+        "a Fourier transform (fft) over the sequence mixes all positions, and a convolution by it "
+        "wraps around; pad to twice the length first (n=2 * length) and cut the result"
     )
 
 
@@ -129,15 +134,42 @@ def product(case: Case) -> str:
     if case.name not in ("einsum", "matmul", "bmm", "mm", "baddbmm", "tensordot"):
         return ""
     return (
-        "the product sums over all positions of the sequence; for a causal model take the running "
-        "sum (cumsum), or mask the weights"
+        "the product sums over positions of the sequence that must not be seen; for a causal model "
+        "take the running sum (cumsum), or a triangle of the weights (tril)"
+    )
+
+
+def layout(case: Case) -> str:
+    """Axes are taken for one another."""
+    if case.name not in ("reshape", "view", "flatten", "unflatten"):
+        return ""
+    return (
+        f"{case.name} takes one axis for another, so that positions end up in other rows or heads: "
+        "split [batch, length, width] into [batch, length, heads, -1] and then transpose"
+    )
+
+
+def own_input(case: Case) -> str:
+    """A position's own input, which the contract forbids, reaches its output."""
+    if case.facts is not None or case.declared is None or case.measured is None:
+        return ""
+    try:
+        want, have = (m.dense(_SIZE, _SIZE) for m in (case.declared, case.measured))
+    except (SightlineError, ValueError):  # they speak of other lengths
+        return ""
+    itself = np.eye(_SIZE, dtype=bool)
+    if (want & itself).any() or not (have & itself).any():
+        return ""
+    return (
+        "a position's own input reaches its output: labels or answers have to be shifted by one "
+        "to the right (a start in front, the last one dropped; roll brings that one back in front)"
     )
 
 
 def measured_prefix(case: Case) -> str:
     """What the model really does is the declared mask and a prefix."""
     wrong, have = _measured(case)
-    count = int(wrong.any(axis=0).sum())
+    count = int(np.flatnonzero(wrong.any(axis=0)).max(initial=-1)) + 1
     if not 0 < count < len(wrong) // 2 or not have[:, :count].all():
         return ""
     return f"the first {_positions(count)} are visible to everybody: a prefix"
@@ -147,12 +179,12 @@ def measured_distance(case: Case) -> str:
     """What the model really does is the declared mask and one distance more."""
     wrong, _ = _measured(case)
     distances = {int(query - key) for query, key in np.argwhere(wrong)}
-    if len(distances) != 1:
+    if len(distances) != 1 or distances == {0}:
         return ""
     (distance,) = distances
-    where = f"{distance} before" if distance > 0 else f"{-distance} after" if distance else "at"
+    where = f"{distance} before" if distance > 0 else f"{-distance} after"
     return (
-        f"each query sees one key too many, the one {where} itself: {case.declared!r} was "
+        f"each query sees one key too many (off by one), {where} itself: {case.declared!r} was "
         f"declared, {case.measured!r} is done; look at < against <="
     )
 

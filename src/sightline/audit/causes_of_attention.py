@@ -6,12 +6,16 @@ operations stand in causes_elsewhere.py.
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import and_, or_
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.audit.case import Bools, Case
+from sightline.masks.nodes import And
+from sightline.masks.text import short
 from sightline.recognize.recognize import find
 
 _ATTENTION = ("softmax", "scaled_dot_product_attention", "multi_head_attention_forward")
@@ -90,16 +94,52 @@ def soft(case: Case) -> str:
         return ""
     gap = float(shown.mean()) - float(hidden.mean())
     doubt = 4 * float(np.sqrt(shown.var() / shown.size + hidden.var() / hidden.size))
+    if not hidden.any() and shown.all():
+        return (
+            "the mask is multiplied into the scores: those of forbidden keys become 0, which is a "
+            "score like any other; use masked_fill(~mask, -torch.inf)"
+        )
     if abs(gap - 1) < max(doubt, 1e-6) < 0.4:
         return (
             "the scores of forbidden keys are only 1 lower: a mask of the numbers 0 and 1 was "
             "added to them; convert it to bool and use masked_fill(~mask, -torch.inf)"
         )
-    if gap > 3.0 + 2 * float(shown.std()):
+    if gap > max(2.0, 2 * doubt):
         return (
             f"the mask is too weak: forbidden scores are about {gap:.3g} lower and keep some "
             "weight; use -inf, or bools"
         )
+    return ""
+
+
+def replaced_by_a_hint(case: Case) -> str:
+    """The layer takes ``is_causal`` instead of the mask that it is given."""
+    if case.name != "multi_head_attention_forward" or case.facts is None:
+        return ""
+    values = case.facts.values
+    given = "attn_mask" in case.facts.shapes and "key_padding_mask" not in case.facts.shapes
+    if not given or not values.get("is_causal") or values.get("need_weights", True):
+        return ""
+    return (
+        "nn.MultiheadAttention with is_causal=True and need_weights=False does not read attn_mask: "
+        "it attends causally; leave is_causal out unless the mask is plainly causal"
+    )
+
+
+def missing_part(case: Case) -> str:
+    """The mask that arrives is the contract without one of its parts."""
+    seen, declared = case.visible, case.declared
+    if seen is None or not isinstance(declared, And):
+        return ""
+    if case.allowed is None or _same(seen, case.allowed):
+        return ""
+    for part in declared.parts:
+        rest = reduce(and_, [each for each in declared.parts if each is not part])
+        if _same(seen, rest.dense(*seen.shape[2:])):
+            return (
+                f"of the contract, {short(part)} does not reach attention, where the mask is "
+                f"{short(rest)}; combine them (&) and pass on what comes of it"
+            )
     return ""
 
 
@@ -138,7 +178,7 @@ def inverse(case: Case) -> str:
     for other, how in ((~allowed, ""), (~allowed | itself, ", but for the diagonal")):
         if _same(seen, other, rows):
             return (
-                f"the mask is the inverse of the declared one{how}: {_polarity(case)}; "
+                f"the mask is inverted{how}, it hides what the contract allows: {_polarity(case)}; "
                 "invert it (~mask), and check tril against triu"
             )
     turned = allowed.swapaxes(-1, -2)
@@ -156,13 +196,15 @@ def shifted(case: Case) -> str:
     if seen is None or allowed is None or _same(seen, allowed):
         return ""
     for keys in (1, 2, -1, -2):
-        if _same(seen, allowed | _moved(allowed, keys)):
+        step = 1 if keys > 0 else -1
+        wider = reduce(or_, [_moved(allowed, by) for by in range(step, keys + step, step)], allowed)
+        if _same(seen, wider):
             side, hint = "after", "look at the diagonal of tril, triu, or at < against <="
             if keys < 0:
                 side, hint = "before", "a window of W keys reaches W - 1 back; look at < against <="
             return (
-                f"each query sees {'one key' if abs(keys) == 1 else '2 keys'} too many, the next "
-                f"{side} those that are allowed: {hint}"
+                f"each query sees {'one key' if abs(keys) == 1 else '2 keys'} too many (off by "
+                f"{'one' if abs(keys) == 1 else 'two'}), next {side} those allowed: {hint}"
             )
     return ""
 
@@ -278,4 +320,4 @@ def _polarity(case: Case) -> str:
         return "in nn.MultiheadAttention True means ignore"
     if case.name == "scaled_dot_product_attention":
         return "in scaled_dot_product_attention True means attend"
-    return "it hides what should be seen"
+    return "masked_fill fills where its mask is True"

@@ -92,19 +92,34 @@ def look(
     Returns:
         None if no state that must not change does, or if that happens without the change too.
     """
-    judge = Judge(_where_inputs_stay(base, changed, quiet))
-    before = _calls(model, call, base, judge)
-    after = _calls(model, call, changed, judge)
+    feeds = base, changed
+    elsewhere = _where_inputs_stay(base, changed, quiet)
+    same = all(np.array_equal(elsewhere[length], bools) for length, bools in quiet.items())
+    found = None
+    # The same where a position's own input was changed, which early states must hold.
+    for states in (elsewhere,) if same else (elsewhere, dict(quiet)):
+        if found is None and any(bools.any() for bools in states.values()):
+            found = _looked(model, call, feeds, Judge(states), operations)
+    return found
+
+
+def _looked(
+    model: torch.nn.Module,
+    call: Callable[[Feed], Any],
+    feeds: tuple[Feed, Feed],
+    judge: Judge,
+    operations: bool,
+) -> Located | None:
+    before, after = (_calls(model, call, feed, judge) for feed in feeds)
     pair, level = _guilty(before, after)
     if pair is None:
-        own = any((judge.quiet[length] != bools).any() for length, bools in quiet.items())
-        return _own_input(model, call, (base, changed), Judge(dict(quiet))) if own else None
+        return _own_input(before, after)
     guilty = pair[0]
     place = Place(guilty.module, guilty.kind)
     if not operations:
         return Located(place)
     try:
-        found = find_operation(model, call, (base, changed), judge, pair, level)
+        found = find_operation(model, call, feeds, judge, pair, level)
     except Unsteady:
         return None
     if found is None:
@@ -138,15 +153,12 @@ def _calls(
     return calls
 
 
-def _own_input(
-    model: torch.nn.Module, call: Callable[[Feed], Any], feeds: tuple[Feed, Feed], judge: Judge
-) -> Located | None:
+def _own_input(before: list[Call], after: list[Call]) -> Located | None:
     """Return where a position's own input, which must not matter, joins what does not hold it.
 
     That is the smallest module that returns what is wrong, and of which a part had put it right;
     where no part does, the model itself.
     """
-    before, after = (_calls(model, call, feed, judge) for feed in feeds)
     pairs = _paired(before, after)
     wrong = {id(a) for b, a in pairs if changes(b.outputs, a.outputs, ROUNDING, False)}
     if not after or id(after[0]) not in wrong:
