@@ -41,7 +41,7 @@ def test_a_model_that_does_not_gets_all_that_is_known() -> None:
         "behaves like  causal() | prefix(3) (measured at 7 x 9 positions)",
         "where         blocks.1.attn (SelfAttention), in torch.softmax",
         "/there/model.py:41 a = s.softmax(-1)",
-        "fails         as called, train",
+        "fails         as called / train",
         "holds         attention_mask=left-padded",
         "pairs         row 0: query 0 <- keys 1-2, 5; row 2: query 2 <- key 6",
         "0.23 of its own size",
@@ -65,6 +65,15 @@ def test_a_model_that_does_not_gets_all_that_is_known() -> None:
 def test_what_was_not_all_tested_never_reads_as_all() -> None:
     assert "; 99.9% of the forbidden pairs; 23 passes in 1.2 s." in str(broken()).replace("\n", " ")
     assert "all forbidden pairs" not in str(broken())
+
+
+def test_many_conditions_are_counted() -> None:
+    names = tuple(f"sdpa, mask={place}" for place in range(9))
+    report = replace(kept(), conditions=names)
+    assert "; 9 conditions; float64" in str(report)
+    leak = replace(broken().findings[0], conditions=names)
+    assert dict(facts_of(leak))["fails"] == " / ".join(names[:6]) + " and 3 more"
+    assert as_html(report).count("sdpa, mask=") == 9
 
 
 def test_what_is_unknown_is_left_out() -> None:

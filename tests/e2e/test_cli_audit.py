@@ -195,7 +195,7 @@ def test_what_a_target_may_be(run: Run, here: Path, name: str) -> None:
     ("words", "message"),
     [
         ((), "give a model, such as models.gpt:make_model"),
-        (("cli_models:right",), "it is missing; say who may see whom"),
+        (("cli_models:right",), "got no contract for GPT; say who may see whom"),
         (("cli_models:right", "--contract", "causl()"), "did you mean 'causal'?\n  causl()\n  ^"),
         (("cli_models.py:right", "--contract", "causal()"), "write its module: cli_models:right"),
         (("cli_models", "--contract", "causal()"), "wanted package.module:name"),
@@ -251,6 +251,42 @@ def test_a_script_is_written_where_there_is_one(run: Run, here: Path) -> None:
     assert code == 0
     assert "did not write leak.py: nothing was found" in out
     assert not (here / "leak.py").exists()
+
+
+CONFIG = {
+    "model_type": "gpt2",
+    "architectures": ["GPT2LMHeadModel"],
+    "n_embd": 768,
+    "n_layer": 12,
+    "n_head": 12,
+    "vocab_size": 50257,
+}
+
+
+def test_a_config_of_transformers_brings_its_contract(run: Run, here: Path) -> None:
+    pytest.importorskip("transformers")
+    (here / "config.json").write_text(json.dumps(CONFIG))
+    words = ("audit", "--hf-config", "config.json", "--condition", "sdpa", "--length", 11, "--json")
+    code, out, err = run(*words)
+    facts = json.loads(out)
+    assert code == 0, err
+    assert facts["contracts"] == ["causal()"]
+    assert facts["subject"].startswith("GPT2LMHeadModel")
+    code, out, _ = run(*words, "--contract", "causal(strict=True)")
+    assert code == 1
+    assert json.loads(out)["findings"][0]["contract"] == "causal(strict=True)"
+
+
+def test_configs_that_are_refused(run: Run, here: Path) -> None:
+    pytest.importorskip("transformers")
+    (here / "config.json").write_text('{"model_type":')
+    code, out, err = run("audit", "--hf-config", "config.json")
+    assert (code, out) == (2, "")
+    assert "config.json: cannot be read as a config" in err
+    assert "It failed" not in err
+    code, out, err = run("audit", "--hf-config", "none.json")
+    assert (code, out) == (2, "")
+    assert "there is no file none.json" in err
 
 
 def test_a_fingerprint_is_written_and_verified(run: Run, here: Path) -> None:

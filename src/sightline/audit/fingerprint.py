@@ -90,7 +90,7 @@ class Fingerprint:
         """Return its parts, a line each."""
         lines = [f"{self.subject}, {', '.join(f'{n} {list(s)}' for n, s in self.sizes.items())}"]
         for part in self.parts:
-            where = f" ({', '.join(part.conditions)})" if _several(self, part.name) else ""
+            where = f" ({' / '.join(part.conditions)})" if _several(self, part.name) else ""
             lines.append(f"{part.name}{where}: {part}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 

@@ -22,8 +22,8 @@ __all__ = ["as_text", "facts_of", "headline", "tried", "verdict"]
 _LINE = 98
 _INDENT = " " * 3
 _WIDEST_LABEL = len("behaves like")
-# What is listed in a sentence before "and so many more".
-_MOST_LISTED = 6
+# What is listed in a line before "and so many more", and in a sentence at all.
+_MOST_LISTED, _MOST_NAMED = 6, 3
 
 
 def as_text(report: Report, *, color: bool = False, encoding: str = "utf-8") -> str:
@@ -61,7 +61,9 @@ def verdict(report: Report) -> str:
 def tried(report: Report) -> str:
     """Return what the model was run on, how, and how much of the contract that covers."""
     parts = [", ".join(f"{name} {list(shape)}" for name, shape in report.sizes.items())]
-    parts += [_listed(report.conditions), report.dtype, _coverage(report.coverage)]
+    several = len(report.conditions)
+    ways = _listed(report.conditions) if several <= _MOST_NAMED else f"{several} conditions"
+    parts += [ways, report.dtype, _coverage(report.coverage)]
     passes = f"{report.passes} pass{'es' * (report.passes != 1)}" if report.passes else ""
     if passes and report.seconds:
         passes += f" in {report.seconds:.1f} s"
@@ -152,7 +154,8 @@ def _wrapped(text: str, start: str, indent: str) -> list[str]:
 
 def _listed(words: tuple[str, ...]) -> str:
     rest = len(words) - _MOST_LISTED
-    return ", ".join(words[:_MOST_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+    # Names of conditions have commas of their own.
+    return " / ".join(words[:_MOST_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _pairs(pairs: tuple[Pair, ...]) -> str:

@@ -40,7 +40,7 @@ _Target = Annotated[
 ]
 _Contract = Annotated[
     list[str] | None,
-    typer.Option(metavar="TEXT", help="Who may see whom; give it again for another one."),
+    typer.Option(metavar="TEXT", help="Who may see whom; may be repeated."),
 ]
 _Config = Annotated[
     Path | None,
@@ -58,6 +58,7 @@ _Condition = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="Run only under this one, such as train; may be repeated."),
 ]
+_Method = Annotated[str, typer.Option(metavar="changes|gradients", help="How dependence is seen.")]
 _Fresh = Annotated[
     bool, typer.Option("--reinitialise", help="Give the weights new random values first.")
 ]
@@ -87,6 +88,7 @@ def audit(
     vocab: _Vocab = None,
     passes: _Passes = 40,
     condition: _Condition = None,
+    method: _Method = "changes",
     reinitialise: _Fresh = False,
     fingerprint: _Fingerprint = None,
     verify: _Verify = None,
@@ -102,35 +104,39 @@ def audit(
     A contract is a mask, causal() or window(left=7); a promise, pad_invariant(), batch_invariant(),
     isolated(documents(lengths=[5, 3])), cache_parity(), backend_parity(), mask_sensitive(),
     strict(); or one of these for one input, 'clicks: causal()', or 'clicks -> scores: causal()'.
+    A model of transformers has one by its class.
 
     Examples:
       sightline audit models.gpt:make_model --contract 'causal()'
       sightline audit models.gpt:make_model --contract 'causal()' --html audit.html --repro leak.py
       sightline audit models.ctr:make_model --contract 'clicks: causal()' --inputs tests.data:batch
-      sightline audit --hf-config config.json --contract 'causal()' --json
+      sightline audit --hf-config config.json --json
       sightline audit models.gpt:make_model --fingerprint gpt.json
       sightline audit models.gpt:make_model --verify gpt.json
 
     Exit codes: 0 the model obeys, 1 findings or changes, 2 bad usage, or your code failed.
     """
     contracts = [contract_of(text) for text in contract or ()]
-    _check(target, hf_config, contracts or fingerprint or verify)
+    _check(target, hf_config)
+    # What a model of transformers promises is known by its class.
+    audited = bool(contracts) or (fingerprint is None and verify is None)
     for option, path in (("--html", html), ("--repro", repro)):
-        _check_output(option, path, contracts)
-    _check_output("--fingerprint", fingerprint, contracts=True)
+        _check_output(option, path, audited)
+    _check_output("--fingerprint", fingerprint, audited=True)
     known = Fingerprint.load(verify) if verify is not None else None
     require_torch("sightline audit")
     what = target or str(hf_config)
     shape: dict[str, Any] = {"length": length, "batch": batch, "vocab": vocab}
     with running(what, show_traceback=traceback), working(f"auditing {what}"):
-        model, given = _subject(target, inputs)
+        model, given = _subject(target or hf_config, inputs)
         asked: dict[str, Any] = {
             "passes": passes,
             "conditions": condition or None,
+            "method": method,
             "reinitialise": reinitialise,
         }
         done = Done(
-            report=_audited(model, contracts, given, **shape, **asked) if contracts else None,
+            report=_audited(model, contracts, given, **shape, **asked) if audited else None,
             fingerprint=measure(model, given, **shape) if fingerprint is not None else None,
             difference=None if known is None else known.verify(model, given),
         )
@@ -154,24 +160,24 @@ class Done:
         return obeys and (self.difference is None or self.difference.same)
 
 
-def _check(target: str | None, config: Path | None, asked: object) -> None:
+def _check(target: str | None, config: Path | None) -> None:
     if (target is None) == (config is None):
         raise typer.BadParameter(
             f"give a model, such as {_EXAMPLE}, or --hf-config; one of them.",
             param_hint="'MODULE:FACTORY'",
         )
-    if not asked:
+    if config is not None and not config.is_file():
         raise typer.BadParameter(
-            "it is missing; say who may see whom, such as --contract 'causal()'.",
-            param_hint="'--contract'",
+            f"there is no file {config}; wanted a config.json of transformers.",
+            param_hint="'--hf-config'",
         )
 
 
-def _check_output(option: str, path: Path | None, contracts: object) -> None:
+def _check_output(option: str, path: Path | None, audited: bool) -> None:
     """Refuse a file that cannot be written before anything is run for it."""
     if path is None:
         return
-    if not contracts:
+    if not audited:
         raise typer.BadParameter(
             "this belongs to an audit; give a --contract too.", param_hint=repr(option)
         )
@@ -180,9 +186,9 @@ def _check_output(option: str, path: Path | None, contracts: object) -> None:
         raise typer.BadParameter(f"{path} {reason}.", param_hint=repr(option))
 
 
-def _subject(target: str | None, inputs: str | None) -> tuple[Any, Any]:
-    """Return the model and its inputs; None where none are given."""
-    model, given = _made(target)
+def _subject(target: str | Path | None, inputs: str | None) -> tuple[Any, Any]:
+    """Return the model, or the file of its config, and its inputs; None where none are given."""
+    model, given = (target, None) if isinstance(target, Path) else _made(target)
     if inputs is not None:
         function = found(inputs, "--inputs", "tests.data:batch")
         given = called(function, inputs, "--inputs", "the inputs")
@@ -216,7 +222,7 @@ def _made(target: str | None) -> tuple[Any, Any]:
 def _audited(model: Any, contracts: list[Any], given: Any, **options: Any) -> Report:
     from sightline.audit.probe import audit as audit_model
 
-    return audit_model(model, contracts, given, **options)
+    return audit_model(model, contracts or None, given, **options)
 
 
 def _write(done: Done, *, json: bool, **paths: Path | None) -> None:

@@ -50,7 +50,8 @@ def running(what: str, *, show_traceback: bool) -> Iterator[None]:
         if error.__cause__ is None or isinstance(error.__cause__, SightlineError):
             raise
         # One of ours that tells of theirs, without the place.
-        raise InvalidArgument(f"{error} It failed{_where(error.__cause__)}.") from None
+        place = _where(error.__cause__, own_only=True)
+        raise InvalidArgument(f"{error} It failed{place}." if place else str(error)) from None
     except (typer.Exit, typer.BadParameter):
         raise
     except (Exception, SystemExit) as error:
@@ -141,13 +142,13 @@ def _last_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[-1].strip()}" if lines else type(error).__name__
 
 
-def _where(error: BaseException) -> str:
-    """Return the user's own line in which it failed; else the last one."""
+def _where(error: BaseException, *, own_only: bool = False) -> str:
+    """Return the user's own line in which it failed; else the last one, or nothing."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" in {error.filename}, line {error.lineno}"
     frames = list(_frames(error.__traceback__))
     own = [frame for frame in frames if not _is_library(frame[0])]
-    file, line = (own or frames or [("", 0)])[-1]
+    file, line = (own or (frames if not own_only else []) or [("", 0)])[-1]
     return f" in {file}, line {line}" if file else ""
 
 
