@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from sightline.audit.contracts import Contract, clauses_of
 from sightline.audit.examination import Examination
@@ -44,6 +44,7 @@ def audit(
     time_first: bool | None = None,
     dtype: str = "float64",
     name: str = "",
+    source: str = "",
     seed: int = 0,
 ) -> Report:
     """Run a model and report every output that depends on an input that its contract forbids.
@@ -79,6 +80,7 @@ def audit(
             ``batch_first``.
         dtype: the numbers to run in: float64, float32, or ``"own"``, those that the model has.
         name: what the report calls the model.
+        source: ``"module:factory"``, what made the model, for the scripts that show a leak.
         seed: for inputs and changes.
 
     Returns:
@@ -108,6 +110,8 @@ def audit(
     if passes < 8:
         raise InvalidArgument(f"got passes={passes}; an audit needs at least 8.")
     subject = subject_of(model, name, dtype, time_first, reinitialise, seed)
+    if subject.model is not None:
+        cast(Any, subject).source = source
     clauses = clauses_of(contract if contract is not None else promised(subject))
     feed = feed_of(subject, model, inputs, batch, length, vocab, seed)
     if method not in ("changes", "gradients") or (method == "gradients" and not subject.model):

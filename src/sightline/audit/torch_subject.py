@@ -48,6 +48,7 @@ class TorchSubject:
         self.dtype = dtype
         self.time_first = time_first
         self.called: set[str] = set()
+        self.source = ""  # "module:factory", what made the model, if that is known
         self.watched = False
         self.own_passes = 0
         self._original = model
@@ -84,6 +85,7 @@ class TorchSubject:
             self._original, name=self.name, dtype=dtype, time_first=self.time_first, **options
         )
         other.called |= self.called
+        other.source = self.source
         return other
 
     def conditions(self, feed: Feed) -> list[Condition]:
