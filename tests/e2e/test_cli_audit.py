@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -243,6 +244,29 @@ def test_a_traceback_on_request(run: Run, here: Path) -> None:
     assert (code, out) == (2, "")
     assert f'cli_models.py", line {FAILING_LINE}, in fails' in err
     assert err.rstrip().endswith("ValueError: n_layer must be even")
+
+
+def test_the_script_shows_the_leak_by_itself(run: Run, here: Path) -> None:
+    words = ("audit", "cli_models:leaking", "--contract", "causal()", "--length", 9)
+    code, out, _ = run(*words, "--repro", "leak.py")
+    assert code == 1
+    assert out.endswith("wrote leak.py: a script that shows a finding\n")
+    script = (here / "leak.py").read_text()
+    assert "from cli_models import leaking" in script
+    # On the model itself, then on its right twin.
+    done = subprocess.run(
+        [sys.executable, "-c", script + script.replace("leaking", "right")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(here)},
+    )
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if line not in ("models are loaded", "made")]
+    assert len(said) == 2
+    assert said[0].startswith("it moved by ")
+    assert said[1] == "no change"
 
 
 def test_a_script_is_written_where_there_is_one(run: Run, here: Path) -> None:

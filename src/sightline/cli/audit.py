@@ -134,6 +134,7 @@ def audit(
             "conditions": condition or None,
             "method": method,
             "reinitialise": reinitialise,
+            "source": target or "",
         }
         done = Done(
             report=_audited(model, contracts, given, **shape, **asked) if audited else None,
