@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import sightline as sl
-from sightline.audit.findings import Finding, Matrix, Place, Report
+from sightline.audit.findings import Finding, Matrix, Pair, Place, Report
 from sightline.audit.report import as_text, facts_of
 from sightline.audit.report_json import as_json
 from sightline.audit.report_page import as_html
@@ -43,7 +43,7 @@ def test_a_model_that_does_not_gets_all_that_is_known() -> None:
         "/there/model.py:41 a = s.softmax(-1)",
         "fails         as called / train",
         "holds         attention_mask=left-padded",
-        "pairs         row 0: query 0 <- keys 1-2, 5; row 2: query 2 <- key 6",
+        "pairs         row 0: query 0 <- keys 1-2, 5; row 2: query 2 <- key 6\n",
         "0.23 of its own size",
         f"likely cause  {CAUSE}",
         "   0 ■ ! ! · · · · · ·\n",
@@ -65,6 +65,15 @@ def test_a_model_that_does_not_gets_all_that_is_known() -> None:
 def test_what_was_not_all_tested_never_reads_as_all() -> None:
     assert "; 99.9% of the forbidden pairs; 23 passes in 1.2 s." in str(broken()).replace("\n", " ")
     assert "all forbidden pairs" not in str(broken())
+
+
+def test_pairs_that_are_not_listed_are_counted() -> None:
+    (leak, _) = broken().findings
+    few = replace(leak, pairs=leak.pairs[:2])
+    assert dict(facts_of(few))["pairs"] == "query 0 <- keys 1-2; 4 pairs in all"
+    assert dict(facts_of(replace(few, matrix=None)))["pairs"] == "query 0 <- keys 1-2"
+    blank = replace(few, pairs=(Pair(0, 5, -1),), matrix=None)
+    assert dict(facts_of(blank))["pairs"] == "query 5"
 
 
 def test_many_conditions_are_counted() -> None:

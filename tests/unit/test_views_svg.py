@@ -168,6 +168,8 @@ def test_what_is_used_beside_what_is_allowed() -> None:
     assert '<path class="bad" d="M2 0h1v1h-1z"/>' in svg
     assert "0 -&gt; 2: may not attend, depends on it" in svg
     assert "orange cells: forbidden, yet used" in svg
+    assert "pale: allowed, not used" in svg
     right = render_svg(MaskPicture([[1, 0], [1, 1]], used=[[1, 0], [1, 1]]))
     assert 'class="bad"' not in right
     assert "orange" not in right
+    assert "pale" not in right

@@ -97,7 +97,7 @@ def facts_of(finding: Finding) -> list[tuple[str, str]]:
         ("", "" if finding.place is None else code_of(finding.place)),
         ("fails", _listed(finding.conditions)),
         ("holds", _listed(finding.held)),
-        ("pairs", _pairs(finding.pairs)),
+        ("pairs", _pairs(finding.pairs) + _more_pairs(finding)),
         ("size", _size(finding.size)),
         ("likely cause", finding.cause),
     ]
@@ -170,6 +170,14 @@ def _pairs(pairs: tuple[Pair, ...]) -> str:
         f"{f'row {batch}: ' if several else ''}query {query}{_keys(sorted(found))}"
         for (batch, query), found in keys.items()
     )
+
+
+def _more_pairs(finding: Finding) -> str:
+    """Return how many pairs leak in all, where not all of them are listed."""
+    if finding.matrix is None or not finding.pairs:
+        return ""
+    every = int(finding.matrix.leaks.sum())
+    return f"; {every} pairs in all" if every > len(finding.pairs) else ""
 
 
 def _keys(keys: list[int]) -> str:

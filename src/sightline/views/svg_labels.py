@@ -191,7 +191,8 @@ def _notes(picture: MaskPicture) -> tuple[str, ...]:
             f"1 cell = {picture.cell[0]} x {picture.cell[1]} pairs; stronger color: more allowed"
         )
     if picture.used is not None:
-        notes.append("pale: allowed, not used")
+        if (picture.allowed & ~picture.used).any():
+            notes.append("pale: allowed, not used")
         if picture.leaks.any():
             notes.append("orange cells: forbidden, yet used")
     elif picture.weights is not None:
