@@ -29,6 +29,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "bigbird_pegasus": {"num_random_blocks": 1},
     "blt": {"use_cache": False, "encoder_hash_byte_group_vocab": 97},
     "bridgetower_text_model": {"num_attention_heads": 4},
+    "canine": {"local_transformer_stride": 4, "num_hash_buckets": 61},
     "cohere_compass_text": {
         "rope_parameters": {
             "sliding_attention": {**_ROPE, "mrope_section": [2, 1, 1]},
@@ -38,6 +39,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     # The model reads a rotary base that its config does not declare, and clips by it if given.
     "dbrx": {"attn_config": {"rope_theta": 1e4, "clip_qkv": 8.0}},
     "deepseek_v2": {"num_experts_per_tok": 2},
+    "deepseek_v4": {
+        "compress_rates": {"compressed_sparse_attention": 3, "heavily_compressed_attention": 5}
+    },
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
     # The layers with a window have sizes of their own, which the class reads by these names.
     "dots3_note_text": {
