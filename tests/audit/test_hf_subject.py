@@ -23,6 +23,7 @@ from sightline.audit.hf.subject import (  # noqa: E402
     promises_causal,
 )
 from sightline.audit.hf.tiny import tiny  # noqa: E402
+from sightline.audit.torch_conditions import valid_rows  # noqa: E402
 from sightline.errors import InvalidArgument  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -213,6 +214,10 @@ def test_an_encoder_that_reads_padding() -> None:
     assert {each for each in finding.conditions if "padded" in each} == {*finding.conditions}
     assert len(finding.conditions) == 4
     assert "sdpa, attention_mask=ones" in finding.held
+    pads = valid_rows(finding.pairs[0].batch + 1, 37, "left")[-1]
+    for pair in finding.pairs:
+        assert pads[pair.query], "a pair of padding itself"
+        assert not pads[pair.key], "a pair that is allowed"
 
 
 class Ahead(transformers.BartForConditionalGeneration):

@@ -218,10 +218,11 @@ def _matrix(search: Search, leak: Leak) -> Matrix | None:
         allowed = near.allowed[depends.shape[0]][leak.row]
     except Exception:  # the model does not run at this size: the pairs are found another way
         return None
-    matrix = Matrix(allowed, depends)
     quiet = near.quiet(np.zeros((small.batch, near.target.length), dtype=bool))
     still: Bools = quiet[depends.shape[0]][leak.row]
-    return matrix if bool((matrix.leaks & still[:, None]).any()) else None
+    # What padding sees is nobody's business: no pair is reported for it.
+    matrix = Matrix(allowed | ~still[:, None], depends)
+    return matrix if bool(matrix.leaks.any()) else None
 
 
 def _alike(search: Search, feed: Feed, row: int) -> list[int]:
