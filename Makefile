@@ -70,6 +70,7 @@ docs: $(VENV)/.dev ## draw the pictures of docs/ and write its tables again
 	$(BIN)/python docs/make_backends.py
 	$(BIN)/python docs/make_conventions.py
 	$(BIN)/python docs/make_hf.py
+	$(BIN)/python docs/make_lint.py
 
 bench: $(VENV)/.dev $(VENV)/.native ## measure, and print the numbers (beside create_block_mask: minutes, 11 GB)
 	$(BIN)/python benchmarks/masks.py
