@@ -64,6 +64,8 @@ def axes_of(shape: tuple[int, ...], lengths: frozenset[int], batch: int) -> Axes
     """
     last = len(shape) - 1
     known = [axis for axis, size in enumerate(shape) if size > 1 and size in lengths]
+    if last > 2 and known == [last]:  # of so many axes the last one is features
+        known = []
     row = shape.index(batch) if batch in shape else None
     if row in known and (row == 0 or len(known) > 1):
         known.remove(row)
@@ -141,8 +143,13 @@ class Judge:
         """Return where batch and sequence lie in a shape."""
         return axes_of(tuple(shape), frozenset(self.quiet), self.batch)
 
-    def see(self, tensor: torch.Tensor) -> Seen | None:
-        """Return what is kept of a tensor; None if its numbers cannot be read."""
+    def see(self, tensor: torch.Tensor, *, features_last: bool = False) -> Seen | None:
+        """Return what is kept of a tensor; None if its numbers cannot be read.
+
+        Args:
+            tensor: the tensor.
+            features_last: its last axis is known to be features, whatever its size.
+        """
         if _FUNCTORCH(tensor) or not tensor.numel():
             return None
         if tensor.layout is not torch.strided or tensor.is_nested or tensor.device.type == "meta":
@@ -153,14 +160,16 @@ class Judge:
             return known[2]
         try:
             with torch.no_grad():
-                seen = self._look(tensor.detach())
+                seen = self._look(tensor.detach(), features_last)
         except (RuntimeError, NotImplementedError, TypeError):  # of a kind that has no numbers
             return None
         self._known[id(tensor)] = (weakref.ref(tensor), version, seen)
         return seen
 
-    def _look(self, tensor: torch.Tensor) -> Seen:
+    def _look(self, tensor: torch.Tensor, features_last: bool) -> Seen:
         axes = self.axes(tuple(tensor.shape))
+        if axes is not None and axes.sequence == tensor.ndim - 1 and features_last:
+            axes = None
         fine = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
         if tensor.is_complex():
             fine = torch.finfo(tensor.dtype).eps

@@ -23,6 +23,8 @@ _ASKS = (
     "__len__ item tolist __bool__ __format__ __repr__ register_hook data_ptr untyped_storage "
     "type_as is_same_size storage_offset is_inference retain_grad"
 )
+# What makes features, on the last axis.
+_FEATURES = frozenset({"linear", "embedding", "layer_norm"})
 _ASKING = frozenset(_ASKS.split())
 
 
@@ -102,7 +104,7 @@ class Recorder(TorchFunctionMode):
         operation = self._added(func, name, inputs, makers)
         results = {f".{n}": t for n, t in enumerate([*made, *written])}
         for place, tensor in results.items():
-            seen = self._judge.see(tensor)
+            seen = self._judge.see(tensor, features_last=name in _FEATURES)
             if seen is not None:
                 operation.outputs[place] = seen
             self._makers[id(tensor)] = (weakref.ref(tensor), operation)
