@@ -285,3 +285,29 @@ def test_the_models_own_weights_and_arguments_are_left_alone() -> None:
     assert model.training
     assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
     assert not model.layers[0]._forward_pre_hooks
+
+
+@pytest.mark.slow
+def test_windows_of_transformers_layer_by_layer() -> None:
+    transformers = pytest.importorskip("transformers")
+
+    def model(window: int) -> Any:
+        config = transformers.Gemma3TextConfig(
+            hidden_size=32, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+            head_dim=8, intermediate_size=48, vocab_size=97, sliding_window=window,
+            max_position_embeddings=64, pad_token_id=0,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        )  # fmt: skip
+        return transformers.Gemma3ForCausalLM(config)
+
+    found = fingerprint(model(5), length=13, batch=4)
+    layers = {n: m for n, m in parts_of(found).items() if n.startswith("model.layers.")}
+    near = repr(sl.window(left=4, right=0))
+    assert layers == {
+        "model.layers.0": near,
+        "model.layers.1": "causal()",
+        "model.layers.2": near,
+    }
+    assert found.verify(model(5)).same
+    changed = found.verify(model(6)).changes
+    assert [each.partition(":")[0] for each in changed] == ["model.layers.0", "model.layers.2"]
