@@ -6,20 +6,20 @@ the plain way, without padding and with it. Training is none of them, for dropou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sightline.audit.contracts import Clause
-from sightline.audit.feed import Feed
 from sightline.audit.findings import Finding, Pair
 from sightline.audit.properties.comparing import (
     Gap,
+    Joined,
     Passes,
     gap_of,
+    joined,
     judged_outputs,
     largest,
 )
@@ -41,7 +41,7 @@ def examine(examination: Examination, clause: Clause) -> Iterable[Finding]:
     found: dict[str, Finding] = {}
     held: list[str] = []
     for base, way, name in _couples(examination, plain, ways, conditions):
-        if name in found or examination.counter.left < 2:
+        if name in found or passes.spent:
             continue
         gap = passes.parity(lambda coarse, b=base, w=way: _apart(passes, b, w, coarse), way)
         if gap is None:
@@ -60,29 +60,12 @@ def _couples(
     """Yield two ways that must agree, and what the second one is called."""
     for way in ways:
         yield plain, way, way.name
-    for padded in (c for c in conditions if c.valid is not None):
+    for padded in [c for c in conditions if c.valid is not None][:2]:
         given = set(padded.given(examination.feed))
         for way in ways:
             # A form of the same mask cannot be joined to another.
             if not given & set(way.given(examination.feed)):
-                yield padded, _joined(padded, way), way.name
-
-
-def _joined(padded: Condition, way: Condition) -> Condition:
-    """Return both at once."""
-
-    def given(feed: Feed) -> Mapping[str, Any]:
-        return {**padded.given(feed), **way.given(feed)}
-
-    @contextmanager
-    def within() -> Iterator[None]:
-        with ExitStack() as stack:
-            both: list[AbstractContextManager[Any]] = [padded.within(), way.within()]
-            for each in both:
-                stack.enter_context(each)
-            yield
-
-    return Condition(f"{way.name}, {padded.name}", given, within, padded.valid)
+                yield padded, joined(padded, way), way.name
 
 
 def _apart(passes: Passes, base: Condition, way: Condition, coarse: bool) -> Gap | None:
@@ -108,7 +91,9 @@ def _finding(clause: Clause, gap: Gap, base: Condition, way: Condition) -> Findi
     return Finding(
         "parity",
         str(clause),
-        f"{gap.where} is another one under {way.name} than under {base.name}",
+        f"{gap.where} is another one under {_short(way)} than without it, under {base.name}"
+        if base.valid is not None
+        else f"{gap.where} is another one under {way.name} than under {base.name}",
         output=gap.output,
         conditions=(way.name,),
         pairs=(Pair(gap.row, gap.position, -1),) if gap.position >= 0 else (),
@@ -121,11 +106,15 @@ def _with_held(finding: Finding, held: list[str]) -> Finding:
     return replace(finding, held=tuple(name for name in held if name not in finding.conditions))
 
 
+def _short(way: Condition) -> str:
+    return way.parts[-1].name if isinstance(way, Joined) else way.name
+
+
 def _cause(way: Condition, base: Condition) -> str:
     if base.valid is not None:
         return (
-            f"under {way.name} another path is taken, on which the mask of the padding is lost or "
-            "means something else"
+            f"under {_short(way)} another path is taken, on which the mask of the padding is lost "
+            "or means something else"
         )
     return (
         f"under {way.name} another path is taken, which computes something else: a mask that is "

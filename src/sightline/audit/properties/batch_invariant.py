@@ -19,6 +19,8 @@ from sightline.audit.properties.comparing import (
     Gap,
     Passes,
     gap_of,
+    in_order,
+    in_rows,
     inference,
     judged_outputs,
     largest,
@@ -57,8 +59,8 @@ def examine(examination: Examination, clause: Clause) -> Iterable[Finding]:
     found: tuple[Gap, Feed, Condition] | None = None
     broken: list[str] = []
     held: list[str] = []
-    for place, condition in enumerate(inference(passes)):
-        if passes.run(examination.feed, condition) is None:
+    for place, condition in enumerate(_padded_first(inference(passes))):
+        if passes.spent or passes.run(examination.feed, condition) is None:
             continue
         gap = None
         for row, changed, under in _changes(passes, condition, thorough=place == 0):
@@ -73,16 +75,23 @@ def examine(examination: Examination, clause: Clause) -> Iterable[Finding]:
     return [_finding(passes, *found, tuple(broken), tuple(held))]
 
 
+def _padded_first(conditions: list[Condition]) -> list[Condition]:
+    """Return the plain one, then those in which rows have masks of their own, then the others."""
+    return [conditions[0], *sorted(conditions[1:], key=lambda each: each.valid is None)]
+
+
 def _changes(
     passes: Passes, condition: Condition, thorough: bool
 ) -> Iterator[tuple[int, Feed, Condition]]:
     """Yield a row, a feed in which all others hold something else, and how to run it.
 
-    The last row first: what rows share between them, such as room at an expert, runs out there.
+    The last row first: what rows share between them, such as room at an expert, runs out there; or
+    has run out before, and then on the way to the second.
     """
     feed = passes.examination.feed
     names = named_inputs(passes.clause, feed)
-    for row in (feed.batch - 1, 0) if thorough else (feed.batch - 1,):
+    last = feed.batch - 1
+    for row in dict.fromkeys((last, 1, 0)) if thorough else (last,):
         yield row, _others_changed(feed, names, row, passes.examination.seed + 1), condition
     if thorough and passes.clause.input is None:
         # Masks and what else is fixed go with their rows.
@@ -90,7 +99,7 @@ def _changes(
         order = np.arange(feed.batch)
         others = np.delete(order, row)
         order[others] = np.roll(others, 1)
-        yield row, _ordered(feed, order), _with_rows(condition, order)
+        yield row, in_order(feed, order), _with_rows(condition, order)
 
 
 def _others_changed(feed: Feed, names: tuple[str, ...], row: int, seed: int) -> Feed:
@@ -102,27 +111,12 @@ def _others_changed(feed: Feed, names: tuple[str, ...], row: int, seed: int) -> 
     return feed.having(*changed)
 
 
-def _ordered(feed: Feed, order: np.ndarray) -> Feed:
-    return feed.having(
-        *(
-            replace(each, values=_taken(each.values, order, feed.batch))
-            for each in feed.inputs.values()
-        )
-    )
-
-
-def _taken(values: Any, order: np.ndarray, batch: int) -> Any:
-    if isinstance(values, np.ndarray) and values.ndim and values.shape[0] == batch:
-        return values[order]
-    return values
-
-
 def _with_rows(condition: Condition, order: np.ndarray) -> Condition:
     """Return the condition with what it gives besides the inputs in another order of rows."""
 
     def given(feed: Feed) -> dict[str, Any]:
         return {
-            name: _taken(value, order, feed.batch) for name, value in condition.given(feed).items()
+            name: in_rows(value, order, feed.batch) for name, value in condition.given(feed).items()
         }
 
     return replace(condition, given=given)
@@ -183,7 +177,7 @@ def _finding(
 def _place(passes: Passes, gap: Gap, changed: Feed, condition: Condition) -> Place | None:
     examination = passes.examination
     feed = examination.feed
-    still = {n: np.zeros((feed.batch, n), dtype=bool) for n in feed.lengths}
-    for each in still.values():
-        each[gap.row] = True
+    alone = np.arange(feed.batch) == gap.row
+    still = {n: np.repeat(alone[:, None], n, axis=1) for n in feed.lengths}
+    still[0] = alone
     return place_of(examination, condition, feed, changed, still)

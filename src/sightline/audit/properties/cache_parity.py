@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from sightline.audit.contracts import CacheParity, Clause
-from sightline.audit.feed import Input
+from sightline.audit.feed import Feed, Input
 from sightline.audit.findings import Finding, Pair
 from sightline.audit.hints import sizes_of
 from sightline.audit.properties.caches import Text, protocol_of, run_pieces
@@ -21,6 +21,7 @@ from sightline.audit.properties.comparing import (
     Gap,
     Passes,
     gap_of,
+    inference,
     judged_outputs,
     largest,
     named_inputs,
@@ -50,13 +51,15 @@ def examine(examination: Examination, clause: Clause) -> Iterable[Finding]:
     model, feed = examination.subject.model, examination.feed
     protocol_of(model, examination.subject.name, feed.batch, max(feed.lengths))
     passes = Passes(examination, clause)
-    conditions = [c for c in examination.conditions if c.name != "train" and c.valid is None]
+    conditions = [c for c in inference(passes) if _is_whole(c, feed)] or examination.conditions[:1]
     ways = _ways(passes)
     found: dict[str, tuple[_Way, Gap]] = {}
     agreed: list[str] = []
     broken: list[str] = []
     held: list[str] = []
     for place, condition in enumerate(conditions):
+        if place and passes.spent:
+            break
         wrong = False
         for way in ways if place == 0 else ways[:1]:
             gap = passes.parity(
@@ -71,6 +74,17 @@ def examine(examination: Examination, clause: Clause) -> Iterable[Finding]:
     if not found:
         return []
     return [_finding(passes, list(found.values()), agreed, broken, held)]
+
+
+def _is_whole(condition: Condition, feed: Feed) -> bool:
+    """Return whether a condition neither pads, nor gives masks, nor refuses a cache.
+
+    Gradients do: caches are written in place.
+    """
+    if "gradients" in condition.name:
+        return False
+    given = condition.given(feed)
+    return condition.valid is None and not any("mask" in n or n == "use_cache" for n in given)
 
 
 def _ways(passes: Passes) -> list[_Way]:
@@ -168,7 +182,8 @@ def _parts(passes: Passes, way: _Way, condition: Condition, coarse: bool) -> Out
         return None
     passes.examination.counter.done += 1
     try:
-        return run_pieces(subject, condition, way.text, way.splits, passes.examination.seed)
+        under = passes.bound(condition, coarse)
+        return run_pieces(subject, under, way.text, way.splits, passes.examination.seed)
     except SightlineError:
         raise
     except Exception as error:

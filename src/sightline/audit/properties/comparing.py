@@ -7,8 +7,9 @@ grows there, a fault does not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,8 @@ ROUNDING, SURE = 1e-9, 1e-3
 COARSE = {8: SURE, 4: 1e-4, 2: 3e-2}
 # float32 is 2**29 times as coarse as float64.
 GROWS = 1e3
+# Passes after which a promise leaves further conditions out.
+MOST_PASSES = 16
 # Where shapes are equal no rounding is expected. Some layers choose what is computed together by
 # the values (experts), which moves the last bit, and that the float32 bits of a norm.
 EXACT_COARSE = 1e-5
@@ -94,7 +97,7 @@ def gap_of(
         change = np.abs(after.astype(np.float64) - before)
     change = np.where(before == after, 0.0, np.where(np.isfinite(change), change, np.inf))
     change = change.reshape(*before.shape[:2], -1).max(axis=-1) * differ
-    clear = change > 1e-3 * change.max() if np.isfinite(change.max()) else np.isinf(change)
+    clear = change > 1e-5 * change.max() if np.isfinite(change.max()) else np.isinf(change)
     position = int(np.flatnonzero(clear.any(axis=0))[0])
     row = int(np.flatnonzero(clear[:, position])[0])
     return Gap(name, size, row, position if before.shape[1] in lengths else -1)
@@ -126,6 +129,34 @@ def judged_outputs(outputs: Outputs, batch: int, clause: Clause) -> Outputs:
     raise InvalidArgument(f"wanted {wanted} with {batch} rows, got {have}; name one that is there.")
 
 
+@dataclass(frozen=True, eq=False)
+class Joined(Condition):
+    """Several conditions at once.
+
+    Attributes:
+        parts: these conditions; the later ones are entered inside the others.
+    """
+
+    parts: tuple[Condition, ...] = ()
+
+
+def joined(*parts: Condition) -> Joined:
+    """Return several conditions at once; the first says what is padding."""
+
+    def given(feed: Feed) -> dict[str, Any]:
+        return {name: value for part in parts for name, value in part.given(feed).items()}
+
+    @contextmanager
+    def within() -> Iterator[None]:
+        with ExitStack() as stack:
+            for part in parts:
+                stack.enter_context(part.within())
+            yield
+
+    name = ", ".join(part.name for part in parts)
+    return Joined(name, given, within, parts[0].valid, parts)
+
+
 class Passes:
     """The passes of one promise: each is run once, in float64, and in float32 where asked."""
 
@@ -136,6 +167,7 @@ class Passes:
         self._float32: Subject | None = None
         self._widths: dict[str, int] = {}
         self._rounded = False
+        self._before = examination.counter.done
 
     def run(self, feed: Feed, condition: Condition, coarse: bool = False) -> Outputs | None:
         """Return the outputs; None, and a note, where the model cannot be run so."""
@@ -148,9 +180,10 @@ class Passes:
         subject = self.subject(coarse)
         if subject is None:
             return None
-        runner = Runner(subject, condition, self.examination.counter, self.examination.seed)
+        counter, seed = self.examination.counter, self.examination.seed
         try:
-            outputs = runner(feed)
+            under = self.bound(condition, coarse)
+            outputs = Runner(subject, under, counter, seed)(feed)
         except SightlineError:
             raise
         except Exception as error:
@@ -163,6 +196,22 @@ class Passes:
         if not coarse and condition.name not in self.examination.done:
             self.examination.done.append(condition.name)
         return outputs
+
+    def bound(self, condition: Condition, coarse: bool) -> Condition:
+        """Return a condition for the subject in float32, whose modes are its own."""
+        subject = self.subject(coarse)
+        if not coarse or subject is None:
+            return condition
+        if isinstance(condition, Joined):
+            return joined(*(self.bound(part, coarse) for part in condition.parts))
+        known = {each.name: each for each in subject.conditions(self.examination.feed)}
+        return replace(condition, within=known[condition.name].within)
+
+    @property
+    def spent(self) -> bool:
+        """Whether the promise has had its share of the passes."""
+        counter = self.examination.counter
+        return counter.done - self._before >= MOST_PASSES or counter.left < 2
 
     def note(self, text: str) -> None:
         """Leave a note, once."""
@@ -243,13 +292,21 @@ class Passes:
                 self, func: Any, types: Any, args: Any = (), kwargs: Any = None
             ) -> Any:
                 result = func(*args, **(kwargs or {}))
-                if isinstance(result, torch.Tensor) and result.is_floating_point():
+                # What was finer before counts: a mask made of integers is exact in float32.
+                finer = any(_bytes(torch, each) == 8 for each in args)
+                if finer and _bytes(torch, result):
                     widths.add(result.element_size())
                 return result
 
         with Widths():
             examination.runner(condition)(examination.feed)
         return max(min(widths), 2)
+
+
+def _bytes(torch: Any, value: Any) -> int:
+    """Return the size of a tensor's numbers if they are floats, else 0."""
+    floats = isinstance(value, torch.Tensor) and value.is_floating_point()
+    return value.element_size() if floats else 0
 
 
 def named_inputs(clause: Clause, feed: Feed) -> tuple[str, ...]:
@@ -266,6 +323,20 @@ def named_inputs(clause: Clause, feed: Feed) -> tuple[str, ...]:
             f"{', '.join(feed.varying)}."
         )
     return (clause.input,)
+
+
+def in_order(feed: Feed, order: NDArray[Any]) -> Feed:
+    """Return a feed with its rows in another order, masks and other fixed inputs with them."""
+    inputs = feed.inputs.values()
+    return feed.having(
+        *(replace(each, values=in_rows(each.values, order, feed.batch)) for each in inputs)
+    )
+
+
+def in_rows(values: Any, order: NDArray[Any], batch: int) -> Any:
+    """Return values with their rows in another order, if they have as many."""
+    rows = isinstance(values, np.ndarray) and values.ndim and values.shape[0] == batch
+    return values[order] if rows else values
 
 
 def inference(passes: Passes) -> list[Condition]:
@@ -298,7 +369,7 @@ def place_of(
     condition: Condition,
     base: Feed,
     changed: Feed,
-    quiet: dict[int, np.ndarray],
+    quiet: dict[int, Any],
 ) -> Place | None:
     """Return the module in which a change that must not matter starts to; None if not known.
 
@@ -307,11 +378,12 @@ def place_of(
         condition: under which it was seen.
         base: the inputs.
         changed: the same, with changes that must not matter.
-        quiet: by length, bool ``[batch, length]``: where states must not change.
+        quiet: by length, bool ``[batch, length]``: where states must not change; at 0, bool
+            ``[batch]``, those without positions.
     """
+    model = examination.subject.model
+    if model is None or examination.counter.left < 4:
+        return None
     from sightline.audit.localize import locate
 
-    model = examination.subject.model
-    if model is None or examination.counter.left < 2:
-        return None
     return locate(model, examination.runner(condition), base, changed, quiet)

@@ -42,9 +42,8 @@ def examine(examination: Examination, clause: Clause) -> Iterable[Finding]:
     """Return what breaks ``isolated(documents)``."""
     documents = cast("Isolated", clause.promise).documents
     feed = _as_long(examination, documents)
-    telling = _telling(examination, feed, documents)
-    feed = feed.having(*telling)
-    names = [each.name for each in telling]
+    names = [each.name for each in _telling(examination, feed, documents)]
+    feed = _told(examination, feed, documents)
     if names:
         without = ", with use_cache=False" if "use_cache" in names else ""
         examination.notes.append(f"{clause}: told of the documents by {names[0]}{without}")
@@ -109,6 +108,18 @@ def _as_long(examination: Examination, documents: Mask) -> Feed:
         f"the documents have {wanted} positions and the inputs {sorted(feed.lengths)}; give "
         "inputs= and documents of one length."
     )
+
+
+def _told(examination: Examination, feed: Feed, documents: Mask) -> Feed:
+    """Return a feed with what tells of the documents, at whatever size it is made again."""
+    make = feed.make
+
+    def anew(batch: int, length: int) -> Feed:
+        assert make is not None
+        return _told(examination, make(batch, length), documents)
+
+    told = feed.having(*_telling(examination, feed, documents))
+    return told if make is None else replace(told, make=anew)
 
 
 def _telling(examination: Examination, feed: Feed, documents: Mask) -> list[Input]:

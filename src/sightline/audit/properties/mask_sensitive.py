@@ -113,7 +113,8 @@ def _examined(passes: Passes, keyword: str) -> Finding | None:
     broken: list[str] = []
     held: list[str] = []
     for condition in examination.conditions:
-        if condition.valid is not None or any("mask" in n for n in condition.given(trial.open)):
+        masked = any("mask" in name for name in condition.given(trial.open))
+        if passes.spent or masked or condition.valid is not None:
             continue
         effect = _effect(passes, trial, condition)
         if effect is not None:

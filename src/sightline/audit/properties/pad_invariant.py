@@ -40,14 +40,14 @@ _CAUSES = {
     "batchnorm": "a batch norm counts padding in its means: leave the padding out of them",
     "groupnorm": "a norm over the positions counts the padding: leave it out of the means",
     "instancenorm": "a norm over the positions counts the padding: leave it out of the means",
+    "attention": "the mask of the padding does not reach this attention, or not in its sense",
+    "softmax": "the mask of the padding does not reach this softmax, or not in its sense",
     "mean": "a mean over all positions counts the padding: sum the real ones, divide by their "
     "number (sl.nn has masked poolings)",
     "sum": "a sum over all positions counts the padding: multiply by the mask first",
     "max": "a maximum over all positions counts the padding: fill it with -inf first",
     "gru": "a recurrence runs through the padding: pack the sequences, or carry the state over it",
     "lstm": "a recurrence runs through the padding: pack the sequences, or carry the state over it",
-    "attention": "the mask of the padding does not reach this attention",
-    "softmax": "the mask of the padding does not reach this softmax",
 }
 # Keywords by which models take positions.
 _POSITIONS = ("position_ids", "positions")
@@ -114,6 +114,8 @@ class _Check:
         broken: list[str] = []
         held: list[str] = []
         for condition in conditions:
+            if condition is not conditions[0] and self.passes.spent:
+                continue
             gap = self.passes.exact(lambda coarse, c=condition: self._moved(c, coarse), condition)
             if gap is not None and not repeats(self.passes, self.padded, condition, gap):
                 gap = None
@@ -177,6 +179,7 @@ class _Check:
         feed = self.passes.examination.feed
         quiet = {n: np.ones((feed.batch, n), dtype=bool) for n in feed.lengths}
         quiet[self.batch.size] = self.valid
+        quiet[0] = np.ones(feed.batch, dtype=bool)
         return place_of(self.passes.examination, condition, self.padded, self.changed, quiet)
 
     def _pairs(self, gap: Gap) -> tuple[Pair, ...]:
@@ -283,6 +286,11 @@ def _cause(place: Place | None, side: Side, pooled: bool) -> str:
         for word, text in _CAUSES.items():
             if word in seen:
                 return text
+    if pooled and side == "right" and place is not None and "__getitem__" in place.operation:
+        return (
+            "the last position is taken for the last token: pick the last real one, where the mask "
+            "is 1 for the last time"
+        )
     if pooled and side == "left":
         return (
             "the first position is taken for the first token, or all positions are pooled without "

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sightline.audit.contracts import Clause, PadInvariant
 from sightline.audit.feed import Feed, Input
+from sightline.audit.properties.comparing import in_order
 from sightline.audit.subject import Subject
 from sightline.audit.torch_conditions import COMPANIONS, parameters_of
 from sightline.errors import InvalidArgument
@@ -265,7 +266,10 @@ def padded_batch(padding: Padding, feed: Feed) -> Padded:
         lengths, starts = size - pads, np.zeros_like(pads)
     else:
         lengths, starts = valid.sum(axis=1), valid.argmax(axis=1)
-    feed = _without_pad_id(padding, feed)
+    # Another order of rows than that of the passes before: masks that are kept from those show.
+    order = np.roll(np.arange(feed.batch), 1)
+    feed = _without_pad_id(padding, in_order(feed, order))
+    lengths, starts = lengths[order], starts[order]
     found = Padded(padding, feed, lengths.astype(np.int64))
     inputs = {
         name: _turned(each, -starts, feed.batch, size, found._is(name))
