@@ -77,6 +77,8 @@ def test_positions_that_do_not_go_on_where_the_cache_ends() -> None:
     assert finding.kind == "parity"
     assert finding.pairs[0].query == LENGTH // 3
     assert "off by one" in finding.cause
+    assert finding.place is not None
+    assert finding.place.kind == "Cached"
 
 
 def test_a_window_whose_cache_is_a_key_short() -> None:

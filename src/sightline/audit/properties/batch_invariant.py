@@ -25,9 +25,9 @@ from sightline.audit.properties.comparing import (
     judged_outputs,
     largest,
     named_inputs,
-    place_of,
     repeats,
 )
+from sightline.audit.properties.places import place_of
 from sightline.audit.subject import Condition
 from sightline.errors import InvalidArgument
 
@@ -178,6 +178,6 @@ def _place(passes: Passes, gap: Gap, changed: Feed, condition: Condition) -> Pla
     examination = passes.examination
     feed = examination.feed
     alone = np.arange(feed.batch) == gap.row
-    still = {n: np.repeat(alone[:, None], n, axis=1) for n in feed.lengths}
+    still: dict[int, Any] = {n: np.repeat(alone[:, None], n, axis=1) for n in feed.lengths}
     still[0] = alone
     return place_of(examination, condition, feed, changed, still)

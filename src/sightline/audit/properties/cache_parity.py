@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -26,6 +27,7 @@ from sightline.audit.properties.comparing import (
     largest,
     named_inputs,
 )
+from sightline.audit.properties.places import place_apart
 from sightline.audit.subject import Condition, Outputs
 from sightline.audit.torch_conditions import parameters_of, valid_rows
 from sightline.errors import InvalidArgument, SightlineError
@@ -202,6 +204,11 @@ def _finding(
     held: list[str],
 ) -> Finding:
     way, gap = found[0]
+    ends = list(accumulate(way.splits))
+    cuts = [(None, end - count, end) for count, end in zip(way.splits, ends, strict=True)]
+    under = next(c for c in passes.examination.conditions if c.name == broken[0])
+    pieces = lambda: _parts(passes, way, under, coarse=False)  # noqa: E731
+    place = place_apart(passes, under, way.text.feed, pieces, cuts, way.text.length)
     also = f"; {', '.join(agreed)}: no difference" if agreed else ""
     return Finding(
         "parity",
@@ -214,6 +221,7 @@ def _finding(
         held=tuple(held),
         pairs=(Pair(gap.row, gap.position, -1),) if gap.position >= 0 else (),
         size=gap.size,
+        place=place,
         cause=_cause(passes, way, gap, [w.splits for w, _ in found], bool(agreed)),
     )
 

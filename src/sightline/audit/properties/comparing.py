@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from sightline.audit.contracts import Clause
 from sightline.audit.feed import Feed
-from sightline.audit.findings import Place
 from sightline.audit.judging import moved, size_of_change, verdict
 from sightline.audit.runner import Runner
 from sightline.audit.subject import Condition, Outputs, Subject
@@ -362,28 +361,3 @@ def repeats(passes: Passes, feed: Feed, condition: Condition, gap: Gap) -> bool:
         "there is not counted"
     )
     return False
-
-
-def place_of(
-    examination: Examination,
-    condition: Condition,
-    base: Feed,
-    changed: Feed,
-    quiet: dict[int, Any],
-) -> Place | None:
-    """Return the module in which a change that must not matter starts to; None if not known.
-
-    Args:
-        examination: the audit under way.
-        condition: under which it was seen.
-        base: the inputs.
-        changed: the same, with changes that must not matter.
-        quiet: by length, bool ``[batch, length]``: where states must not change; at 0, bool
-            ``[batch]``, those without positions.
-    """
-    model = examination.subject.model
-    if model is None or examination.counter.left < 4:
-        return None
-    from sightline.audit.localize import locate
-
-    return locate(model, examination.runner(condition), base, changed, quiet)

@@ -23,10 +23,10 @@ from sightline.audit.properties.comparing import (
     judged_outputs,
     largest,
     named_inputs,
-    place_of,
     repeats,
 )
 from sightline.audit.properties.padding import Padded, Padding, Side, padded_batch, padding_of
+from sightline.audit.properties.places import place_apart, place_of
 from sightline.audit.subject import Condition, Outputs
 from sightline.audit.torch_conditions import parameters_of
 
@@ -177,7 +177,7 @@ class _Check:
 
     def _place(self, gap: Gap, condition: Condition) -> Place | None:
         feed = self.passes.examination.feed
-        quiet = {n: np.ones((feed.batch, n), dtype=bool) for n in feed.lengths}
+        quiet: dict[int, Any] = {n: np.ones((feed.batch, n), dtype=bool) for n in feed.lengths}
         quiet[self.batch.size] = self.valid
         quiet[0] = np.ones(feed.batch, dtype=bool)
         return place_of(self.passes.examination, condition, self.padded, self.changed, quiet)
@@ -197,6 +197,8 @@ class _Check:
         gap = self._differs(condition, self.padded)
         if gap is None:
             return None
+        place = self._where(gap, condition)
+        known = _known_cause(place) if self.side == "right" else ""
         return Finding(
             "parity",
             str(self.passes.clause),
@@ -207,8 +209,18 @@ class _Check:
             conditions=(condition.name,),
             pairs=(Pair(gap.row, gap.position, -1),) if gap.position >= 0 else (),
             size=gap.size,
-            cause=self._why(condition),
+            place=place,
+            cause=known or self._why(condition),
         )
+
+    def _where(self, gap: Gap, condition: Condition) -> Place | None:
+        count = int(self.batch.lengths[gap.row])
+        start = 0 if self.side == "right" else self.batch.size - count
+        cut = gap.row, start, start + count
+        alone = self.alone(gap.row)
+        runner = self.passes.examination.runner(condition)
+        pieces = lambda: runner(alone)  # noqa: E731
+        return place_apart(self.passes, condition, self.padded, pieces, [cut], self.batch.size)
 
     def _differs(self, condition: Condition, padded: Feed) -> Gap | None:
         measure = lambda coarse: self._apart(condition, padded, coarse)  # noqa: E731
@@ -280,12 +292,15 @@ class _Check:
         return ""
 
 
+def _known_cause(place: Place | None) -> str:
+    seen = "" if place is None else f"{place.operation} {place.kind}".lower()
+    return next((text for word, text in _CAUSES.items() if word in seen), "")
+
+
 def _cause(place: Place | None, side: Side, pooled: bool) -> str:
-    if place is not None:
-        seen = f"{place.operation} {place.kind}".lower()
-        for word, text in _CAUSES.items():
-            if word in seen:
-                return text
+    known = _known_cause(place)
+    if known:
+        return known
     if pooled and side == "right" and place is not None and "__getitem__" in place.operation:
         return (
             "the last position is taken for the last token: pick the last real one, where the mask "
