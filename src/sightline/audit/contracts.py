@@ -138,7 +138,11 @@ def pad_invariant(
 
 
 def batch_invariant() -> Contract:
-    """A row of the batch gives the same outputs whatever the other rows hold."""
+    """A row of the batch gives the same outputs whatever the other rows hold.
+
+    This is about using a model: training, where a batch norm mixes rows, is tested only if
+    ``conditions=`` names it.
+    """
     return BatchInvariant()
 
 
