@@ -164,6 +164,15 @@ WRONG = {
         "empty-rows",
         lambda: sdpa(valid(7, 0, 2)[:, None, None], q=4),
     ),
+    "a source that is all padding, as long as its target": (
+        "empty-rows",
+        lambda: nn.MultiheadAttention(D, H)(
+            torch.randn(Q, B, D),
+            *[torch.randn(Q, B, D)] * 2,
+            key_padding_mask=~valid(5, 0, 2, k=Q),
+            need_weights=False,
+        ),
+    ),
     "pads that make NaN": (
         "empty-rows",
         lambda: mha(train=True, key_padding_mask=~valid(5, 3, 0, k=Q)),
@@ -208,7 +217,7 @@ RIGHT: dict[str, Callable[[], object]] = {
     "padding on the left, none full": lambda: sdpa(valid(5, 4, 2).flip(1)[:, None, None]),
     "padding, True = ignore": lambda: mha(key_padding_mask=~valid(5, 3, 2, k=Q)),
     "padding and causal": lambda: mha(attn_mask=~tril(), key_padding_mask=~valid(5, 3, 2, k=Q)),
-    "the first key hidden": lambda: sdpa((torch.arange(Q) > 0).expand(Q, Q), Q, Q),
+    "the first key hidden": lambda: sdpa((torch.arange(Q) > 0).repeat(Q, 1), Q, Q),
     "padding added": lambda: sdpa(added(valid(7, 4, 2))[:, None, None]),
     "causal, the least number": lambda: sdpa(added(tril(), torch.finfo(torch.float).min), Q, Q),
     "a bias": lambda: sdpa(torch.randn(1, H, Q, K)),

@@ -282,8 +282,7 @@ def check_batch_layout(call: Call) -> Iterator[Said]:
             continue
         batch, heads = allowed.shape[:2]
         turned = allowed.reshape(heads, batch, *allowed.shape[2:])
-        uneven = not (allowed == allowed[:, :1]).all()
-        if uneven and (turned == turned[:1]).all() and differ_by_padding(turned[0]):
+        if (turned == turned[:1]).all() and differ_by_padding(turned[0]):
             yield Said(
                 "batch-layout",
                 "error",
