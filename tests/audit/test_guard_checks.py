@@ -354,6 +354,19 @@ def test_our_layers_masks_are_looked_at_too() -> None:
     assert [f.check for f in watch.findings] == ["inverted"]
     assert watch.findings[0].where.text == "layer(x, attn_mask=tril())"
     assert watch.calls == 3
+    with guard() as watch:
+        layer(x, key_padding_mask=valid(5, 3, 2, k=Q))
+    assert [f.check for f in watch.findings] == ["inverted"]
+
+
+def test_a_hint_that_replaces_a_mask_is_worse_than_one_that_does_not() -> None:
+    band = ~tril() | tril().tril(-2)
+    with guard() as watch:
+        mha(train=True, need_weights=False, is_causal=True, attn_mask=band)
+    assert [f.severity for f in watch.findings] == ["error"]
+    with guard() as watch:
+        mha(train=True, need_weights=True, is_causal=True, attn_mask=band)
+    assert [f.severity for f in watch.findings] == ["warning"]
 
 
 def test_attend_is_told_apart() -> None:

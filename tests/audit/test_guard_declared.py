@@ -161,6 +161,9 @@ def test_our_own_calls() -> None:
         q, k = torch.randn(B, H, 2, D), torch.randn(B, H, K, D)
         sl.attend(q, k, k, sl.causal(), q_offset=K - 2)
     with guard(declared=sl.causal()) as watch:
+        sl.attend(q, k, k, sl.everything(), q_offset=K - 2)
+    assert "(query, key) (5, 6)." in watch.findings[0].message
+    with guard(declared=sl.causal()) as watch:
         layer(x(), mask=sl.prefix(2) | sl.causal())
     assert [f.check for f in watch.findings] == ["declared-leak"]
     assert "(query, key) (0, 1)." in watch.findings[0].message
