@@ -235,6 +235,7 @@ def _row(
     cause: tuple[str, ...],
     *,
     part: str,
+    inner: str = "",
     side: str = "right",
     inputs: Inputs = padded,
     when: Condition = ALWAYS,
@@ -252,7 +253,7 @@ def _row(
         right=seeded(lambda: build(right())),
         claim=PadInvariant(side),
         inputs=inputs,
-        module=part,
+        module=part + inner,
         cause=cause,
         when=when,
     )
@@ -274,8 +275,10 @@ FAULTS = (
     _row("last column for last token", LastColumn, Last, ("last", "pool"), part="pool"),
     _row("last token off by one", LastOneOff, Last, ("last", "off by one"), part="pool"),
     _row("softmax over padded time", AttentiveToAll, Attentive, ("softmax",), part="pool"),
-    _row("convolution over padding", ConvolutionOverPads, Convolution, ("conv",), part=LAYER),
+    _row("convolution over padding", ConvolutionOverPads, Convolution, ("conv",), part=LAYER,
+         inner=".filter"),
     _row("norm over padded time", InstanceNorm, MaskedNorm, ("norm",), part=LAYER),
     _row("squeeze over padding", SqueezeAll, Squeeze, ("mean", "squeeze"), part=LAYER),
-    _row("backward GRU over padding", BothWaysOverPads, BothWays, ("GRU", "recur"), part=LAYER),
-)
+    _row("backward GRU over padding", BothWaysOverPads, BothWays, ("GRU", "recur"), part=LAYER,
+         inner=".recur"),
+)  # fmt: skip
