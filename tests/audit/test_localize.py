@@ -306,3 +306,25 @@ def test_transformers_models_are_named_by_the_line_of_their_own_file() -> None:
         assert place.module == "encoder.layer.0.attention.self"
         assert operation in place.operation
         assert place.file.endswith("modeling_bert.py")
+
+
+class Turned(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flip(1)
+
+
+class TurnedBack(nn.Module):
+    """A part of it reverses time; the whole does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turn = Turned()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.turn(x).flip(1)
+
+
+def test_what_a_larger_module_puts_right_is_not_blamed() -> None:
+    found = located(lambda: models.Stack(TurnedBack(), models.Attention("discarded")))
+    assert found is not None
+    assert found.place.module == "blocks.2.mixer"
