@@ -318,6 +318,17 @@ def test_an_error_inside_leaves_no_trace() -> None:
     assert first(model(**full)).shape[:2] == (batch.rows, batch.length)
 
 
+def test_another_attention_set_behind_our_back_is_refused_not_run_packed() -> None:
+    model = sl.hf.unpad(bert())
+    batch, inputs = call("right")
+    wanted = first(model(**inputs))
+    model.set_attn_implementation("sdpa")
+    with pytest.raises(sl.CannotExpress, match="packed rows of a batch would read each other"):
+        model(**inputs)
+    sl.hf.patch(model)
+    assert torch.equal(first(model(**inputs)), wanted)
+
+
 # -- refusals ---------------------------------------------------------------------------------
 
 

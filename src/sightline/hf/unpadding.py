@@ -14,6 +14,7 @@ from typing import Any
 
 from sightline.errors import CannotExpress
 from sightline.hf.patching import is_patched, patch
+from sightline.hf.settings import NAME
 from sightline.hf.unpad_calls import Rule, narrow, pack_call, running_packed, unpack_output, widen
 from sightline.hf.unpad_probe import find_rule, levels
 from sightline.nn.batch import Batch
@@ -119,11 +120,28 @@ def _before(rule: Rule) -> Any:
         batch = None if call is None else call.batch
         until_done = ExitStack()
         if batch is not None:
+            _check_attention(module)
             until_done.enter_context(running_packed(batch))
         _UNDER_WAY.set((*_UNDER_WAY.get(), (module, batch, until_done)))
         return None if call is None else ((), call.keywords)
 
     return hook
+
+
+def _check_attention(module: Any) -> None:
+    """Refuse to pack rows that another attention would let read each other.
+
+    Raises:
+        CannotExpress: the attention was changed since ``unpad``.
+    """
+    name = getattr(getattr(module, "config", None), "_attn_implementation", NAME)
+    if not str(name).startswith(NAME):
+        raise CannotExpress(
+            destination="sl.hf.unpad",
+            part=f"{type(module).__name__} with its attention set to {name!r} since",
+            reason="the packed rows of a batch would read each other",
+            alternative="sl.hf.repad(model) first, or sl.hf.patch(model) again",
+        )
 
 
 def _after(rule: Rule) -> Any:
