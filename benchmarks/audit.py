@@ -2,7 +2,8 @@
 
 Run: python benchmarks/audit.py [--family gpt bert] [--out benchmarks/results]. The models stand in
 tests/audit/zoo. A fault counts as found if its audit has a finding, as named if a finding starts in
-the module that is to be repaired; a finding on a right model is a false alarm. About two minutes.
+the module that is to be repaired, as explained if the likely cause speaks of the mistake; a finding
+on a right model is a false alarm. About two minutes.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from sightline.audit.findings import Report
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "audit"))
 
-from audited import names_guilty, report_on
+from audited import fits_cause, names_guilty, report_on
 from zoo.fault import Fault
 from zoo.parts import seeded
 from zoo.table import FAULTS, RIGHTS
@@ -45,6 +46,7 @@ class Outcome:
     family: str
     found: bool
     named: bool
+    explained: bool
     false_alarms: int
     passes: tuple[int, ...]
     seconds: float
@@ -60,6 +62,7 @@ def outcome_of(fault: Fault) -> Outcome:
         fault.family,
         not wrong.ok,
         names_guilty(wrong, fault.module),
+        fits_cause(wrong, fault.cause),
         len(right.findings),
         (wrong.passes, right.passes),
         time.perf_counter() - started,
@@ -74,7 +77,9 @@ def suspicious() -> list[Outcome]:
         report = report_on(row.name, "right")
         seconds = time.perf_counter() - started
         alarms = len(report.findings)
-        rows.append(Outcome(row.name, SUSPICIOUS, False, False, alarms, (report.passes,), seconds))
+        rows.append(
+            Outcome(row.name, SUSPICIOUS, False, False, False, alarms, (report.passes,), seconds)
+        )
     return rows
 
 
@@ -129,6 +134,7 @@ def summary(rows: list[Outcome]) -> dict[str, Any]:
         "faults": len(faults),
         "found": sum(row.found for row in faults),
         "named": sum(row.named for row in faults),
+        "explained": sum(row.explained for row in faults),
         "right": len(rows),
         "false_alarms": sum(row.false_alarms > 0 for row in rows),
         "passes_median": statistics.median(n for row in rows for n in row.passes),
@@ -139,7 +145,17 @@ def summary(rows: list[Outcome]) -> dict[str, Any]:
 
 def print_rows(console: Console, rows: list[Outcome]) -> None:
     table = Table("family")
-    for heading in ("faults", "found", "named", "right", "false alarms", "passes", "most", "s"):
+    for heading in (
+        "faults",
+        "found",
+        "named",
+        "explained",
+        "right",
+        "false alarms",
+        "passes",
+        "most",
+        "s",
+    ):
         table.add_column(heading, justify="right")
     families = list(dict.fromkeys(row.family for row in rows))
     for family in [*families, "all"]:

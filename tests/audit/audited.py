@@ -82,3 +82,9 @@ def report_on(name: str, twin: str) -> Report:
 def names_guilty(report: Report, module: str) -> bool:
     """Return whether a finding says that it starts in this module."""
     return any(f.place is not None and f.place.module == module for f in report.findings)
+
+
+def fits_cause(report: Report, words: tuple[str, ...]) -> bool:
+    """Return whether the likely cause of a finding holds one of these words."""
+    said = " ".join(finding.cause for finding in report.findings).lower()
+    return any(word.lower() in said for word in words)

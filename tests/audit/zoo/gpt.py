@@ -288,7 +288,12 @@ FAULTS = (
     _fault("mask after the softmax", MaskedAfterSoftmax, ("softmax", "normal"), layer=1),
     _fault("softmax over queries", SoftmaxOverQueries, ("softmax", "axis"), layer=0),
     _fault("view for transpose", ViewForTranspose, ("view", "layout", "reshape"), layer=0),
-    _fault("heads merged without transpose", MergedWithoutTranspose, ("view", "layout"), layer=1),
+    _fault(
+        "heads merged without transpose",
+        MergedWithoutTranspose,
+        ("view", "reshape", "axis"),
+        layer=1,
+    ),
     _fault("scores scaled by their deviation", ScaledByDeviation, ("norm", "statistic"), layer=1),
     _fault(
         "masked in evaluation only",

@@ -297,7 +297,9 @@ FAULTS = (
     _one("prefix one too long", PrefixOneMore, Prefix, PREFIXED, ("prefix", "off by one")),
     _one("prefix sees the whole text", PrefixWholeText, Prefix, PREFIXED, ("prefix",)),
     _one("diagonal tiles taken as full", TilesUncut, Tiles, sl.causal(), ("tile", "block")),
-    _one("causal in sorted order", SortedByRank, Sorted, sl.causal(), ("content", "order")),
+    _one(
+        "causal in sorted order", SortedByRank, Sorted, sl.causal(), ("content", "order", "compete")
+    ),
     _one("landmarks over all time", Landmarks, Causal, sl.causal(), ("projection", "time")),
     _one("time mixer not triangular", FullTimeMixer, TimeMixer, sl.causal(), ("time", "mix")),
     _packed("documents not separated", DocumentsUnseparated, ("document",)),
