@@ -10,6 +10,8 @@ from zoo.fault import Fault, Right
 from zoo.plain_check import DRIFT, LEAK, violation
 from zoo.table import FAULTS, RIGHTS
 
+pytestmark = pytest.mark.slow  # test_zoo.py runs the same models; this proves the zoo itself
+
 
 def test_the_zoo_is_large_and_its_names_differ() -> None:
     names = [row.name for row in (*FAULTS, *RIGHTS)]
