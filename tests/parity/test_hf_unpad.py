@@ -320,7 +320,7 @@ def test_an_error_inside_leaves_no_trace() -> None:
 
 def test_another_attention_set_behind_our_back_is_refused_not_run_packed() -> None:
     model = sl.hf.unpad(bert())
-    batch, inputs = call("right")
+    _, inputs = call("right")
     wanted = first(model(**inputs))
     model.set_attn_implementation("sdpa")
     with pytest.raises(sl.CannotExpress, match="packed rows of a batch would read each other"):

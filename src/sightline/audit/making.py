@@ -23,8 +23,10 @@ from sightline.masks.arguments import describe
 FIXED_WORDS = ("mask", "valid", "length", "cu_seqlens", "segment", "document", "cache")
 # The length that is tried first, odd and no power of two, and the least that says anything.
 LENGTH, LEAST = 37, 5
-# Rows of the batch: each carries tests of its own, so small models get more.
-SMALL_BATCH, LARGE_BATCH, LARGE_MODEL = 11, 3, 20_000_000
+# Rows of the batch by the number of parameters: each row carries a test of its own, so that a tiny
+# model is tested in full by one pass.
+BATCHES = ((200_000, 41), (20_000_000, 11))
+LARGE_BATCH = 3
 
 
 def given_feed(given: Any, model: Any, vocab: int | None, time_first: bool) -> Feed:
@@ -163,7 +165,7 @@ def _required(model: Any) -> list[str]:
 
 def _batch(model: Any) -> int:
     total = sum(parameter.numel() for parameter in model.parameters())
-    return SMALL_BATCH if total < LARGE_MODEL else LARGE_BATCH
+    return next((rows for most, rows in BATCHES if total < most), LARGE_BATCH)
 
 
 def _beyond(windows: list[int]) -> int:

@@ -26,6 +26,9 @@ from sightline.masks.mask import Mask
 
 Bools = NDArray[np.bool_]
 
+# Each test is run with that many different changes, if there are passes for it.
+DRAWS = 2
+
 _FEATURES = re.compile(r"^(?P<name>.+?)\[(?:\.\.\.,\s*)?(?P<first>\d+)(?::(?P<stop>\d+))?\]$")
 
 
@@ -213,8 +216,8 @@ class Search:
         """Run at most that many passes; stops at the first leak."""
         plan = self._plan(most)
         result = Searched(coverage=plan.coverage)
-        for number in range(plan.passes):
-            keys = plan.keys[number]
+        for number in range(min(most, DRAWS * plan.passes)):
+            keys = plan.keys[number % plan.passes]
             seed = self.seed + 101 * number
             result.leak = self.test(keys, seed, result.drift)
             if result.leak is not None:
