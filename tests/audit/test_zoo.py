@@ -16,7 +16,6 @@ NAMED_OTHERWISE = {
     "mask of the first batch kept": "the module holds another mask when it is asked again",
     "mask accepted, not used": "what has no effect starts nowhere",
     "labels in the encoder": "no contract says what a state of the source may hold",
-    "the first source's padding": "the source's states are cut to other lengths than the outputs",
 }
 
 

@@ -325,7 +325,7 @@ FAULTS = (
          claim=PADS, inputs=source_padded),
     _row("source padding unmasked", EncoderUnmasked, Translator, "encode.mix", ("padding",),
          claim=PADS, inputs=source_padded),
-    _row("the first source's padding", FirstSource, Translator, ACROSS, ("batch", "cross"),
+    _row("the first source's padding", FirstSource, Translator, "", ("batch", "cross"),
          claim=PADS, inputs=source_padded),
     _row("reads one source token early", StreamingOneAhead, Streaming, ACROSS, ("off by one",),
          claim=WAIT),
