@@ -71,11 +71,11 @@ def tasks() -> Iterator[Task]:
 
 def audit_one(task: Task) -> dict[str, Any]:
     """Return what an audit of one class finds."""
-    from sightline.audit.hf.listing import CANNOT
+    from sightline.audit.hf.listing import CANNOT, UNLIKE
 
     row: dict[str, Any] = {"table": task.table, "model_type": task.model_type}
-    if task.name in CANNOT:
-        return {**row, "cannot": CANNOT[task.name]}
+    if reason := CANNOT.get(task.name) or UNLIKE.get(task.name):
+        return {**row, "cannot": reason}
     started, worked = time.perf_counter(), time.process_time()
     try:
         row |= _audited(task)
@@ -113,11 +113,18 @@ def _finding(each: Any) -> dict[str, Any]:
         "input": each.input,
         "output": each.output,
         "size": float(f"{each.size:.2g}"),
-        "place": str(each.place) if each.place else "",
+        "place": _place(each.place) if each.place else "",
         "measured": "" if each.measured is None else repr(each.measured)[:200],
         "conditions": list(each.conditions),
         "held": list(each.held),
     }
+
+
+def _place(place: Any) -> str:
+    """Return a place without the folders of this machine."""
+    name = f"{place.module or 'the model itself'} ({place.kind})"
+    at = f" at {Path(place.file).name}:{place.line}" if place.file else ""
+    return f"{name}, {place.operation}{at}" if place.operation else name
 
 
 def hush() -> None:

@@ -38,6 +38,10 @@ confirmed by reading the model's code.
 This page is made by `python docs/make_audit_findings.py`. *By design*: the model means it, though
 its place in the tables of transformers suggests otherwise. *Limit*: the model cannot do better,
 and should not be given such inputs. *Bug*: the code does not do what it is meant to do.
+
+Each implementation is given the kind of 4-D mask that it takes: sdpa booleans, eager attention
+numbers. The other way round nothing warns, and eager attention adds the booleans to the scores, so
+that a causal model reads the future; that is a mistake of the call, not of the model.
 """
 
 
@@ -98,12 +102,12 @@ def section(each: Explained, found: list[tuple[str, dict[str, Any]]]) -> Iterato
     yield ""
     yield f"In the code: {'; '.join(f'`{place}`' for place in each.places)}."
     yield ""
-    yield "| model | found | under | not under |"
-    yield "|---|---|---|---|"
+    yield "| model | found | first in | under | not under |"
+    yield "|---|---|---|---|---|"
     for key, finding in found:
         yield (
-            f"| `{key}` | {finding['message']} | {listed(finding['conditions'])} "
-            f"| {listed(finding['held'])} |"
+            f"| `{key}` | {finding['message']} | {finding['place']} "
+            f"| {listed(finding['conditions'])} | {listed(finding['held'])} |"
         )
 
 

@@ -13,7 +13,7 @@ import sightline as sl
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers", minversion="5")
 
-from sightline.audit.hf.conditions import OWN_CODE, implementations, using  # noqa: E402
+from sightline.audit.hf.conditions import OWN_CODE, attended_by, implementations, using  # noqa: E402
 from sightline.audit.hf.doubled import doubled  # noqa: E402
 from sightline.audit.hf.inputs import feed_for, length_for, words_of  # noqa: E402
 from sightline.audit.hf.subject import (  # noqa: E402
@@ -63,6 +63,7 @@ def test_decoders_are_known(model: str, wanted: bool) -> None:
 def test_contracts() -> None:
     assert contract_for(named("LlamaForCausalLM")) == sl.causal()
     assert contract_for(named("BertForMaskedLM")) == sl.everything()
+    assert contract_for(named("UMT5EncoderModel")) == sl.everything()
     assert contract_for(named("T5ForConditionalGeneration")) == {
         "input_ids": sl.everything(),
         "decoder_input_ids": sl.causal(),
@@ -125,6 +126,15 @@ def test_conditions_of_a_decoder() -> None:
 def test_conditions_of_an_encoder_and_of_code_without_a_choice() -> None:
     assert not [name for name in seen(named("BertForMaskedLM")) if "4-D" in name]
     assert implementations(named("BloomForCausalLM")) == [OWN_CODE]
+
+
+def test_parts_that_attend_otherwise_get_the_mask_that_they_take() -> None:
+    model = named("Gemma3ForConditionalGeneration")
+    model.config.text_config._attn_implementation = "eager"  # the whole still says sdpa
+    assert attended_by(model) == {"eager", "sdpa"}
+    report = sl.audit(model, conditions=["sdpa, attention_mask=4-D"])
+    assert report.ok, report.findings
+    assert report.conditions == ("sdpa, attention_mask=4-D",)
 
 
 def test_a_model_is_left_as_it_was() -> None:

@@ -98,10 +98,10 @@ def _forms(
         each = feed.inputs[target]
         return {MASK: np.ones((each.batch, each.length), dtype=np.int64)}
 
-    def causal(feed: Feed, additive: bool) -> dict[str, Any]:
+    def causal(feed: Feed) -> dict[str, Any]:
         each = feed.inputs[target]
         allowed = np.tri(each.length, dtype=bool)[None, None].repeat(each.batch, axis=0)
-        if not additive:
+        if takes_bools:
             return {MASK: allowed}
         least = np.finfo(np.float32).min  # which holds in float64 too
         return {MASK: np.where(allowed, 0.0, least)}
@@ -112,8 +112,18 @@ def _forms(
         yield Condition(some.name, some.given, within, some.valid)
     if subject.is_causal:
         # sdpa takes bools; eager attention and own code add what they get to the scores.
-        additive = implementation != "sdpa"
-        yield Condition(f"{prefix}4-D", partial(causal, additive=additive), within)
+        with within():
+            takes_bools = attended_by(subject.model) == {"sdpa"}
+        yield Condition(f"{prefix}4-D", causal, within)
+
+
+def attended_by(model: Any) -> set[str]:
+    """Return the implementations that the parts of a model have, which may differ."""
+    if not _has_choice(model):
+        return {OWN_CODE}
+    configs = (getattr(each, "config", None) for each in model.modules())
+    found = {getattr(each, "_attn_implementation", None) for each in configs}
+    return {name for name in found if isinstance(name, str)}
 
 
 def _modes(subject: TransformersSubject, feed: Feed) -> Iterator[Condition]:

@@ -31,7 +31,7 @@ def feed_for(
     """
     words = words_of(model, vocab)
     names = ["input_ids"]
-    if model.config.is_encoder_decoder and "decoder_input_ids" in _parameters(model.forward):
+    if has_decoder_inputs(model):
         names.append("decoder_input_ids")
 
     def make(batch: int, longest: int) -> Feed:
@@ -43,6 +43,12 @@ def feed_for(
         return Feed(inputs, make)
 
     return make(batch or BATCH, length or length_for(model))
+
+
+def has_decoder_inputs(model: Any) -> bool:
+    """Return whether a model has a decoder behind its encoder that is given tokens of its own."""
+    taken = _parameters(model.forward)
+    return bool(model.config.is_encoder_decoder) and "decoder_input_ids" in taken
 
 
 def words_of(model: Any, vocab: int | None = None) -> NDArray[np.int64]:

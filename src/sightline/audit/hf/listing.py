@@ -91,3 +91,10 @@ CANNOT: Mapping[str, str] = {
     "VoxtralRealtimeForConditionalGeneration": "wants sound for every token",
 }
 """Classes that a tiny config and token ids are not enough for, and why."""
+
+UNLIKE: Mapping[str, str] = {
+    "DPRQuestionEncoder": "its output is one for each text, not for each token",
+    "FastSpeech2ConformerModel": "its outputs are sounds, of lengths that it foretells",
+    "PerceiverForMaskedLM": "it gives an output for each position that it knows, whatever is given",
+}
+"""Classes that run on token ids but do not give an output for each, and what they give."""

@@ -18,7 +18,7 @@ import numpy as np
 from sightline.audit.feed import Feed
 from sightline.audit.hf.conditions import conditions_of
 from sightline.audit.hf.doubled import doubled
-from sightline.audit.hf.inputs import feed_for
+from sightline.audit.hf.inputs import feed_for, has_decoder_inputs
 from sightline.audit.hf.shrink import is_config
 from sightline.audit.hf.tiny import reads_forward_only, tiny
 from sightline.audit.subject import Condition, Outputs
@@ -114,7 +114,7 @@ def contract_for(model: Any) -> Mask | dict[str, Mask]:
     A decoder reads forward only. An encoder may read everything but padding, and so may the
     encoder of an encoder-decoder, whose decoder reads forward only.
     """
-    if model.config.is_encoder_decoder:
+    if has_decoder_inputs(model):
         return {"input_ids": everything(), "decoder_input_ids": causal()}
     return causal() if promises_causal(model) else everything()
 
