@@ -130,7 +130,7 @@ def made_feed(
             "[batch, sequence, ...] or a dict of them."
         )
     numbers = sizes_of(model)
-    rows = batch or _batch(model)
+    rows = batch or rows_for(model)
     first = length or _beyond(numbers.windows)
     shorter = [] if length else [n for n in numbers.all if LEAST <= n < first]
     tried: list[str] = []
@@ -163,7 +163,8 @@ def _required(model: Any) -> list[str]:
     ]
 
 
-def _batch(model: Any) -> int:
+def rows_for(model: Any) -> int:
+    """Return the number of batch rows: more for small models, since each carries a test."""
     total = sum(parameter.numel() for parameter in model.parameters())
     return next((rows for most, rows in BATCHES if total < most), LARGE_BATCH)
 

@@ -43,13 +43,17 @@ def _mode(torch: Any) -> Any:
     def other(value: Any) -> Any:
         return finer.get(value, value) if isinstance(value, torch.dtype) else value
 
+    def named(options: dict[str, Any]) -> dict[str, Any]:
+        return {name: other(value) for name, value in options.items()} if options else options
+
     class Doubled(TorchFunctionMode):
         def __torch_function__(
             self, func: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             if func in casts:
                 return torch.Tensor.double(args[0])
-            named = {name: other(value) for name, value in (kwargs or {}).items()}
-            return func(*(other(value) for value in args), **named)
+            if any(isinstance(value, torch.dtype) for value in args):
+                args = tuple(other(value) for value in args)
+            return func(*args, **named(kwargs or {}))
 
     return Doubled()

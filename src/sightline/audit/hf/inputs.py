@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from sightline.audit.feed import Feed, Input
 from sightline.audit.hf.shrink import is_config, is_token_id
 from sightline.audit.hints import is_prime, sizes_of
+from sightline.audit.making import rows_for
 
 # Odd and no power of two; and what is beyond reason for a probe.
 LENGTH, LONGEST = 37, 300
-BATCH = 11
 # Parameters of functions in a model's code that say where work is cut along the sequence.
 _CUTS = ("chunk", "block", "window")
 
@@ -42,7 +42,7 @@ def feed_for(
             inputs[name] = Input(name, generator.choice(words, shape), "tokens", words)
         return Feed(inputs, make)
 
-    return make(batch or BATCH, length or length_for(model))
+    return make(batch or rows_for(model), length or length_for(model))
 
 
 def has_decoder_inputs(model: Any) -> bool:
