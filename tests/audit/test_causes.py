@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import sightline as sl
-from sightline.audit.causes import likely_cause
-from sightline.audit.facts import Facts
+from sightline.audit.locating.causes import likely_cause
+from sightline.audit.locating.facts import Facts
 
 from . import leaking_models as models
 from .test_localize import located

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sightline as sl
-from sightline.audit.covering import cover
+from sightline.audit.probing.covering import cover
 
 
 def covered(allowed: np.ndarray, tests: object) -> np.ndarray:

@@ -23,7 +23,7 @@ from sightline.audit.hf.subject import (  # noqa: E402
     promises_causal,
 )
 from sightline.audit.hf.tiny import tiny  # noqa: E402
-from sightline.audit.torch_conditions import valid_rows  # noqa: E402
+from sightline.audit.probing.torch_conditions import valid_rows  # noqa: E402
 from sightline.errors import InvalidArgument  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sightline.audit.judging import moved, sequences, size_of_change, verdict
+from sightline.audit.probing.judging import moved, sequences, size_of_change, verdict
 
 
 def test_any_bit_is_a_move_and_nan_equals_nan() -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from sightline.audit.feed import Feed, Input
-from sightline.audit.localize import Located, locate, look
+from sightline.audit.locating.localize import Located, locate, look
+from sightline.audit.probing.feed import Feed, Input
 
 from . import leaking_models as models
 

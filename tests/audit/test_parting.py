@@ -10,7 +10,7 @@ from zoo.fault import Fault
 from zoo.parts import BATCH, ids, left_padded
 
 from sightline.audit.findings import Place
-from sightline.audit.parting import Part, parted
+from sightline.audit.locating.parting import Part, parted
 
 LENGTH = 11
 

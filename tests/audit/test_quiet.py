@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sightline.audit.quiet import Axes, Judge, axes_of
+from sightline.audit.locating.quiet import Axes, Judge, axes_of
 
 BATCH, LENGTH, MEMORY, WIDTH, HEADS = 3, 7, 11, 5, 2
 QUIET = np.arange(LENGTH) < np.array([3, 6, 1])[:, None]

@@ -13,10 +13,10 @@ import pytest
 
 import sightline as sl
 from sightline.audit.findings import Finding, Matrix, Pair, Place, Report
-from sightline.audit.report import as_text, facts_of
-from sightline.audit.report_json import as_json
-from sightline.audit.report_page import as_html
-from sightline.audit.report_picture import finding_picture
+from sightline.audit.reporting.data import as_json
+from sightline.audit.reporting.page import as_html
+from sightline.audit.reporting.picture import finding_picture
+from sightline.audit.reporting.text import as_text, facts_of
 from sightline.errors import AuditFailed
 
 from .reports import CAUSE, broken, kept

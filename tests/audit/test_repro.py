@@ -15,14 +15,14 @@ import torch
 
 import sightline as sl
 from sightline.audit.contracts import Clause
-from sightline.audit.feed import Feed, Input
 from sightline.audit.findings import Finding, Matrix, Pair
-from sightline.audit.literals import literal
-from sightline.audit.repro import repro
-from sightline.audit.runner import Counter, Runner
-from sightline.audit.subject import Condition, FunctionSubject
-from sightline.audit.torch_subject import TorchSubject
-from sightline.audit.visibility import Search, Target
+from sightline.audit.probing.feed import Feed, Input
+from sightline.audit.probing.runner import Counter, Runner
+from sightline.audit.probing.subject import Condition, FunctionSubject
+from sightline.audit.probing.torch_subject import TorchSubject
+from sightline.audit.probing.visibility import Search, Target
+from sightline.audit.reporting.literals import literal
+from sightline.audit.reporting.repro import repro
 
 Capture = pytest.CaptureFixture[str]
 BATCH, LENGTH, WIDTH, VOCAB = 3, 13, 5, 23

@@ -1,12 +1,12 @@
 """What an audit returns: findings, each with its place, pairs and cause, and the report of all.
 
-Records only; probe.py and its helpers fill them, report.py and the command line show them.
+Records only; probe.py and its helpers fill them, reporting/text.py and the command line show them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sightline.errors import AuditFailed
 
@@ -149,16 +149,28 @@ class Report:
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        """Return the report in words; see report.py."""
-        from sightline.audit.report import as_text
+        """Return the report in words; see reporting/text.py."""
+        from sightline.audit.reporting.text import as_text
 
         return as_text(self)
 
     def _repr_html_(self) -> str:
-        """Return the report for a notebook; see report_page.py."""
-        from sightline.audit.report_page import in_notebook
+        """Return the report for a notebook; see reporting/page.py."""
+        from sightline.audit.reporting.page import in_notebook
 
         return in_notebook(self)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain data, the same as `sightline audit --json` prints."""
+        from sightline.audit.reporting.data import as_json
+
+        return as_json(self)
+
+    def as_html(self) -> str:
+        """Return the report as a page of its own, pictures included."""
+        from sightline.audit.reporting.page import as_html
+
+        return as_html(self)
 
     @property
     def ok(self) -> bool:

@@ -2,7 +2,7 @@
 
 After an upgrade the same code may mean another mask; ``verify`` measures again and says in words
 what changed. The records and the comparison stand here; how it is measured stands in
-fingerprint_measure.py, the file in fingerprint_file.py.
+fingerprints/measuring.py, the file in fingerprints/file.py.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Fingerprint:
         Raises:
             OSError: the file cannot be written.
         """
-        from sightline.audit.fingerprint_file import as_text
+        from sightline.audit.fingerprints.file import as_text
         from sightline.views.files import write_atomically
 
         write_atomically(path, as_text(self))
@@ -113,7 +113,7 @@ class Fingerprint:
             DataError: it is no fingerprint, one of another version, or a damaged one.
             OSError: the file cannot be read.
         """
-        from sightline.audit.fingerprint_file import read
+        from sightline.audit.fingerprints.file import read
 
         return read(path)
 
@@ -128,7 +128,7 @@ class Fingerprint:
             ShapeMismatch: inputs of other shapes than those measured.
             InvalidArgument: the model cannot be run, as for ``sl.fingerprint``.
         """
-        from sightline.audit.fingerprint_measure import measured_again
+        from sightline.audit.fingerprints.measuring import measured_again
 
         return self.compare(measured_again(self, model, inputs))
 
@@ -148,7 +148,7 @@ class Fingerprint:
         >>> print(old.compare(old))
         same
         """
-        from sightline.audit.fingerprint_compare import difference
+        from sightline.audit.fingerprints.comparing import difference
 
         return difference(self, other)
 
@@ -201,7 +201,7 @@ def fingerprint(
     Last, tokens [3, 7]
     tokens -> output: causal()
     """
-    from sightline.audit.fingerprint_measure import measured
+    from sightline.audit.fingerprints.measuring import measured
 
     settings = {
         "length": length,

@@ -12,8 +12,6 @@ from dataclasses import replace
 from typing import Any, cast
 
 from sightline.audit.contracts import Contract, clauses_of
-from sightline.audit.examination import Examination
-from sightline.audit.feed import Feed
 from sightline.audit.findings import Finding, Report
 from sightline.audit.hf.subject import (
     TransformersSubject,
@@ -22,9 +20,11 @@ from sightline.audit.hf.subject import (
     transformers_feed,
     transformers_subject,
 )
-from sightline.audit.making import check_subject, given_feed, made_feed
-from sightline.audit.runner import Counter
-from sightline.audit.subject import FunctionSubject, Subject
+from sightline.audit.probing.examination import Examination
+from sightline.audit.probing.feed import Feed
+from sightline.audit.probing.making import check_subject, given_feed, made_feed
+from sightline.audit.probing.runner import Counter
+from sightline.audit.probing.subject import FunctionSubject, Subject
 from sightline.errors import InvalidArgument
 from sightline.masks.mask import Mask
 
@@ -152,7 +152,7 @@ def subject_of(
     check_subject(model)
     if not hasattr(model, "named_modules"):
         return FunctionSubject(model)
-    from sightline.audit.torch_subject import TorchSubject
+    from sightline.audit.probing.torch_subject import TorchSubject
 
     first = time_first if time_first is not None else _is_time_first(model)
     return TorchSubject(

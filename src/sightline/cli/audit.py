@@ -1,7 +1,7 @@
 """`sightline audit`: run a user's model and say where it breaks its contract, and how.
 
 Reads the arguments and prints; the audit itself stands in sightline.audit, its words in
-sightline.audit.report, the user's own code is called through user_code.py.
+sightline.audit.reporting.text, the user's own code is called through user_code.py.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from sightline.audit.contracts_text import contract_of
 from sightline.audit.findings import Report
 from sightline.audit.fingerprint import Difference, Fingerprint
 from sightline.audit.fingerprint import fingerprint as measure
-from sightline.audit.report import as_text
-from sightline.audit.report_json import as_json
+from sightline.audit.reporting.data import as_json
+from sightline.audit.reporting.text import as_text
 from sightline.cli.output import output_encoding, use_color, working, write_line
 from sightline.cli.user_code import called, found, running
 from sightline.lower.arguments import require_torch
@@ -271,7 +271,7 @@ def _files(done: Done, paths: dict[str, Path | None]) -> Iterator[str]:
     """Write the files, and yield a line about each."""
     html, repro, target = (paths[name] for name in ("html", "repro", "fingerprint"))
     if done.report is not None and html is not None:
-        from sightline.audit.report_page import as_html
+        from sightline.audit.reporting.page import as_html
 
         write_atomically(html, as_html(done.report))
         yield f"wrote {html}: the report as a page"

@@ -63,7 +63,7 @@ def _write_page(report: Any, request: pytest.FixtureRequest) -> str:
     folder = request.config.getoption("--sightline-html")
     if folder is None:
         return ""
-    from sightline.audit.report_page import as_html
+    from sightline.audit.reporting.page import as_html
     from sightline.views.files import write_atomically
 
     name = re.sub(r"[^\w.-]+", "-", request.node.nodeid).strip("-")[-120:]

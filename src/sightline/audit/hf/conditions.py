@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sightline.audit.feed import Feed
-from sightline.audit.subject import Condition
-from sightline.audit.torch_conditions import padded, parameters_of
+from sightline.audit.probing.feed import Feed
+from sightline.audit.probing.subject import Condition
+from sightline.audit.probing.torch_conditions import padded, parameters_of
 
 if TYPE_CHECKING:
     from sightline.audit.hf.subject import TransformersSubject

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.audit.feed import Feed, Input
 from sightline.audit.hf.shrink import is_config, is_token_id
-from sightline.audit.hints import is_prime, sizes_of
-from sightline.audit.making import rows_for
+from sightline.audit.probing.feed import Feed, Input
+from sightline.audit.probing.hints import is_prime, sizes_of
+from sightline.audit.probing.making import rows_for
 
 # Odd and no power of two; and what is beyond reason for a probe.
 LENGTH, LONGEST = 37, 300

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from sightline.audit.feed import Feed
 from sightline.audit.hf.conditions import conditions_of
 from sightline.audit.hf.doubled import doubled
 from sightline.audit.hf.inputs import feed_for, has_decoder_inputs
 from sightline.audit.hf.shrink import is_config
 from sightline.audit.hf.tiny import reads_forward_only, tiny
-from sightline.audit.subject import Condition, Outputs
-from sightline.audit.torch_subject import TorchSubject
+from sightline.audit.probing.feed import Feed
+from sightline.audit.probing.subject import Condition, Outputs
+from sightline.audit.probing.torch_subject import TorchSubject
 from sightline.errors import InvalidArgument
 from sightline.masks.mask import Mask
 from sightline.masks.positional import causal, everything

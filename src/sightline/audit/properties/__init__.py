@@ -14,7 +14,7 @@ from sightline.audit.contracts import Clause
 from sightline.audit.findings import Finding
 
 if TYPE_CHECKING:
-    from sightline.audit.examination import Examination
+    from sightline.audit.probing.examination import Examination
 
 # The promise's class in contracts.py, and the file here whose ``examine`` tests it.
 _FILES = {

@@ -14,6 +14,7 @@ import numpy as np
 
 from sightline.audit.contracts import Clause
 from sightline.audit.findings import Finding, Pair
+from sightline.audit.probing.subject import Condition
 from sightline.audit.properties.comparing import (
     Gap,
     Joined,
@@ -23,10 +24,9 @@ from sightline.audit.properties.comparing import (
     judged_outputs,
     largest,
 )
-from sightline.audit.subject import Condition
 
 if TYPE_CHECKING:
-    from sightline.audit.examination import Examination
+    from sightline.audit.probing.examination import Examination
 
 
 def examine(examination: Examination, clause: Clause) -> Iterable[Finding]:

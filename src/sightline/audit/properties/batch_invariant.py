@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sightline.audit.contracts import Clause
-from sightline.audit.feed import Feed
 from sightline.audit.findings import Finding, Pair, Place
+from sightline.audit.probing.feed import Feed
+from sightline.audit.probing.subject import Condition
 from sightline.audit.properties.comparing import (
     Gap,
     Passes,
@@ -28,11 +29,10 @@ from sightline.audit.properties.comparing import (
     repeats,
 )
 from sightline.audit.properties.places import place_of
-from sightline.audit.subject import Condition
 from sightline.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from sightline.audit.examination import Examination
+    from sightline.audit.probing.examination import Examination
 
 _CAUSES = {
     "BatchNorm": "a batch norm takes its means over the rows: in training that is its way; use a "

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from sightline.audit.contracts import CacheParity, Clause
-from sightline.audit.feed import Feed, Input
 from sightline.audit.findings import Finding, Pair
-from sightline.audit.hints import sizes_of
+from sightline.audit.probing.feed import Feed, Input
+from sightline.audit.probing.hints import sizes_of
+from sightline.audit.probing.subject import Condition, Outputs
+from sightline.audit.probing.torch_conditions import parameters_of, valid_rows
 from sightline.audit.properties.caches import Text, protocol_of, run_pieces
 from sightline.audit.properties.comparing import (
     Gap,
@@ -28,12 +30,10 @@ from sightline.audit.properties.comparing import (
     named_inputs,
 )
 from sightline.audit.properties.places import place_apart
-from sightline.audit.subject import Condition, Outputs
-from sightline.audit.torch_conditions import parameters_of, valid_rows
 from sightline.errors import InvalidArgument, SightlineError
 
 if TYPE_CHECKING:
-    from sightline.audit.examination import Examination
+    from sightline.audit.probing.examination import Examination
 
 # Single tokens that are run one after another; a longer rest goes in at once.
 MOST_TOKENS = 48

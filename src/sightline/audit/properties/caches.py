@@ -13,9 +13,9 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.audit.feed import Feed, Input
-from sightline.audit.subject import Condition, Outputs, Subject
-from sightline.audit.torch_conditions import parameters_of
+from sightline.audit.probing.feed import Feed, Input
+from sightline.audit.probing.subject import Condition, Outputs, Subject
+from sightline.audit.probing.torch_conditions import parameters_of
 from sightline.errors import InvalidArgument
 
 # Keywords that take what the pass before returned.

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.audit.contracts import Clause
-from sightline.audit.feed import Feed
-from sightline.audit.judging import moved, size_of_change, verdict
-from sightline.audit.runner import Runner
-from sightline.audit.subject import Condition, Outputs, Subject
+from sightline.audit.probing.feed import Feed
+from sightline.audit.probing.judging import moved, size_of_change, verdict
+from sightline.audit.probing.runner import Runner
+from sightline.audit.probing.subject import Condition, Outputs, Subject
 from sightline.errors import InvalidArgument, SightlineError
 
 if TYPE_CHECKING:
-    from sightline.audit.examination import Examination
+    from sightline.audit.probing.examination import Examination
 
 Bools = NDArray[np.bool_]
 

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.audit.contracts import Clause, Isolated
-from sightline.audit.feed import Feed, Input
 from sightline.audit.findings import Finding
-from sightline.audit.subject import Condition
-from sightline.audit.torch_conditions import parameters_of
+from sightline.audit.probing.feed import Feed, Input
+from sightline.audit.probing.subject import Condition
+from sightline.audit.probing.torch_conditions import parameters_of
 from sightline.errors import InvalidArgument
 from sightline.masks.data import Segments
 from sightline.masks.mask import Mask
 
 if TYPE_CHECKING:
-    from sightline.audit.examination import Examination
+    from sightline.audit.probing.examination import Examination
 
 # Keywords that take the document of each position, and the number of the first document.
 _IDS = {

@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.audit.contracts import Clause, MaskSensitive
-from sightline.audit.feed import Feed, Input
 from sightline.audit.findings import Finding
-from sightline.audit.judging import moved, size_of_change
+from sightline.audit.probing.feed import Feed, Input
+from sightline.audit.probing.judging import moved, size_of_change
+from sightline.audit.probing.subject import Condition, Outputs
+from sightline.audit.probing.torch_conditions import parameters_of
 from sightline.audit.properties.comparing import Passes, judged_outputs
 from sightline.audit.properties.padding import KNOWN, told
-from sightline.audit.subject import Condition, Outputs
-from sightline.audit.torch_conditions import parameters_of
 from sightline.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from sightline.audit.examination import Examination
+    from sightline.audit.probing.examination import Examination
 
 # Masks of padding, [batch, length], that can be made: what they mean, and whose padding it is.
 _MADE = {

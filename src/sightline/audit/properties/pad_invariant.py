@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.audit.contracts import Clause, PadInvariant
-from sightline.audit.feed import Feed, Input
 from sightline.audit.findings import Finding, Pair, Place
+from sightline.audit.probing.feed import Feed, Input
+from sightline.audit.probing.subject import Condition, Outputs
+from sightline.audit.probing.torch_conditions import parameters_of
 from sightline.audit.properties.comparing import (
     Gap,
     Passes,
@@ -27,11 +29,9 @@ from sightline.audit.properties.comparing import (
 )
 from sightline.audit.properties.padding import Padded, Padding, Side, padded_batch, padding_of
 from sightline.audit.properties.places import place_apart, place_of
-from sightline.audit.subject import Condition, Outputs
-from sightline.audit.torch_conditions import parameters_of
 
 if TYPE_CHECKING:
-    from sightline.audit.examination import Examination
+    from sightline.audit.probing.examination import Examination
 
 # Why padding is read, by a word in the class or the operation where that starts.
 _CAUSES = {

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.audit.contracts import Clause, PadInvariant
-from sightline.audit.feed import Feed, Input
+from sightline.audit.probing.feed import Feed, Input
+from sightline.audit.probing.subject import Subject
+from sightline.audit.probing.torch_conditions import COMPANIONS, parameters_of
 from sightline.audit.properties.comparing import in_order
-from sightline.audit.subject import Subject
-from sightline.audit.torch_conditions import COMPANIONS, parameters_of
 from sightline.errors import InvalidArgument
 
 Bools = NDArray[np.bool_]

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sightline.audit.feed import Feed
 from sightline.audit.findings import Place
+from sightline.audit.probing.feed import Feed
+from sightline.audit.probing.subject import Condition
 from sightline.audit.properties.comparing import Passes
-from sightline.audit.subject import Condition
 
 if TYPE_CHECKING:
-    from sightline.audit.examination import Examination
+    from sightline.audit.probing.examination import Examination
 
 
 def place_apart(
@@ -39,7 +39,7 @@ def place_apart(
     model = examination.subject.model
     if model is None or examination.counter.left < 2:
         return None
-    from sightline.audit.parting import Part, parted
+    from sightline.audit.locating.parting import Part, parted
 
     parts = [Part(whole.batch, length, row, start, stop) for row, start, stop in cuts]
     runner = examination.runner(condition)
@@ -66,6 +66,6 @@ def place_of(
     model = examination.subject.model
     if model is None or examination.counter.left < 4:
         return None
-    from sightline.audit.localize import locate
+    from sightline.audit.locating.localize import locate
 
     return locate(model, examination.runner(condition), base, changed, quiet)

@@ -1,0 +1,1 @@
+"""Fingerprints: measured layer by layer, kept in a file, compared."""

@@ -1,0 +1,1 @@
+"""Where a leak starts: the module, the operation, the line, and why."""

@@ -1,0 +1,1 @@
+"""Running a model with other inputs, and judging what moves: the search for leaks."""
