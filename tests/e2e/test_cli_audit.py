@@ -316,7 +316,7 @@ def test_configs_that_are_refused(run: Run, here: Path) -> None:
 def test_a_fingerprint_is_written_and_verified(run: Run, here: Path) -> None:
     code, out, err = run("audit", "cli_models:right", "--fingerprint", "gpt.json", "--length", 9)
     assert code == 0, err
-    assert "GPT, tokens [11, 9]\ntokens -> output: causal()\nblocks.0: causal()\n" in out
+    assert "GPT, tokens [41, 9]\ntokens -> output: causal()\nblocks.0: causal()\n" in out
     assert out.endswith("wrote gpt.json: the fingerprint\n")
     code, out, _ = run("audit", "cli_models:right", "--verify", "gpt.json")
     assert (code, out) == (0, "since gpt.json: same\n")

@@ -14,7 +14,7 @@ import torch
 # Packages whose own lines say nothing about a model.
 _HELPERS = ("einops", "opt_einsum", "functorch", "accelerate", "jaxtyping", "beartype")
 _TORCH = str(Path(torch.__file__).parent)
-_AUDIT = str(Path(__file__).parent)
+_AUDIT = str(Path(__file__).parents[1])
 _STANDARD = sysconfig.get_paths()["stdlib"]
 # Where a user's own call of the audit begins.
 _END = str(Path(__file__).with_name("localize.py"))
