@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from audit import Wide
 from audited import report_on
 from causal_certificate import certify
 from measure import machine
@@ -30,6 +29,7 @@ from zoo.parts import ids, seeded
 from zoo.table import FAULTS
 
 import sightline as sl
+from audit import Wide
 
 LENGTHS = (37, 128, 512)
 ROUNDS = 3
