@@ -309,3 +309,21 @@ def test_gradients_that_do_not_flow_are_refused_not_taken_for_obedience() -> Non
 
     with pytest.raises(sl.InvalidArgument, match="no gradient flows"):
         sl.audit(Choice(), sl.causal(), torch.randn(3, 11, 4), method="gradients")
+
+
+def test_a_model_that_answers_for_the_last_position_only_is_told_what_to_do() -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(31, 8)
+
+        def forward(
+            self, tokens: torch.Tensor, targets: torch.Tensor | None = None
+        ) -> torch.Tensor:
+            x = self.embed(tokens).cumsum(1)
+            return x if targets is not None else x[:, [-1]]
+
+    with pytest.raises(sl.InvalidArgument, match="answers? for the last position only"):
+        sl.audit(Last(), sl.causal())
+    tokens = torch.from_numpy(np.random.default_rng(0).integers(0, 31, (3, 17)))
+    assert sl.audit(Last(), sl.causal(), {"tokens": tokens, "targets": tokens.roll(-1, 1)}).ok

@@ -57,6 +57,8 @@ class TorchSubject:
         if reinitialise:
             _reinitialise(self._torch, self.model, seed)
         self.model.eval()
+        if any(each.device.type == "mps" for each in self.model.parameters()):
+            self.model.cpu()  # which has float64
         if dtype != "own":
             self.model.to(getattr(self._torch, dtype))
         first = next(iter(self.model.parameters()), None)

@@ -163,12 +163,17 @@ class Search:
             found = {n: a for n, a in self.base.items() if n == output and a.ndim >= 2}
         if found:
             return found
+        last = any(a.ndim >= 3 and a.shape[1] == 1 for a in self.base.values())
+        hint = (
+            "; it seems to answer for the last position only: give the inputs, targets perhaps, "
+            "with which it answers for all"
+        )
         have = ", ".join(f"{name} {list(a.shape)}" for name, a in self.base.items()) or "none"
         wanted = f"the output {output!r}" if output else "an output [batch, sequence, ...]"
         raise InvalidArgument(
             f"wanted {wanted} with {self.feed.batch} rows and {sorted(self.feed.lengths)} "
             f"positions, got {have}; name the output in the contract, as 'input -> output', and "
-            "wrap a model whose sequence is not axis 1."
+            f"wrap a model whose sequence is not axis 1{hint if last else ''}."
         )
 
     @cached_property
