@@ -327,3 +327,27 @@ def test_a_model_that_answers_for_the_last_position_only_is_told_what_to_do() ->
         sl.audit(Last(), sl.causal())
     tokens = torch.from_numpy(np.random.default_rng(0).integers(0, 31, (3, 17)))
     assert sl.audit(Last(), sl.causal(), {"tokens": tokens, "targets": tokens.roll(-1, 1)}).ok
+
+
+def test_passes_with_gradients_keep_nothing_for_a_backward_pass() -> None:
+    kept: list[object] = []
+
+    class Saving(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(31, 8)
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            x = self.embed(tokens).exp()
+            if torch.is_grad_enabled():
+                kept.append(x.grad_fn._saved_result)
+            return x.cumsum(1)
+
+    assert sl.audit(Saving(), sl.causal()).ok
+    assert kept
+    assert all(each is None for each in kept)
+
+
+def test_compiled_models_are_audited_like_others() -> None:
+    compiled = torch.compile(small_models.GPT("next"), backend="eager")
+    assert only(sl.audit(compiled, sl.causal(), batch=3)).measured == sl.window(right=1)

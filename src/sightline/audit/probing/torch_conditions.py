@@ -96,6 +96,7 @@ def _like(mask: NDArray[Any], feed: Feed) -> NDArray[Any]:
 
 def parameters_of(model: Any) -> Mapping[str, inspect.Parameter]:
     """Return what ``forward`` takes by name."""
+    model = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
     try:
         return inspect.signature(model.forward).parameters
     except (TypeError, ValueError):

@@ -97,7 +97,9 @@ class TorchSubject:
     def run(self, feed: Feed, condition: Condition, seed: int = 0) -> Outputs:
         """Run it once; see ``Subject``."""
         values = {n: self.tensor(each.values, each.kind) for n, each in feed.inputs.items()}
-        with self._torch.no_grad():
+        # With gradients on, nothing is kept for a backward pass that never comes.
+        unkept = self._torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda _: None)
+        with self._torch.no_grad(), unkept:
             result = self.call(values, feed, condition, seed)
         return self._batch_first(named_arrays(result), feed)
 
