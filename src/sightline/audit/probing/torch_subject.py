@@ -22,6 +22,14 @@ from sightline.lower.arguments import require_torch
 _WHAT = "sl.audit of a torch module"
 
 
+class _AskedBack(Exception):
+    """A model runs a backward pass inside its forward pass, which needs what was not kept."""
+
+
+def _refuse(_: Any) -> Any:
+    raise _AskedBack
+
+
 class TorchSubject:
     """A torch module, copied.
 
@@ -95,12 +103,18 @@ class TorchSubject:
         return conditions_of(self, feed)
 
     def run(self, feed: Feed, condition: Condition, seed: int = 0) -> Outputs:
-        """Run it once; see ``Subject``."""
+        """Run it once; see ``Subject``.
+
+        With gradients on, nothing is kept for a backward pass, unless the model runs one itself.
+        """
         values = {n: self.tensor(each.values, each.kind) for n, each in feed.inputs.items()}
-        # With gradients on, nothing is kept for a backward pass that never comes.
-        unkept = self._torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda _: None)
-        with self._torch.no_grad(), unkept:
-            result = self.call(values, feed, condition, seed)
+        unkept = self._torch.autograd.graph.saved_tensors_hooks(lambda _: None, _refuse)
+        with self._torch.no_grad():
+            try:
+                with unkept:
+                    result = self.call(values, feed, condition, seed)
+            except _AskedBack:
+                result = self.call(values, feed, condition, seed)
         return self._batch_first(named_arrays(result), feed)
 
     def call(self, values: dict[str, Any], feed: Feed, condition: Condition, seed: int) -> Any:
