@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, cast
 
-from sightline.audit.contracts import Contract, clauses_of
+from sightline.audit.contracts import Clause, Contract, clauses_of
 from sightline.audit.findings import Finding, Report
 from sightline.audit.hf.subject import (
     TransformersSubject,
@@ -123,6 +122,14 @@ def audit(
     findings: list[Finding] = []
     for place, clause in enumerate(clauses):
         findings += examination.examine(clause, share=1 / (len(clauses) - place))
+    return _report(examination, clauses, findings, time.perf_counter() - started)
+
+
+def _report(
+    examination: Examination, clauses: Sequence[Clause], findings: list[Finding], seconds: float
+) -> Report:
+    """Return the report of an examination that is over."""
+    feed = examination.feed
     return Report(
         subject=examination.subject.name,
         contracts=tuple(str(clause) for clause in clauses),
@@ -135,7 +142,7 @@ def audit(
         coverage=examination.coverage,
         passes=examination.counter.done,
         dtype=examination.subject.dtype,
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
     )
 
 
@@ -205,8 +212,3 @@ def promised(subject: Subject) -> Mask | dict[str, Mask]:
         f"got no contract for {subject.name}; say who may see whom, such as sl.causal() for a "
         "model that reads forward only."
     )
-
-
-def named(finding: Finding, **more: Any) -> Finding:
-    """Return a finding with more of it known."""
-    return replace(finding, **more)

@@ -13,7 +13,7 @@ from sightline.audit.probe import feed_of, subject_of
 from sightline.audit.probing.examination import Examination
 from sightline.audit.probing.measured import measure
 from sightline.audit.probing.runner import Counter, Runner
-from sightline.audit.probing.subject import Outputs
+from sightline.audit.probing.subject import Outputs, why_failed
 from sightline.errors import InvalidArgument
 from sightline.recognize.recognize import recognize
 
@@ -112,8 +112,7 @@ def _layer(block: Block, plain: Runner) -> tuple[Part | None, str]:
             return None, f"{block.name} is left out: it returns no [batch, length, width]"
         depends = _either(runner, feed, HIDDEN, base)["output"]
     except Exception as error:  # what it needs besides its arguments is not known here
-        why = (str(error).splitlines() or [""])[0]
-        return None, f"{block.name} is left out: alone it fails ({type(error).__name__}: {why})"
+        return None, f"{block.name} is left out: alone it fails ({why_failed(error)})"
     return Part(block.name, _mask(depends), depends, (plain.condition.name,)), ""
 
 

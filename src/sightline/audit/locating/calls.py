@@ -41,6 +41,20 @@ class Call:
     finished: int = -1
 
 
+def put_right(call: Any, right: set[int]) -> bool:
+    """Return whether what a call did wrong was put right by one that it is part of.
+
+    Args:
+        call: the call; its ``parent`` is the call during which it was made.
+        right: the ``id`` of each call that returned what it should.
+    """
+    while call.parent is not None:
+        call = call.parent
+        if id(call) in right:
+            return True
+    return False
+
+
 class Stopped(BaseException):
     """Ends a pass as soon as what it was run for is over; models may catch any Exception."""
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from sightline.audit.findings import Place
-from sightline.audit.locating.calls import Call, watched_calls
+from sightline.audit.locating.calls import Call, put_right, watched_calls
 from sightline.audit.locating.facts import Facts
 from sightline.audit.locating.operations import Unsteady, find_operation
 from sightline.audit.locating.quiet import ROUNDING, Judge
@@ -193,7 +193,7 @@ def _guilty(before: list[Call], after: list[Call]) -> tuple[tuple[Call, Call] | 
             for b, a in pairs
             if id(a) in wrong
             and not changes(b.inputs, a.inputs, level, True)
-            and not _passing(a, right)
+            and not put_right(a, right)
         ]
         if guilty:
             return min(guilty, key=lambda each: each[1].finished), level
@@ -203,12 +203,3 @@ def _guilty(before: list[Call], after: list[Call]) -> tuple[tuple[Call, Call] | 
 def _judged(call: Call) -> bool:
     """Return whether it is known of an output which of its states must not change."""
     return any(each.quiet is not None for each in call.outputs.values())
-
-
-def _passing(call: Call, right: set[int]) -> bool:
-    """Return whether what a call did wrong was put right by one that it is part of."""
-    while call.parent is not None:
-        call = call.parent
-        if id(call) in right:
-            return True
-    return False

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from sightline.audit.findings import Place
-from sightline.audit.locating.calls import replaced_call
+from sightline.audit.locating.calls import put_right, replaced_call
 from sightline.audit.locating.quiet import tensors_in
 
 # Differences of two ways to compute the same: parts of a tensor's size that are rounding.
@@ -147,19 +147,11 @@ def parted(
             right.add(id(call))
         elif outputs is False and _agree(other.inputs, call.inputs, part) is not False:
             apart.append(call)
-    guilty = [call for call in apart if not _put_right(call, right)]
+    guilty = [call for call in apart if not put_right(call, right)]
     if not guilty:
         return None
     earliest = min(guilty, key=lambda call: call.finished)
     return Place(earliest.module, earliest.kind)
-
-
-def _put_right(call: _Call, right: set[int]) -> bool:
-    while call.parent is not None:
-        call = call.parent
-        if id(call) in right:
-            return True
-    return False
 
 
 def _agree(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from sightline.audit.probing.hints import sizes_of
 from sightline.audit.probing.judging import LAST_PLACES, sequences, size_of_change
 from sightline.audit.probing.not_numbers import not_a_number
 from sightline.audit.probing.runner import Counter, Runner
-from sightline.audit.probing.subject import Condition, Outputs, Subject
+from sightline.audit.probing.subject import Condition, Outputs, Subject, why_failed
 from sightline.audit.probing.tracing import trace
 from sightline.audit.probing.visibility import Search, Target, targets_of
 from sightline.errors import InvalidArgument, SightlineError
@@ -42,6 +43,7 @@ class Examination:
         done: the conditions that were run, in order.
         coverage: the least part of the forbidden pairs that was tested under the first condition.
         rounding: how far outputs move by rounding, as far as that was seen.
+        conditions: those to run under, the plain one first; ``begin`` finds them.
     """
 
     subject: Subject
@@ -54,18 +56,19 @@ class Examination:
     done: list[str] = field(default_factory=list)
     coverage: float = 1.0
     rounding: dict[str, float] = field(default_factory=dict)
+    conditions: list[Condition] = field(default_factory=list)
     _bases: dict[str, Outputs | None] = field(default_factory=dict)
-    _conditions: list[Condition] = field(default_factory=list)
 
     @property
     def plain(self) -> Runner:
         """The subject under the first condition."""
         return self.runner(self.conditions[0])
 
-    @property
-    def conditions(self) -> list[Condition]:
-        """The conditions, the plain one first."""
-        return self._conditions
+    @cached_property
+    def hints(self) -> list[int]:
+        """The sizes of windows, chunks and blocks in the model."""
+        model = self.subject.model
+        return [] if model is None else sizes_of(model).windows
 
     def runner(self, condition: Condition) -> Runner:
         """Return a runner under a condition."""
@@ -79,7 +82,7 @@ class Examination:
         Raises:
             InvalidArgument: it fails in each.
         """
-        self._conditions = self.subject.conditions(self.feed)
+        self.conditions = self.subject.conditions(self.feed)
         try:
             base: Outputs | None = self.plain(self.feed)
             problem = _overflows(base)
@@ -97,7 +100,7 @@ class Examination:
             ) from failure
         self._bases[self.conditions[0].name] = base
         self._check_power(base)
-        self._conditions = self._wanted(self.subject.conditions(self.feed))
+        self.conditions = self._wanted(self.subject.conditions(self.feed))
         self.counter.done += self.subject.own_passes
         self._check_weights()
 
@@ -110,7 +113,7 @@ class Examination:
                 if subject is None:
                     continue
                 self.subject = subject
-                self._conditions = subject.conditions(self.feed)
+                self.conditions = subject.conditions(self.feed)
                 other = self.plain(self.feed)
             except Exception:  # what the first precision said is what the user is told
                 continue
@@ -118,7 +121,7 @@ class Examination:
                 self.notes.append(f"run in {dtype}, since in float64: {problem}")
                 return other
         self.subject = finer
-        self._conditions = finer.conditions(self.feed)
+        self.conditions = finer.conditions(self.feed)
         return base
 
     def _wanted(self, known: list[Condition]) -> list[Condition]:
@@ -176,10 +179,7 @@ class Examination:
                 self._bases[condition.name] = self.runner(condition)(self.feed)
             except Exception as error:
                 self._bases[condition.name] = None
-                reason = str(error).strip().splitlines() or [""]
-                self.notes.append(
-                    f"not run under {condition.name}: {type(error).__name__}: {reason[0][:160]}"
-                )
+                self.notes.append(f"not run under {condition.name}: {why_failed(error)}")
         base = self._bases[condition.name]
         if base is not None and condition.name not in self.done:
             self.done.append(condition.name)
@@ -238,15 +238,13 @@ class Examination:
         base = self.base(condition)
         if base is None:
             return None
-        hints = sizes_of(self.subject.model).windows if self.subject.model is not None else []
         kind = Search
         if self.method == "gradients":
             from sightline.audit.probing.jacobian import GradientSearch
 
             kind = GradientSearch
-        return kind(
-            self.runner(condition), self.feed, base, target, hints, self.seed + 1, self.rounding
-        )
+        runner = self.runner(condition)
+        return kind(runner, self.feed, base, target, self.hints, self.seed + 1, self.rounding)
 
 
 def _overflows(outputs: Outputs | None) -> str:

@@ -130,6 +130,14 @@ class Feed:
             cut[name] = replace(each, values=values)
         return replace(self, inputs=cut)
 
+    def still(self, row: int) -> dict[int, NDArray[np.bool_]]:
+        """Return what must not move when all rows but one are changed: that row, at any length.
+
+        By length bool ``[batch, length]``; under 0 bool ``[batch]``, for what has no positions.
+        """
+        alone = np.arange(self.batch) == row
+        return {0: alone, **{n: np.repeat(alone[:, None], n, axis=1) for n in self.lengths}}
+
     def alike(self, row: int) -> list[int]:
         """Return the rows whose fixed inputs, masks among them, are those of a row."""
         fixed = [e.values for e in self.inputs.values() if e.kind == "fixed"]

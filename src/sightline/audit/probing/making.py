@@ -14,7 +14,7 @@ import numpy as np
 
 from sightline.audit.probing.feed import Feed, Input, Kind
 from sightline.audit.probing.hints import is_prime, sizes_of
-from sightline.audit.probing.subject import Condition, Subject
+from sightline.audit.probing.subject import Condition, Subject, why_failed
 from sightline.audit.probing.torch_conditions import parameters_of
 from sightline.errors import InvalidArgument
 from sightline.masks.arguments import describe
@@ -141,16 +141,14 @@ def made_feed(
                 feed = make(rows, size)
                 subject.run(feed, Condition("trial"))
             except Exception as error:
-                tried.append(
-                    f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-                )
+                tried.append(why_failed(error))
                 continue
             return feed
         if length:
             break
     raise InvalidArgument(
         f"{subject.name} accepts none of the inputs that were tried (the first refusal: "
-        f"{tried[0][:200]}); give inputs=, a tensor [batch, sequence, ...] or a dict of them."
+        f"{tried[0]}); give inputs=, a tensor [batch, sequence, ...] or a dict of them."
     )
 
 

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.audit.contracts import Clause
 from sightline.audit.probing.feed import Feed
-from sightline.audit.probing.judging import moved
+from sightline.audit.probing.judging import moved, sequences
 from sightline.audit.probing.runner import Runner
 from sightline.audit.probing.subject import Outputs
+from sightline.audit.probing.visibility import Target
+from sightline.masks.positional import everything
 
 Bools = NDArray[np.bool_]
 
@@ -44,13 +47,10 @@ def measure(
         rows: the batch rows to use, which must be alike in what they may see; None is all.
         seed: of the values.
     """
-    from sightline.audit.contracts import Clause
-    from sightline.audit.probing.visibility import Target
-    from sightline.masks.positional import everything
-
     base = runner(feed) if base is None else base
     length = feed.inputs[names[0]].length
-    wanted = _wanted(base, feed) if outputs is None else {name: base[name] for name in outputs}
+    judged = sequences(base, feed.batch, feed.lengths)
+    wanted = judged if outputs is None else {name: base[name] for name in outputs}
     target = Target(Clause(everything()), names, length, features)
     found = {name: np.zeros((array.shape[1], length), dtype=bool) for name, array in wanted.items()}
     used = np.arange(feed.batch) if rows is None else np.asarray(rows)
@@ -74,9 +74,3 @@ def _moved_far(base: NDArray, other: NDArray) -> Bools:
     finite = gap[np.isfinite(gap)]
     least = ROUNDING * finite.max(initial=0.0) if base.dtype == np.float64 else 0.0
     return which & (gap > least)
-
-
-def _wanted(base: Outputs, feed: Feed) -> Outputs:
-    from sightline.audit.probing.judging import sequences
-
-    return sequences(base, feed.batch, feed.lengths)

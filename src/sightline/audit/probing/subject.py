@@ -97,6 +97,16 @@ class FunctionSubject:
         return
 
 
+def why_failed(error: Exception) -> str:
+    r"""Return in a line why a model could not be run.
+
+    >>> why_failed(ValueError("no mask; give one\nmore about it"))
+    'ValueError: no mask; give one'
+    """
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:160]}"
+
+
 def named_arrays(result: Any) -> Outputs:
     """Return the arrays of a result by name: keys of dicts, fields, or numbers of tuples.
 

@@ -88,9 +88,7 @@ def _alone(search: Search, leak: Leak) -> tuple[Feed, Outputs] | None:
 
 
 def _changed(search: Search, leak: Leak) -> Feed:
-    keys = np.zeros((search.feed.batch, search.target.length), dtype=bool)
-    keys[leak.row] = leak.keys
-    return search.target.changed(search.feed, keys, leak.seed)
+    return search.target.changed(search.feed, leak.only(search.feed.batch), leak.seed)
 
 
 def _gradient_only(search: Search, leak: Leak) -> Finding:
@@ -136,9 +134,7 @@ def _place_of_rows(search: Search, leak: Leak) -> Place | None:
     keys = np.ones((batch, search.target.length), dtype=bool)
     keys[leak.row] = False
     changed = search.target.changed(search.feed, keys, leak.seed)
-    alone = np.arange(batch) == leak.row
-    still = {n: np.repeat(alone[:, None], n, axis=1) for n in search.feed.lengths}
-    found = _look(search, changed, {**still, 0: alone})
+    found = _look(search, changed, search.feed.still(leak.row))
     return found.place if found else None
 
 
@@ -161,9 +157,7 @@ def _which_input(search: Search, leak: Leak) -> tuple[str, ...]:
 
 def _quiet(search: Search, leak: Leak) -> dict[int, Bools]:
     """Return what must not move when that row only is changed; the others must not at all."""
-    keys = np.zeros((search.feed.batch, search.target.length), dtype=bool)
-    keys[leak.row] = leak.keys
-    return search.quiet(keys)
+    return search.quiet(leak.only(search.feed.batch))
 
 
 def _look(search: Search, changed: Feed, quiet: dict[int, Bools]) -> Located | None:

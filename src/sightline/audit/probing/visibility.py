@@ -115,6 +115,12 @@ class Leak:
     size: float
     seed: int
 
+    def only(self, batch: int) -> Bools:
+        """Return bool ``[batch, length]``: the keys in that row, and none in the others."""
+        keys = np.zeros((batch, len(self.keys)), dtype=bool)
+        keys[self.row] = self.keys
+        return keys
+
 
 @dataclass
 class Searched:
@@ -276,8 +282,7 @@ class Search:
         if name not in known:
             return None
         runner = Runner(coarse, known[name], self.runner.counter, self.runner.seed)
-        only = np.zeros((self.feed.batch, self.target.length), dtype=bool)
-        only[leak.row] = leak.keys
+        only = leak.only(self.feed.batch)
         try:
             before = runner(self.feed)[leak.output]
             after = runner(self.target.changed(self.feed, only, leak.seed))[leak.output]

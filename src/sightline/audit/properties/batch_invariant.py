@@ -177,7 +177,4 @@ def _finding(
 def _place(passes: Passes, gap: Gap, changed: Feed, condition: Condition) -> Place | None:
     examination = passes.examination
     feed = examination.feed
-    alone = np.arange(feed.batch) == gap.row
-    still: dict[int, Any] = {n: np.repeat(alone[:, None], n, axis=1) for n in feed.lengths}
-    still[0] = alone
-    return place_of(examination, condition, feed, changed, still)
+    return place_of(examination, condition, feed, changed, feed.still(gap.row))

@@ -17,7 +17,7 @@ from sightline.audit.contracts import CacheParity, Clause
 from sightline.audit.findings import Finding, Pair
 from sightline.audit.probing.feed import Feed, Input
 from sightline.audit.probing.hints import sizes_of
-from sightline.audit.probing.subject import Condition, Outputs
+from sightline.audit.probing.subject import Condition, Outputs, why_failed
 from sightline.audit.probing.torch_conditions import parameters_of, valid_rows
 from sightline.audit.properties.caches import Text, protocol_of, run_pieces
 from sightline.audit.properties.comparing import (
@@ -189,10 +189,7 @@ def _parts(passes: Passes, way: _Way, condition: Condition, coarse: bool) -> Out
     except SightlineError:
         raise
     except Exception as error:
-        passes.note(
-            f"not run with {way.name}: {type(error).__name__}: "
-            f"{(str(error).strip().splitlines() or [''])[0][:160]}"
-        )
+        passes.note(f"not run with {way.name}: {why_failed(error)}")
         return None
 
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from sightline.audit.contracts import Clause
 from sightline.audit.probing.feed import Feed
-from sightline.audit.probing.judging import moved, size_of_change, verdict
+from sightline.audit.probing.judging import FINER, moved, size_of_change, verdict
 from sightline.audit.probing.runner import Runner
-from sightline.audit.probing.subject import Condition, Outputs, Subject
+from sightline.audit.probing.subject import Condition, Outputs, Subject, why_failed
 from sightline.errors import InvalidArgument, SightlineError
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ Bools = NDArray[np.bool_]
 ROUNDING, SURE = 1e-9, 1e-3
 # What rounding may be where the coarsest numbers that a model computes in have so many bytes.
 COARSE = {8: SURE, 4: 1e-4, 2: 3e-2}
-# float32 is 2**29 times as coarse as float64.
-GROWS = 1e3
 # Passes after which a promise leaves further conditions out.
 MOST_PASSES = 16
 # Where shapes are equal no rounding is expected. Some layers choose what is computed together by
@@ -187,10 +185,7 @@ class Passes:
             raise
         except Exception as error:
             if not coarse:
-                self.note(
-                    f"not run under {condition.name}: {type(error).__name__}: "
-                    f"{(str(error).strip().splitlines() or [''])[0][:160]}"
-                )
+                self.note(f"not run under {condition.name}: {why_failed(error)}")
             return None
         if not coarse and condition.name not in self.examination.done:
             self.examination.done.append(condition.name)
@@ -241,7 +236,7 @@ class Passes:
         width = 2 if gap.size > COARSE[2] else self._width(condition)
         if width == 8 and gap.size <= SURE:
             coarse = measure(True)
-            if coarse is None or coarse.size <= GROWS * gap.size:
+            if coarse is None or coarse.size <= FINER * gap.size:
                 return gap
         elif gap.size > COARSE[width]:
             return gap

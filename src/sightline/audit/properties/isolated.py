@@ -54,7 +54,7 @@ def examine(examination: Examination, clause: Clause) -> Iterable[Finding]:
                 f"{clause}: not run under {each.name}: with another mask or a cache, documents "
                 f"told by {names[0]} are passed over"
             )
-    part = replace(examination, feed=feed, _bases={}, _conditions=conditions)
+    part = replace(examination, feed=feed, _bases={}, conditions=conditions)
     budget = Clause(documents, clause.input, clause.output)
     found = part.examine(budget, share=1.0)
     examination.coverage = min(examination.coverage, part.coverage)
