@@ -36,9 +36,14 @@ COMMANDS = {
     "convert": "sightline.cli.convert:convert",
     "demo": "sightline.cli.demo:demo",
     "explain": "sightline.cli.explain:explain",
+    "generate": "sightline.cli.generate:generate",
     "lint": "sightline.cli.lint:lint",
     "plan": "sightline.cli.plan:plan",
     "show": "sightline.cli.show:show",
+    "systems": "sightline.cli.systems:systems",
+    "tag": "sightline.cli.tag:tag",
+    "train": "sightline.cli.train:train",
+    "translate": "sightline.cli.translate:translate",
 }
 
 # The root of typer's own complaints about arguments, which typer does not export by name.
