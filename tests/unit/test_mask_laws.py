@@ -569,3 +569,18 @@ def test_xor_is_refused_where_it_would_grow_too_large(monkeypatch: pytest.Monkey
     assert (a & b) ^ (c & d) == (c & d) ^ (a & b)
     with pytest.raises(sl.InvalidMask, match=r"\^ of expressions of 3 and 4 masks .* predicate"):
         (a & b) ^ (c & d & e)
+
+
+@given(words, st.integers(1, 4))
+def test_what_asks_for_distances_alone_looks_the_same_everywhere(a: sl.Mask, by: int) -> None:
+    if a.asks_distance_alone:
+        dense = a.dense(6 + by, 7 + by)
+        np.testing.assert_array_equal(dense[..., by:, by:], dense[..., :6, :7])
+
+
+def test_which_masks_are_known_to_ask_for_distances_alone() -> None:
+    alone = [EVERYTHING, NOTHING, sl.causal(), sl.window(2, 1), sl.dilated(3), ~sl.dilated(3)]
+    alone += [sl.causal() & sl.dilated(2), sl.window(left=1) | ~sl.causal()]
+    assert all(each.asks_distance_alone for each in alone)
+    others = [sl.prefix(2), sl.chunks(2), sl.causal() & sl.chunks(2), sl.documents(lengths=[2, 3])]
+    assert not any(each.asks_distance_alone for each in others)

@@ -106,6 +106,11 @@ class Mask:
         """Whether it is known of this kind of mask that the query does not matter."""
         return False
 
+    @property
+    def asks_distance_alone(self) -> bool:
+        """Whether it is known of this kind of mask that only key - query matters."""
+        return False
+
     def runs(self, rows: Rows) -> list[Run] | None:
         """Return the keys that each row may see as a union of runs; None if they are not few.
 

@@ -78,6 +78,10 @@ class Staircase(Atom):
 class Everything(Atom):
     """Every query may see every key."""
 
+    @property
+    def asks_distance_alone(self) -> bool:
+        return True
+
     def allowed(self, cells: Cells) -> Array:
         return cells.key >= 0
 
@@ -103,6 +107,10 @@ class Everything(Atom):
 @dataclass(frozen=True, slots=True, repr=False)
 class Nothing(Atom):
     """No query may see any key."""
+
+    @property
+    def asks_distance_alone(self) -> bool:
+        return True
 
     def allowed(self, cells: Cells) -> Array:
         return cells.key < 0
@@ -140,6 +148,10 @@ class _Connective(Mask):
     @property
     def heads(self) -> int:
         return common_size(self.parts, "heads")
+
+    @property
+    def asks_distance_alone(self) -> bool:
+        return all(part.asks_distance_alone for part in self.parts)
 
     def extent(self) -> Extent:
         return widest(part.extent() for part in self.parts)
@@ -267,6 +279,10 @@ class Not(Wrapper):
     """Allowed exactly where the part forbids. Made by ``~``."""
 
     part: Mask
+
+    @property
+    def asks_distance_alone(self) -> bool:
+        return self.part.asks_distance_alone
 
     def allowed(self, cells: Cells) -> Array:
         return ~self.part.allowed(cells)

@@ -67,6 +67,10 @@ class Dilated(Atom):
     stride: int
     phase: int
 
+    @property
+    def asks_distance_alone(self) -> bool:
+        return True
+
     def allowed(self, cells: Cells) -> Array:
         return (cells.query - cells.key - self.phase) % self.stride == 0
 

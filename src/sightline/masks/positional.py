@@ -38,6 +38,10 @@ class Band(Atom):
 
     gaps: Data
 
+    @property
+    def asks_distance_alone(self) -> bool:
+        return True
+
     def allowed(self, cells: Cells) -> Array:
         gap = cells.key - cells.query
         if len(self.gaps.array) > 1:

@@ -222,6 +222,8 @@ class Batch:
         each = self._one_for_each(mask)
         if self.side == "right":
             return (mask if isinstance(mask, Mask) else per_batch(each)) & self.mask
+        if isinstance(mask, Mask) and mask.asks_distance_alone:
+            return mask & self.mask
         starts = self._starts
         moved = [one.shift(query=at, key=at) for one, at in zip(each, starts, strict=True)]
         as_ever = [_uncovered(one, at) for one, at in zip(each, starts, strict=True)]
