@@ -14,7 +14,7 @@ from typing import Any
 
 from sightline.errors import DataError, InvalidArgument, MissingExtra
 
-__all__ = ["CORPORA", "Corpus", "Remote", "corpus_folder"]
+__all__ = ["CORPORA", "Corpus", "Remote", "corpus_at_hand", "corpus_folder"]
 
 ENVIRONMENT = "SIGHTLINE_DATA"
 
@@ -159,12 +159,10 @@ def corpus_folder(
         DataError: the named folder holds no such corpus, or a download failed or had changed.
         MissingExtra: a download is needed and pooch is not installed.
     """
-    if name not in CORPORA:
-        raise InvalidArgument(f"got the corpus {name!r}; wanted one of {', '.join(CORPORA)}.")
+    found = corpus_at_hand(name, data)
+    if found is not None:
+        return found
     corpus = CORPORA[name]
-    for folder in _places(name, data):
-        if all(_has(folder, file.name) for file in corpus.files):
-            return folder
     if data is not None:
         raise DataError(
             f"got a folder without the files of {corpus.title}; wanted "
@@ -173,6 +171,23 @@ def corpus_folder(
             path=str(data),
         )
     return _download(name, corpus, tell or (lambda line: None))
+
+
+def corpus_at_hand(name: str, data: Path | None = None) -> Path | None:
+    """Return a folder that holds a corpus's files, or None if they would have to be fetched.
+
+    Looks where ``corpus_folder`` looks before it downloads.
+
+    Raises:
+        InvalidArgument: no such corpus.
+    """
+    if name not in CORPORA:
+        raise InvalidArgument(f"got the corpus {name!r}; wanted one of {', '.join(CORPORA)}.")
+    files = CORPORA[name].files
+    for folder in _places(name, data):
+        if all(_has(folder, file.name) for file in files):
+            return folder
+    return None
 
 
 def _places(name: str, data: Path | None) -> list[Path]:

@@ -1,0 +1,187 @@
+"""One run, beginning to end: data found, folder opened, model trained, result and report written.
+
+Nothing is printed here: ``say`` is told what a reader should know, ``watch`` how it goes. The loop
+itself is in loop.py; the command line is cli/train.py.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import sightline
+from sightline.engines.registry import ENGINES
+from sightline.errors import MissingExtra
+from sightline.lower.arguments import require_module
+from sightline.masks.named import find_row
+from sightline.readers.corpora import corpus_at_hand, corpus_folder
+from sightline.recipes.bench.machine import machine
+from sightline.recipes.training.checkpoint import read_counts
+from sightline.recipes.training.loop import Trained, Watch, train
+from sightline.recipes.training.recipe import Recipe
+from sightline.recipes.training.report import render_report
+from sightline.recipes.training.result import Result, read_result
+from sightline.recipes.training.run_folder import Run, open_run
+from sightline.recipes.training.seeds import seed_for
+from sightline.views.files import write_atomically
+
+__all__ = ["needs_extra", "run_recipe", "written"]
+
+_PACKAGES = ("accelerate", "safetensors", "tokenizers", "conllu", "pooch", "sacrebleu")
+Say = Callable[[str], object]
+
+
+def run_recipe(
+    recipe: Recipe,
+    run: Run,
+    *,
+    data: Path | None = None,
+    fresh: bool = False,
+    threads: int | None = None,
+    command: str = "",
+    watch: Watch | None = None,
+    say: Say | None = None,
+) -> Result | None:
+    """Train a recipe, or go on where it was; write result.json and report.html; return the result.
+
+    A run that is finished is not trained again: its result is read and returned.
+
+    Args:
+        recipe: what is trained.
+        run: preset, settings and seed, and the folder to keep it in.
+        data: the folder of the corpus that the user named, if any.
+        fresh: forget what lies in the folder of this run.
+        threads: for torch; None leaves it as it is.
+        command: what makes this run again, for the result.
+        watch: who is told how it goes.
+        say: called with a line now and then: what is fetched, where it goes on.
+
+    Returns:
+        The result; None in the other processes of a run on several devices.
+
+    Raises:
+        DataError: the corpus or the folder is not what it should be.
+        UnknownBackend: no such engine.
+        MissingExtra: a package that the recipe needs is not installed.
+    """
+    say = say or _silent
+    find_row({name: name for name in ("auto", *ENGINES)}, run.settings.engine, "engine")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with needs_extra(f"sightline train {recipe.name}"):
+        for package in ("accelerate", "safetensors"):
+            require_module(package, f"sightline train {recipe.name}", extra="train")
+        from accelerate import PartialState
+
+        state: Any = PartialState()
+        main = bool(state.is_main_process)
+        with state.main_process_first():
+            folder, label = _data(recipe, run, data, say if main else _silent)
+            run = replace(run, data=str(folder) if folder else None)
+            resume = open_run(run, fresh=fresh and main)
+            if label == "sample" and folder is not None and main:
+                _write_sample(recipe, folder)
+        if run.result.exists():
+            say(f"this run is finished; its result from {run.folder} (--fresh trains it again):")
+            return read_result(run.result) if main else None
+        if resume and main:
+            step = read_counts(run.checkpoint).step
+            say(f"going on at step {step:,} of {run.settings.steps:,}, from {run.folder}")
+        torch.manual_seed(seed_for(run.seed, "build"))
+        task = recipe.build(run.settings, folder, run.seed)
+        trained = train(task, run, resume=resume, watch=watch if main else None)
+    if not main:
+        return None
+    result = _result(recipe, run, trained, label, command)
+    _write(run, result, trained)
+    return result
+
+
+def written(result: Result) -> str:
+    """Return a result as the text of result.json: a line for each of its parts."""
+    lines = (
+        f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
+        for name, value in result.as_dict().items()
+    )
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+@contextmanager
+def needs_extra(what: str) -> Iterator[None]:
+    """Turn a package of the extra ``train`` that is not installed into its line.
+
+    Raises:
+        MissingExtra: naming the package.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _PACKAGES:
+            raise
+        raise MissingExtra(what=what, package=package, extra="train") from error
+
+
+def _silent(line: str) -> None:
+    """Tell nobody."""
+
+
+def _data(recipe: Recipe, run: Run, data: Path | None, say: Say) -> tuple[Path | None, str]:
+    """Return the folder of the data, and the word for them in the result."""
+    if recipe.corpus is None:
+        if data is not None:
+            say(f"{recipe.name} makes its own data; {data} is not read")
+        return None, "generated"
+    if run.preset == "smoke" and data is None and recipe.sample is not None:
+        # Not SIGHTLINE_DATA: these seconds should be the same on every machine.
+        return run.folder / "sample", "sample"
+    found = corpus_at_hand(recipe.corpus, data)
+    return found or corpus_folder(recipe.corpus, data, tell=say), recipe.corpus
+
+
+def _write_sample(recipe: Recipe, folder: Path) -> None:
+    assert recipe.sample is not None
+    folder.mkdir(exist_ok=True)
+    recipe.sample(folder)
+
+
+def _result(recipe: Recipe, run: Run, trained: Trained, data: str, command: str) -> Result:
+    counts, facts = trained.counts, machine()
+    return Result(
+        recipe=recipe.name,
+        title=recipe.title,
+        preset=run.preset,
+        seed=run.seed,
+        settings=run.asked()["settings"],
+        data=data,
+        command=command,
+        outcome=trained.outcome,
+        parameters=sum(each.numel() for each in trained.task.model.parameters()),
+        steps=counts.step,
+        best_step=counts.best_step,
+        seconds=counts.seconds,
+        cpu_seconds=counts.cpu_seconds,
+        device=trained.device,
+        processes=trained.processes,
+        threads=torch.get_num_threads(),
+        machine={"cpu": facts["cpu"], "cores": facts["cores"]},
+        versions={
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "torch": str(torch.__version__),
+            "sightline": sightline.__version__,
+        },
+    )
+
+
+def _write(run: Run, result: Result, trained: Trained) -> None:
+    page = render_report(result, trained.losses, trained.evaluations)
+    write_atomically(run.report, page)
+    # Last of all: whoever finds it finds everything else.
+    write_atomically(run.result, written(result))
