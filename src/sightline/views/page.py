@@ -45,6 +45,7 @@ class Page:
         self.title = title
         self._language = language
         self._parts: list[str] = []
+        self._styles: dict[str, None] = {}
         if lead:
             self.paragraph(lead)
 
@@ -96,24 +97,34 @@ class Page:
         self, pictures: Iterable[MaskPicture | tuple[MaskPicture, str]], *, cell: float = 18
     ) -> Page:
         """Add drawings side by side, each with a caption (by default the picture's title)."""
-        figures = []
+        drawings = []
         for item in pictures:
             picture, caption = item if isinstance(item, tuple) else (item, item.title)
-            drawing = render_svg(picture, cell=cell, standalone=False)
-            figures.append(
-                f"<figure>\n{drawing}<figcaption>{_inline(caption)}</figcaption></figure>"
-            )
+            drawings.append((render_svg(picture, cell=cell, standalone=False), caption))
+        return self.drawings(drawings)
+
+    def drawings(self, drawings: Iterable[tuple[str, str]], *, style: str = "") -> Page:
+        """Add SVG drawings side by side, each with its caption; they are taken as they are.
+
+        ``style`` is a style sheet that they need beside that of masks.
+        """
+        self._styles.update({style: None})
+        figures = [
+            f"<figure>\n{drawing}<figcaption>{_inline(caption)}</figcaption></figure>"
+            for drawing, caption in drawings
+        ]
         return self._add('<div class="pictures">\n' + "\n".join(figures) + "\n</div>")
 
     def html(self) -> str:
         """Return the whole document."""
         body = "\n".join(self._parts)
+        styles = "".join(self._styles)
         return (
             f'<!doctype html>\n<html lang="{_text(self._language)}">\n<head>\n'
             '<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f"<title>{_text(self.title)}</title>\n"
-            f"<style>\n{PAGE_CSS}{SVG_CSS}</style>\n</head>\n<body>\n<main>\n"
+            f"<style>\n{PAGE_CSS}{SVG_CSS}{styles}</style>\n</head>\n<body>\n<main>\n"
             f"<h1>{_inline(self.title)}</h1>\n{body}\n</main>\n</body>\n</html>\n"
         )
 

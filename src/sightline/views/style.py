@@ -6,7 +6,7 @@ plain colors, not CSS variables, since not every SVG viewer knows variables. No 
 
 from __future__ import annotations
 
-__all__ = ["PAGE_CSS", "SVG_CSS"]
+__all__ = ["CURVES_CSS", "PAGE_CSS", "SVG_CSS"]
 
 SVG_CSS = """\
 .sl text{font:12px system-ui,-apple-system,"Segoe UI",sans-serif;fill:#24292f}
@@ -39,6 +39,36 @@ SVG_CSS = """\
 .sl .empty{stroke:#ff9d4d}
 .sl text.warn,.sl text.warned{fill:#ffb077}
 .sl .tip{fill:#fff}
+}
+"""
+
+# Apart from SVG_CSS, so that drawings of masks need not carry it.
+CURVES_CSS = """\
+.sl .rule{stroke:#e3e7ec;fill:none}
+.sl .axis{stroke:#8c959f;fill:none}
+.sl .line{fill:none;stroke-width:1.75;stroke-linejoin:round;stroke-linecap:round}
+.sl .c0{stroke:#0067b1}
+.sl .c1{stroke:#d55e00;stroke-dasharray:7 3}
+.sl .c2{stroke:#007a5a;stroke-dasharray:2 3.5}
+.sl .c3{stroke:#8f4a78;stroke-dasharray:9 3 2 3}
+.sl .f0{fill:#0067b1}
+.sl .f1{fill:#d55e00}
+.sl .f2{fill:#007a5a}
+.sl .f3{fill:#8f4a78}
+.sl .band{fill-opacity:.22}
+.sl .target{stroke:#57606a;stroke-width:1.25;stroke-dasharray:1 4;stroke-linecap:round;fill:none}
+@media (prefers-color-scheme:dark){
+.sl .rule{stroke:#242d38}
+.sl .axis{stroke:#5b6672}
+.sl .c0{stroke:#4aa8ff}
+.sl .c1{stroke:#ff9d4d}
+.sl .c2{stroke:#3fc79a}
+.sl .c3{stroke:#d690bd}
+.sl .f0{fill:#4aa8ff}
+.sl .f1{fill:#ff9d4d}
+.sl .f2{fill:#3fc79a}
+.sl .f3{fill:#d690bd}
+.sl .target{stroke:#9aa4b0}
 }
 """
 

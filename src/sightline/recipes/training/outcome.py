@@ -66,12 +66,16 @@ class MaskShown:
 
 @dataclass(frozen=True, eq=False)
 class AttentionMap:
-    """Attention weights [queries, keys] of one head (or a mean of heads), to be drawn."""
+    """Attention weights [queries, keys] of one head (or a mean of heads), to be drawn.
+
+    With ``mask``, what it forbids is drawn apart from what merely got no weight.
+    """
 
     title: str
     weights: np.ndarray
     queries: tuple[str, ...]
     keys: tuple[str, ...]
+    mask: Mask | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
-"""The report of a run as one HTML page: figures, curves, masks, attention maps, examples, settings.
+"""The report of a run as one HTML page: figures, curves, examples, masks, attention, settings.
 
-Everything comes from the result and the curves; how pages and curves look is decided in views/.
+Everything comes from the result and the curves; how they are turned into pictures is in
+report_pictures.py, how pages look is decided in views/.
 """
 
 from __future__ import annotations
@@ -8,41 +9,127 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sightline.recipes.training.outcome import Figure, Table
+from sightline.recipes.training.report_pictures import attention_drawings, charts, mask_pictures
 from sightline.recipes.training.result import Result, short
 from sightline.views.page import Cell, Page
+from sightline.views.style import CURVES_CSS
 
-__all__ = ["figure_rows", "minutes", "render_report", "summary_line"]
+__all__ = [
+    "figure_notes",
+    "figure_rows",
+    "minutes",
+    "render_report",
+    "settings_rows",
+    "summary_line",
+    "verdict",
+]
+
+# A longer table of examples is for result.json.
+_MOST_ROWS = 60
+Records = Sequence[Mapping[str, Any]]
 
 
-def render_report(
-    result: Result,
-    losses: Sequence[Mapping[str, Any]],
-    evaluations: Sequence[Mapping[str, Any]],
-) -> str:
-    """Return the page."""
-    page = Page(result.title)
+def render_report(result: Result, losses: Records, evaluations: Records) -> str:
+    """Return the page.
+
+    Args:
+        result: what came out.
+        losses: the lines of losses.jsonl.
+        evaluations: the lines of evaluations.jsonl.
+    """
+    page = Page(_title(result), lead=f"{summary_line(result)}.")
+    text, good = verdict(result)
+    page.note(text, warning=not good)
+    page.heading("Figures")
     columns, rows = figure_rows(result)
     page.table(columns, rows, numeric=(1, 2, 3))
+    notes = [f"{name}: {said}" for name, said in figure_notes(result)]
+    if notes:
+        page.items(notes)
+    if result.outcome.notes:
+        page.heading("What differs from the published setting", level=3)
+        page.items(result.outcome.notes)
+    drawings = charts(result, losses, evaluations)
+    if drawings:
+        page.heading("Curves")
+        page.drawings(drawings, style=CURVES_CSS)
+    _pictures(page, result)
+    for table in result.outcome.tables:
+        _examples(page, table)
+    page.heading("How it was made")
+    page.code(result.command)
+    page.table(("what", "which"), settings_rows(result))
     return page.html()
+
+
+def _title(result: Result) -> str:
+    return result.title[:1].upper() + result.title[1:]
+
+
+def _pictures(page: Page, result: Result) -> None:
+    masks, maps = mask_pictures(result), attention_drawings(result)
+    if masks:
+        page.heading("Who may see whom")
+        page.paragraph("Blue: may attend. A row is a query, a column a key.")
+        page.pictures(masks, cell=18)
+    if maps:
+        page.heading("Attention")
+        page.paragraph(
+            "The stronger the color, the more weight. A row is a query, a column a key; hatched: "
+            "may not attend."
+        )
+        page.pictures(maps, cell=22)
+
+
+def _examples(page: Page, table: Table) -> None:
+    page.heading(table.title)
+    page.table(table.header, table.rows[:_MOST_ROWS])
+    left = len(table.rows) - _MOST_ROWS
+    if left > 0:
+        page.paragraph(f"{left:,} more are in result.json.")
+
+
+def verdict(result: Result) -> tuple[str, bool]:
+    """Return in a sentence which targets were reached, and whether all were."""
+    aimed = [figure for figure in result.outcome.figures if figure.reached is not None]
+    missed = [figure for figure in aimed if not figure.reached]
+    if not aimed:
+        return "No figure of this run has a target.", True
+    if not missed:
+        every = "The target is" if len(aimed) == 1 else f"All {len(aimed)} targets are"
+        return f"{every} reached.", True
+    said = "; ".join(f"{each.name} is {short(each.value)}, {_bound(each)}" for each in missed)
+    return f"{len(missed)} of {len(aimed)} targets missed: {said}.", False
+
+
+def _bound(figure: Figure) -> str:
+    least = "at least" if figure.better == "higher" else "at most"
+    return f"wanted {least} {short(figure.target)}"
 
 
 def figure_rows(result: Result) -> tuple[tuple[str, ...], list[list[str | Cell]]]:
     """Return the table of figures: its head, and a row for each; columns 1 to 3 are numbers."""
     rows: list[list[str | Cell]] = []
     for figure in result.outcome.figures:
-        verdict = {None: Cell("-"), True: Cell("yes", "good"), False: Cell("no", "bad")}
+        reached = {None: Cell("-"), True: Cell("yes", "good"), False: Cell("no", "bad")}
         bound = {"higher": "≥ ", "lower": "≤ "}[figure.better]
         target = "-" if figure.target is None else bound + short(figure.target)
-        rows.append(
-            [
-                figure.name,
-                short(figure.value),
-                target,
-                short(figure.published),
-                verdict[figure.reached],
-            ]
-        )
+        published = short(figure.published)
+        value = short(figure.value)
+        rows.append([figure.name, value, target, published, reached[figure.reached]])
     return ("figure", "value", "target", "published", "reached"), rows
+
+
+def figure_notes(result: Result) -> list[tuple[str, str]]:
+    """Return (figure, where the published number is from and how a difference is explained)."""
+    notes = []
+    for figure in result.outcome.figures:
+        source = f"published by {figure.source}" if figure.published is not None else figure.source
+        said = "; ".join(each for each in (source if figure.source else "", figure.note) if each)
+        if said:
+            notes.append((figure.name, said))
+    return notes
 
 
 def summary_line(result: Result) -> str:
@@ -53,6 +140,21 @@ def summary_line(result: Result) -> str:
         f"{result.parameters:,} parameters, {result.steps:,} steps{best}, "
         f"{minutes(result.seconds)} ({minutes(result.cpu_seconds)} of CPU)"
     )
+
+
+def settings_rows(result: Result) -> list[tuple[str, str]]:
+    """Return what a run was made with, a row each: data, machine, versions, every setting."""
+    devices = f"{result.processes} processes on " if result.processes > 1 else ""
+    threads = f"{result.threads} {'thread' if result.threads == 1 else 'threads'}"
+    rows = [
+        ("data", result.data),
+        ("seed", str(result.seed)),
+        ("time", f"{minutes(result.seconds)}, {minutes(result.cpu_seconds)} of CPU"),
+        ("device", f"{devices}{result.device}, {threads}"),
+        ("machine", f"{result.machine['cpu']}, {result.machine['cores']} cores"),
+        ("versions", ", ".join(f"{name} {which}" for name, which in result.versions.items())),
+    ]
+    return rows + [(name, str(value)) for name, value in result.settings.items()]
 
 
 def minutes(seconds: float) -> str:

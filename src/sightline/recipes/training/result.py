@@ -111,6 +111,7 @@ def result_from(read: Mapping[str, Any]) -> Result:
                 np.array(each["weights"], dtype=np.float64),
                 tuple(each["queries"]),
                 tuple(each["keys"]),
+                None if each["mask"] is None else parse(each["mask"]),
             )
             for each in read["attention"]
         ),
@@ -157,7 +158,7 @@ def _outcome_as_dict(outcome: Outcome) -> dict[str, Any]:
         "masks": [
             {
                 "title": each.title,
-                "mask": _expression(each),
+                "mask": _expression(each.mask, len(each.queries), len(each.keys)),
                 "queries": each.queries,
                 "keys": each.keys,
             }
@@ -166,6 +167,9 @@ def _outcome_as_dict(outcome: Outcome) -> dict[str, Any]:
         "attention": [
             {
                 "title": each.title,
+                "mask": None
+                if each.mask is None
+                else _expression(each.mask, len(each.queries), len(each.keys)),
                 "weights": [[_rounded(weight) for weight in row] for row in each.weights],
                 "queries": each.queries,
                 "keys": each.keys,
@@ -187,16 +191,12 @@ def _rounded(weight: Any) -> float:
     return float(f"{float(weight):.4g}")
 
 
-def _expression(shown: MaskShown) -> str:
-    """Return the mask's text; one that cannot be read back is written pair by pair."""
-    text = repr(shown.mask)
+def _expression(mask: Mask, q_len: int, kv_len: int) -> str:
+    """Return a mask's text; of one that cannot be read back, each pair is written."""
+    text = repr(mask)
     try:
-        if parse(text) == shown.mask:
+        if parse(text) == mask:
             return text
     except SightlineError:
         pass
-    return repr(_written_out(shown.mask, len(shown.queries), len(shown.keys)))
-
-
-def _written_out(mask: Mask, q_len: int, kv_len: int) -> Mask:
-    return dense(mask.dense(q_len, kv_len), means="attend")
+    return repr(dense(mask.dense(q_len, kv_len), means="attend"))

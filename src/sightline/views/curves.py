@@ -1,0 +1,292 @@
+"""Curves over steps as a small SVG: losses and evaluations, with axes, for light and dark pages.
+
+However many steps there are, a curve takes at most some hundred places: at each its mean as a line,
+and everything between its least and its greatest value as a pale band. The axes are in axes.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sightline.errors import ShapeMismatch
+from sightline.views.axes import Axis, axis_for, tick_text
+from sightline.views.labels import cells_of, clip, visible
+from sightline.views.style import CURVES_CSS, SVG_CSS
+from sightline.views.svg_labels import number
+
+__all__ = ["Series", "Thinned", "render_curves", "thinned"]
+
+_LOOKS = 4  # colors and dashes in style.py; further series begin anew
+_PLACES = 240
+_BAND_FROM = 2  # a place that holds fewer steps has no band
+_ADVANCE = 7.2  # pixels of a terminal cell at the font of labels
+_LEGEND_LINE = 18.0
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One curve: its name, and a number at each of some steps (not a number leaves a gap)."""
+
+    name: str
+    steps: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, name: str, steps: ArrayLike, values: ArrayLike) -> Series:
+        """Return the series of two lists of equal length.
+
+        Raises:
+            ShapeMismatch: they differ in length.
+        """
+        x, y = np.asarray(steps, np.float64), np.asarray(values, np.float64)
+        if x.shape != y.shape or x.ndim != 1:
+            raise ShapeMismatch(
+                f"got {x.shape} steps and {y.shape} values for the curve {name!r}; wanted as many "
+                "of both, in one row."
+            )
+        return cls(name, x, y)
+
+
+@dataclass(frozen=True, eq=False)
+class Thinned:
+    """A series at few places: where they are, and the mean, least and greatest value there."""
+
+    steps: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    least: NDArray[np.float64]
+    greatest: NDArray[np.float64]
+    most: int  # steps in the fullest place
+
+
+def thinned(series: Series, places: int = _PLACES) -> Thinned:
+    """Return a series at no more than ``places`` places, each of as many neighbouring steps.
+
+    What is not a number counts only where a place holds nothing else.
+
+    >>> few = thinned(Series.of("loss", range(6), [3, 1, 2, float("nan"), 0, 5]), places=3)
+    >>> few.mean.tolist(), few.least.tolist(), few.greatest.tolist()
+    ([2.0, 2.0, 2.5], [1.0, 2.0, 0.0], [3.0, 2.0, 5.0])
+    """
+    count = len(series.steps)
+    size = max(1, math.ceil(count / places))
+    groups = [slice(start, start + size) for start in range(0, count, size)]
+    columns = [_summary(series.values[group]) for group in groups]
+    mean, least, greatest = np.array(columns, np.float64).reshape(len(groups), 3).T
+    steps = np.array([series.steps[group].mean() for group in groups])
+    return Thinned(steps, mean, least, greatest, size)
+
+
+def _summary(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    own = values[np.isfinite(values)]
+    if not own.size:
+        return math.nan, math.nan, math.nan
+    return float(own.mean()), float(own.min()), float(own.max())
+
+
+def render_curves(
+    series: Sequence[Series],
+    *,
+    title: str = "",
+    x_name: str = "step",
+    target: float | None = None,
+    width: float = 460,
+    height: float = 240,
+    standalone: bool = True,
+) -> str:
+    """Return curves in one chart as SVG text.
+
+    Positive values that span a wide range are drawn on a scale of logarithms, which the chart says.
+
+    Args:
+        series: the curves; with more than one there is a legend.
+        title: what is drawn.
+        x_name: what is counted to the right.
+        target: a number to be reached, drawn as a dotted line.
+        width: of the drawing, in pixels.
+        height: of the drawing, in pixels.
+        standalone: with a style sheet of its own; without it is for a page.
+
+    >>> svg = render_curves([Series.of("loss", [1, 2, 3], [3.0, 2.0, 1.5])], title="loss")
+    >>> svg.count('class="line c0"')
+    1
+    """
+    curves = [thinned(each) for each in series]
+    legend = list(_legend_places([each.name for each in series], width)) if len(series) > 1 else []
+    lines = 1 + max((line for line, _, _ in legend), default=-1)
+    top = (36.0 if title else 10.0) + lines * _LEGEND_LINE
+    notes = [*_notes(series)]
+    bottom = height - 36 - 16 * len(notes)
+    x, y = _axes(series, curves, target, top, bottom, width)
+    body = _frame(x, y, x_name, width)
+    if target is not None:
+        body.append(
+            f'<path class="target" d="M{number(x.start)} {number(y.at(target))}H{x.stop}"/>'
+        )
+    for index, curve in enumerate(curves):
+        body += _curve(curve, x, y, index % _LOOKS)
+    body += _texts(title, legend, notes, height, log=y.log)
+    return _document(body, width, height, title, series, standalone)
+
+
+def _axes(
+    series: Sequence[Series],
+    curves: Sequence[Thinned],
+    target: float | None,
+    top: float,
+    bottom: float,
+    width: float,
+) -> tuple[Axis, Axis]:
+    seen = [value for curve in curves for value in (*curve.least, *curve.greatest)]
+    values = [value for value in seen if math.isfinite(value)]
+    values += [target] if target is not None else []
+    y = axis_for(values, bottom, top, around=max(2, int((bottom - top) / 36)), log=None)
+    left = 16 + _ADVANCE * max((len(tick_text(tick)) for tick in y.ticks), default=1)
+    steps = [float(step) for each in series for step in each.steps]
+    around = max(2, int((width - left) / 90))
+    ends = [0.0, max(steps, default=1.0)] if min(steps, default=0.0) >= 0 else steps
+    scale = axis_for(ends, left, width - 14, around=around)
+    high = max(ends[-1], max(ends)) or scale.high  # no empty room to the right of the last step
+    ticks = tuple(tick for tick in scale.ticks if tick <= high)
+    return Axis(scale.low, high, left, width - 14, False, ticks), y
+
+
+def _frame(x: Axis, y: Axis, x_name: str, width: float) -> list[str]:
+    """Return rules and axes, and the numbers beside them."""
+    rules = "".join(f"M{number(x.start)} {_crisp(y.at(t))}H{number(x.stop)}" for t in y.ticks)
+    marks = "".join(f"M{_crisp(x.at(t))} {_crisp(y.start)}v4" for t in x.ticks)
+    parts = [f'<path class="rule" d="{rules}"/>'] if rules else []
+    parts.append(
+        f'<path class="axis" d="M{number(x.start)} {_crisp(y.start)}H{number(x.stop)}{marks}"/>'
+    )
+    for tick in y.ticks:
+        parts.append(
+            f'<text class="note" x="{number(x.start - 6)}" y="{number(y.at(tick) + 4)}" '
+            f'text-anchor="end">{tick_text(tick)}</text>'
+        )
+    for tick in x.ticks:
+        # The last number may stand at the very edge.
+        anchor = "end" if x.at(tick) > width - 20 else "middle"
+        place = min(x.at(tick), width - 2) if anchor == "middle" else x.stop + 8
+        parts.append(
+            f'<text class="note" x="{number(place)}" y="{number(y.start + 17)}" '
+            f'text-anchor="{anchor}">{tick_text(tick)}</text>'
+        )
+    parts.append(
+        f'<text class="note" x="{number((x.start + x.stop) / 2)}" y="{number(y.start + 31)}" '
+        f'text-anchor="middle">{_xml(x_name)}</text>'
+    )
+    return parts
+
+
+def _curve(curve: Thinned, x: Axis, y: Axis, look: int) -> list[str]:
+    """Return a band, a line, and a dot for every point that has no neighbour."""
+    parts = []
+    for run in _runs(curve.mean):
+        xs = [number(x.at(step)) for step in curve.steps[run]]
+        means = [number(y.at(value)) for value in curve.mean[run]]
+        if len(xs) == 1:
+            parts.append(f'<circle class="f{look}" cx="{xs[0]}" cy="{means[0]}" r="3.5"/>')
+            continue
+        if curve.most >= _BAND_FROM:
+            upper = [f"{a} {number(y.at(v))}" for a, v in zip(xs, curve.greatest[run], strict=True)]
+            lower = [f"{a} {number(y.at(v))}" for a, v in zip(xs, curve.least[run], strict=True)]
+            around = "L".join([*upper, *lower[::-1]])
+            parts.append(f'<path class="band f{look}" d="M{around}z"/>')
+        line = "L".join(f"{a} {b}" for a, b in zip(xs, means, strict=True))
+        parts.append(f'<path class="line c{look}" d="M{line}"/>')
+    return parts
+
+
+def _runs(values: NDArray[np.float64]) -> Iterator[slice]:
+    """Yield the stretches without gaps."""
+    edges = np.flatnonzero(np.diff(np.isfinite(values).astype(np.int8), prepend=0, append=0))
+    for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        yield slice(start, stop)
+
+
+def _legend_places(names: Sequence[str], width: float) -> Iterator[tuple[int, float, str]]:
+    """Yield (line, x, name) for each entry, broken into lines."""
+    line, x = 0, 12.0
+    for name in names:
+        shown = clip(visible(name), max(4, int((width - 60) / _ADVANCE)))
+        room = 34 + cells_of(shown) * _ADVANCE + 14
+        if x > 12.0 and x + room > width:
+            line, x = line + 1, 12.0
+        yield line, x, shown
+        x += room
+
+
+def _texts(
+    title: str,
+    legend: Sequence[tuple[int, float, str]],
+    notes: Sequence[str],
+    height: float,
+    *,
+    log: bool,
+) -> list[str]:
+    said = title + (" (logarithmic scale)" if log else "")
+    parts = [f'<text class="title" x="12" y="22">{_xml(visible(said))}</text>'] if said else []
+    above = 30.0 if title else 10.0
+    for index, (line, x, name) in enumerate(legend):
+        y = above + line * _LEGEND_LINE + 9
+        look = index % _LOOKS
+        parts.append(f'<path class="line c{look}" d="M{number(x)} {number(y)}h26"/>')
+        parts.append(f'<text x="{number(x + 33)}" y="{number(y + 4)}">{_xml(name)}</text>')
+    for index, note in enumerate(notes):
+        y = height - 6 - 16 * (len(notes) - 1 - index)
+        parts.append(f'<text class="note warn" x="12" y="{number(y)}">{_xml(note)}</text>')
+    return parts
+
+
+def _notes(series: Sequence[Series]) -> Iterator[str]:
+    for each in series:
+        lost = int((~np.isfinite(each.values)).sum())
+        if lost:
+            first = each.steps[~np.isfinite(each.values)][0]
+            place = f"from step {first:,.0f} on" if lost > 1 else f"step {first:,.0f}"
+            yield f"{visible(each.name)}: {lost:,} of {len(each.values):,} not a number ({place})"
+        if not len(each.values):
+            yield f"{visible(each.name)}: nothing was recorded"
+
+
+def _document(
+    body: Sequence[str],
+    width: float,
+    height: float,
+    title: str,
+    series: Sequence[Series],
+    standalone: bool,
+) -> str:
+    ends = [f"{each.name}: {_span(each)}" for each in series]
+    summary = "; ".join([title, *ends] if title else ends)
+    size = f'width="{number(width)}" height="{number(height)}"'
+    head = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="sl" role="img" {size} '
+        f'viewBox="0 0 {number(width)} {number(height)}" '
+        f'aria-label="{escape(visible(summary))}">'
+    ]
+    if standalone:
+        head.append(f"<style>\n{SVG_CSS}{CURVES_CSS}</style>")
+        head.append('<rect class="paper" width="100%" height="100%" rx="4"/>')
+    return "\n".join([*head, *body, "</svg>"]) + "\n"
+
+
+def _span(series: Series) -> str:
+    if not len(series.values):
+        return "nothing"
+    return f"from {series.values[0]:.4g} to {series.values[-1]:.4g}"
+
+
+def _crisp(pixel: float) -> str:
+    """Return the middle of a pixel: a line of one pixel there is not blurred."""
+    return number(math.floor(pixel) + 0.5)
+
+
+def _xml(text: str) -> str:
+    return escape(text, quote=False)
