@@ -15,9 +15,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from sightline.engines.attend import attend
+from sightline.engines.attend import attend, attention_weights
+from sightline.engines.registry import ENGINES
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
+from sightline.masks.named import find_row
 from sightline.masks.positional import causal
 from sightline.nn.generation.rows import ROW_STEP, RowLayout, fill_rows, gelu_tanh
 from sightline.nn.kv_cache import KVCache
@@ -43,9 +45,11 @@ class GPTConfig:
         dropout: the rate of dropout in training.
         epsilon: of the layer norms.
         mask: who may see whom; ``causal()`` and everything narrower make a language model.
+        engine: which engine computes attention, as for ``sl.attend``.
 
     Raises:
         InvalidArgument: sizes that do not fit.
+        UnknownBackend: no engine of that name.
     """
 
     vocab: int
@@ -61,6 +65,7 @@ class GPTConfig:
     dropout: float = 0.0
     epsilon: float = 1e-5
     mask: Mask = field(default_factory=causal)
+    engine: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("vocab", "layers", "heads", "width", "context"):
@@ -80,6 +85,7 @@ class GPTConfig:
             raise InvalidArgument(
                 f"got positions={self.positions!r}; wanted 'learned' or 'rotary'; check the word."
             )
+        find_row({name: name for name in ("auto", *ENGINES)}, self.engine, "engine")
         if self.positions == "rotary" and self.head_dim % 2:
             raise InvalidArgument(
                 f"got a head_dim of {self.head_dim} with rotary positions; wanted an even one; "
@@ -105,8 +111,10 @@ class Pass:
     mask: Mask
     q_offset: int
     dropout: float
+    engine: str
     rotary: Callable[[torch.Tensor], torch.Tensor] | None
     cache: Any
+    weights: list[torch.Tensor] | None  # where each block leaves its attention weights, if asked
 
 
 class Attention(nn.Module):
@@ -128,7 +136,17 @@ class Attention(nn.Module):
             query, key = step.rotary(query), step.rotary(key)
         if step.cache is not None:
             key, value = step.cache.layer(layer).append(key, value)
-        seen = attend(query, key, value, step.mask, q_offset=step.q_offset, dropout=step.dropout)
+        if step.weights is not None:
+            step.weights.append(attention_weights(query, key, step.mask, q_offset=step.q_offset))
+        seen = attend(
+            query,
+            key,
+            value,
+            step.mask,
+            q_offset=step.q_offset,
+            dropout=step.dropout,
+            engine=step.engine,
+        )
         return self.out(step.layout.rows(seen.transpose(1, 2).flatten(2)))
 
 
@@ -237,31 +255,35 @@ class GPT(nn.Module):
         Raises:
             ShapeMismatch: sizes that do not fit, or more positions than ``context``.
         """
-        batch, length = self._check(tokens, cache)
-        positions = self._positions(length, tokens, cache, positions)
-        mask = self.config.mask if mask is None else mask
-        layout = RowLayout(
-            batch,
-            length,
-            None if cache is None else cache.counts,
-            step=self.row_step,
-            device=tokens.device,
-        )
-        step = Pass(
-            layout=layout,
-            mask=mask if cache is None else cache.mask(mask),
-            q_offset=0 if cache is None else cache.q_offset,
-            dropout=self.config.dropout if self.training else 0.0,
-            rotary=self._rotary(positions),
-            cache=cache,
-        )
-        grid = self.token_embedding(tokens)
-        if self.config.positions == "learned":
-            grid = grid + self.position_embedding(positions)
-        rows = self.drop(layout.rows(grid))
-        for layer, block in enumerate(self.blocks):
-            rows = block(rows, step, layer)
+        rows, layout = self._run(tokens, cache, positions, mask)
         return self._logits(rows, layout, logits_at)
+
+    def attention_weights(
+        self,
+        tokens: torch.Tensor,
+        *,
+        positions: torch.Tensor | None = None,
+        mask: Mask | None = None,
+    ) -> list[torch.Tensor]:
+        """Return how much each token looks at each other one, block by block, for looking at it.
+
+        Arguments are those of a call. Each tensor [batch, heads, length, length] holds, for every
+        query, weights that sum to 1; they are exactly 0 where the mask forbids.
+
+        Raises:
+            ShapeMismatch: as for a call.
+
+        >>> import torch
+        >>> model = GPT(GPTConfig(vocab=11, layers=2, heads=1, width=8, context=16))
+        >>> first, second = model.attention_weights(torch.tensor([[5, 3, 8]]))
+        >>> first[0, 0] > 0
+        tensor([[ True, False, False],
+                [ True,  True, False],
+                [ True,  True,  True]])
+        """
+        weights: list[torch.Tensor] = []
+        self._run(tokens, None, positions, mask, weights)
+        return weights
 
     def new_cache(self, batch: int, max_len: int) -> KVCache:
         """Return an empty cache for this model: ``batch`` rows of up to ``max_len`` tokens.
@@ -279,6 +301,43 @@ class GPT(nn.Module):
             dtype=weight.dtype,
             device=weight.device,
         )
+
+    def _run(
+        self,
+        tokens: torch.Tensor,
+        cache: Any,
+        positions: torch.Tensor | None,
+        mask: Mask | None,
+        weights: list[torch.Tensor] | None = None,
+    ) -> tuple[torch.Tensor, RowLayout]:
+        """Return the rows behind the last block, and how they lie."""
+        batch, length = self._check(tokens, cache)
+        positions = self._positions(length, tokens, cache, positions)
+        mask = self.config.mask if mask is None else mask
+        layout = RowLayout(
+            batch,
+            length,
+            None if cache is None else cache.counts,
+            step=self.row_step,
+            device=tokens.device,
+        )
+        step = Pass(
+            layout=layout,
+            mask=mask if cache is None else cache.mask(mask),
+            q_offset=0 if cache is None else cache.q_offset,
+            dropout=self.config.dropout if self.training else 0.0,
+            engine=self.config.engine,
+            rotary=self._rotary(positions),
+            cache=cache,
+            weights=weights,
+        )
+        grid = self.token_embedding(tokens)
+        if self.config.positions == "learned":
+            grid = grid + self.position_embedding(positions)
+        rows = self.drop(layout.rows(grid))
+        for layer, block in enumerate(self.blocks):
+            rows = block(rows, step, layer)
+        return rows, layout
 
     def _logits(
         self, rows: torch.Tensor, layout: RowLayout, wanted: torch.Tensor | None
