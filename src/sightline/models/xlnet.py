@@ -1,0 +1,402 @@
+"""XLNet: a language model for any order of the tokens; one stream reads, another one predicts.
+
+Tokens and masks go in, logits come out. The attention is in xlnet_attention.py, the names of
+transformers' weights in xlnet_weights.py; orders and targets are drawn by the recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from sightline.errors import InvalidArgument, InvalidMask, ShapeMismatch
+from sightline.masks.explicit import dense
+from sightline.masks.mask import Mask
+from sightline.masks.positional import everything, keys, window
+from sightline.models.xlnet_attention import Distances, RelativeAttention, Stream
+
+_ACTIVATIONS = {
+    "gelu": functional.gelu,
+    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "relu": functional.relu,
+}
+
+
+@dataclass(frozen=True)
+class XLNetConfig:
+    """The sizes of an XLNet. It has no longest text: distances are sinusoids.
+
+    Attributes:
+        vocab: how many tokens there are.
+        layers: blocks, one after another.
+        heads: heads of each block.
+        width: features of a token; an even multiple of ``heads``.
+        hidden: features between the two layers of the feed-forward part; None for 4 * width.
+        dropout: the rate of dropout in training.
+        epsilon: of the layer norms.
+        activation: "gelu", "gelu_tanh" or "relu".
+        clamp: the greatest distance that is told apart, or None.
+        mask: who may see whom where a call says nothing else.
+        engine: which engine computes attention, as for ``attend``; one that takes a bias.
+
+    Raises:
+        InvalidArgument: sizes that do not fit, or an unknown activation.
+    """
+
+    vocab: int
+    layers: int = 12
+    heads: int = 12
+    width: int = 768
+    hidden: int | None = None
+    dropout: float = 0.1
+    epsilon: float = 1e-12
+    activation: str = "gelu"
+    clamp: int | None = None
+    mask: Mask = field(default_factory=everything)
+    engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("vocab", "layers", "heads", "width", "hidden", "clamp"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidArgument(f"got {name}={value}; wanted at least 1.")
+        if self.width % self.heads or self.width % 2:
+            step = 2 * self.heads
+            raise InvalidArgument(
+                f"got width={self.width} and heads={self.heads}; wanted an even width that is a "
+                f"multiple of the heads; try width={step * max(1, self.width // step)}."
+            )
+        if not 0 <= self.dropout < 1:
+            raise InvalidArgument(f"got dropout={self.dropout}; wanted a rate from 0 to below 1.")
+        if self.activation not in _ACTIVATIONS:
+            raise InvalidArgument(
+                f"got activation={self.activation!r}; wanted one of {', '.join(_ACTIVATIONS)}."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """The hidden states of one pass.
+
+    Attributes:
+        content: [batch, length, width] the stream that sees each token itself.
+        query: [batch, targets, width] the stream that predicts, or None without targets.
+        inputs: what went into each layer's content stream, [batch, length, width] each.
+    """
+
+    content: torch.Tensor
+    query: torch.Tensor | None
+    inputs: tuple[torch.Tensor, ...]
+
+    def memory(
+        self,
+        length: int | None = None,
+        *,
+        reuse: int | None = None,
+        before: Sequence[torch.Tensor] | None = None,
+    ) -> tuple[torch.Tensor, ...]:
+        """Return what the next stretch of text may look back at, without gradients.
+
+        Args:
+            length: the most tokens to keep, the last ones; None for all.
+            reuse: how many of this pass's first tokens are remembered; None for all.
+            before: the memory that this pass had.
+
+        Returns:
+            [batch, kept, width] for each layer, to be passed as ``memory``.
+
+        Raises:
+            InvalidArgument: a length or number below 1.
+        """
+        for name, number in (("length", length), ("reuse", reuse)):
+            if number is not None and number < 1:
+                raise InvalidArgument(f"got {name}={number}; wanted at least 1, or None for all.")
+        kept = [each[:, :reuse] for each in self.inputs]
+        if before is not None:
+            kept = [torch.cat(pair, dim=1) for pair in zip(before, kept, strict=True)]
+        return tuple(each[:, -(length or 0) :].detach() for each in kept)
+
+
+class Block(nn.Module):
+    """Attention and a feed-forward part, each beside a residual and before a layer norm."""
+
+    def __init__(self, config: XLNetConfig) -> None:
+        super().__init__()
+        hidden = 4 * config.width if config.hidden is None else config.hidden
+        self.attention = RelativeAttention(
+            config.width, config.heads, config.dropout, config.engine
+        )
+        self.norm_1 = nn.LayerNorm(config.width, config.epsilon)
+        self.up = nn.Linear(config.width, hidden)
+        self.down = nn.Linear(hidden, config.width)
+        self.norm_2 = nn.LayerNorm(config.width, config.epsilon)
+        self.drop = nn.Dropout(config.dropout)
+        self.activate = _ACTIVATIONS[config.activation]
+
+    def forward(
+        self,
+        content: torch.Tensor,
+        query: torch.Tensor | None,
+        memory: torch.Tensor | None,
+        table: torch.Tensor,
+        streams: tuple[Stream, Stream | None],
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return both streams after this block; both look at memory and content before it."""
+        past = content if memory is None else torch.cat([memory, content], dim=1)
+        seen = self.attention.keys_and_values(past)
+        after = self._after(content, self.attention(content, seen, table, streams[0]))
+        if query is None or streams[1] is None:
+            return after, None
+        return after, self._after(query, self.attention(query, seen, table, streams[1]))
+
+    def _after(self, rows: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+        rows = self.norm_1(rows + self.drop(attended))
+        hidden = self.drop(self.activate(self.up(rows)))
+        return self.norm_2(rows + self.drop(self.down(hidden)))
+
+
+class XLNet(nn.Module):
+    """XLNet with its language-model head.
+
+    The content stream reads tokens as any encoder does, each seeing itself. The query stream asks
+    for the tokens at ``targets``: it begins with one learned vector, knows where a target stands,
+    and sees what its mask allows of the content stream, never the target itself.
+
+    A query that may see nothing keeps its own state and gets nothing added. (Published code
+    subtracts 1e30 from all its scores, which gives the mean of everything, forbidden or not.)
+
+    Args:
+        config: the sizes and the mask.
+
+    Source: Yang et al. 2019, "XLNet: Generalized Autoregressive Pretraining for Language
+        Understanding", section 2.
+
+    >>> import sightline as sl, torch
+    >>> from sightline.models.xlnet import XLNet, XLNetConfig
+    >>> model = XLNet(XLNetConfig(vocab=11, layers=2, heads=2, width=8))
+    >>> tokens = torch.tensor([[4, 5, 6], [7, 8, 9]])
+    >>> model(tokens).shape
+    torch.Size([2, 3, 11])
+    >>> order = sl.permutation([2, 0, 1])
+    >>> model(tokens, mask=order, targets=torch.tensor([[0, 1], [1, 0]])).shape
+    torch.Size([2, 2, 11])
+    """
+
+    def __init__(self, config: XLNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab, config.width)
+        self.asking = nn.Parameter(torch.empty(config.width))
+        self.drop = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.head = nn.Linear(config.width, config.vocab)
+        for name, weight in self.named_parameters():
+            if name.endswith(".bias"):
+                nn.init.zeros_(weight)
+            elif ".norm_" not in name:  # norms begin with weights of 1
+                nn.init.normal_(weight, std=0.02)
+        self.head.weight = self.token_embedding.weight
+
+    @property
+    def mask(self) -> Mask:
+        """Who may see whom, where a call says nothing else."""
+        return self.config.mask
+
+    def forward(
+        self,
+        tokens: torch.Tensor,
+        *,
+        positions: torch.Tensor | None = None,
+        segments: torch.Tensor | None = None,
+        mask: Mask | None = None,
+        targets: torch.Tensor | None = None,
+        query_mask: Mask | None = None,
+        memory: Sequence[torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """Return the logits of the tokens at ``targets``, or without targets those at all tokens.
+
+        Args:
+            tokens: [batch, length] int64.
+            positions: [batch, length] where the tokens stand, for distances; by default in their
+                columns. Padding may stand anywhere.
+            segments: [batch, length] whole numbers; whether two tokens' are equal is what counts.
+                None: the scores have no term for segments. Memory is of segment 0.
+            mask: which tokens the content stream may see; by default the configuration's.
+                ``sl.permutation(order)``, with padding or not.
+            targets: [batch, n] the columns to predict from the query stream. Rows do not see each
+                other, so one that needs fewer may repeat any column.
+            query_mask: what a target may see, asked at the target's column; by default ``mask``
+                without the token itself, as in ``sl.permutation(order, stream="query")``.
+            memory: [batch, remembered, width] for each layer, from ``Reading.memory``. Every
+                token sees all of it; it stands right before column, or position, 0.
+
+        Returns:
+            [batch, length, vocab], or [batch, n, vocab].
+
+        Raises:
+            ShapeMismatch: sizes that do not fit, or a target beyond the tokens.
+            InvalidMask: what is no mask.
+        """
+        read = self.read(
+            tokens,
+            positions=positions,
+            segments=segments,
+            mask=mask,
+            targets=targets,
+            query_mask=query_mask,
+            memory=memory,
+        )
+        return self.head(self.drop(read.content if read.query is None else read.query))
+
+    def read(
+        self,
+        tokens: torch.Tensor,
+        *,
+        positions: torch.Tensor | None = None,
+        segments: torch.Tensor | None = None,
+        mask: Mask | None = None,
+        targets: torch.Tensor | None = None,
+        query_mask: Mask | None = None,
+        memory: Sequence[torch.Tensor] | None = None,
+    ) -> Reading:
+        """Return the hidden states of both streams; arguments as for ``forward``."""
+        mask = self.config.mask if mask is None else mask
+        self._check(tokens, positions, segments, targets, memory, mask, query_mask)
+        past = 0 if memory is None else memory[0].shape[1]
+        content_stream = self._content_stream(tokens, positions, segments, mask, past)
+        content, query, query_stream = self.drop(self.token_embedding(tokens)), None, None
+        if targets is not None:
+            asked = mask & ~window(left=0, right=0) if query_mask is None else query_mask
+            query_stream = _rows_of(content_stream, _behind(asked, past), targets, tokens.shape[1])
+            query = self.drop(self.asking.expand(*targets.shape, -1))
+        table = self.drop(self._sinusoids(content_stream.distances.tabled))
+        streams, inputs = (content_stream, query_stream), []
+        for layer, block in enumerate(self.blocks):
+            inputs.append(content)
+            remembered = None if memory is None else memory[layer]
+            content, query = block(content, query, remembered, table, streams)
+        return Reading(content, query, tuple(inputs))
+
+    def _content_stream(
+        self,
+        tokens: torch.Tensor,
+        positions: torch.Tensor | None,
+        segments: torch.Tensor | None,
+        mask: Mask,
+        past: int,
+    ) -> Stream:
+        batch, length = tokens.shape
+        if positions is None:
+            distances = Distances.by_column(length, past + length, tokens.device)
+        else:
+            before = torch.arange(-past, 0, device=tokens.device).expand(batch, -1)
+            distances = Distances.by_position(positions, torch.cat([before, positions], dim=1))
+        apart = None
+        if segments is not None:
+            all_segments = torch.cat([segments.new_zeros(batch, past), segments], dim=1)
+            apart = segments[:, :, None] != all_segments[:, None, :]
+        return Stream(_behind(mask, past), past, distances, apart)
+
+    def _sinusoids(self, distances: torch.Tensor) -> torch.Tensor:
+        """Return [n, width]: sines, then cosines, of distances at falling frequencies."""
+        weight, clamp = self.token_embedding.weight, self.config.clamp
+        dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        steps = torch.arange(0, self.config.width, 2, device=weight.device).to(dtype)
+        if clamp is not None:
+            distances = distances.clamp(-clamp, clamp)
+        angles = distances.to(dtype)[:, None] * (1 / 10000 ** (steps / self.config.width))
+        return torch.cat([angles.sin(), angles.cos()], dim=-1).to(weight.dtype)
+
+    def _check(
+        self,
+        tokens: torch.Tensor,
+        positions: torch.Tensor | None,
+        segments: torch.Tensor | None,
+        targets: torch.Tensor | None,
+        memory: Sequence[torch.Tensor] | None,
+        *masks: Any,
+    ) -> None:
+        if tokens.ndim != 2 or tokens.dtype != torch.int64:
+            raise ShapeMismatch(
+                f"got tokens {list(tokens.shape)} of {tokens.dtype}; wanted [batch, length] of "
+                "torch.int64; add an axis with tokens[None], convert with tokens.long()."
+            )
+        batch, length = tokens.shape
+        for name, each in (("positions", positions), ("segments", segments)):
+            if each is not None and each.shape != tokens.shape:
+                raise ShapeMismatch(
+                    f"got {name} {list(each.shape)}; wanted those of the tokens, {[batch, length]}."
+                )
+        if targets is not None:
+            _check_targets(targets, batch, length)
+        if memory is not None:
+            _check_memory([list(each.shape) for each in memory], batch, self.config)
+        for mask in masks:
+            if mask is not None and not isinstance(mask, Mask):
+                raise InvalidMask(
+                    f"got a mask of type {type(mask).__name__}; wanted a sightline mask, such as "
+                    'sl.permutation(order); wrap an array with sl.dense(array, means="attend").'
+                )
+
+    @classmethod
+    def from_transformers(cls, model: Any, *, engine: str = "auto") -> XLNet:
+        """Return an XLNet with the weights (copied) of a ``transformers`` XLNetLMHeadModel.
+
+        Raises:
+            InvalidArgument: an option of its configuration that this model lacks.
+            ShapeMismatch: a weight that is missing or of another shape.
+        """
+        from sightline.models.xlnet_weights import load_state, read_config
+
+        made = cls(XLNetConfig(**read_config(model.config), engine=engine)).to(model.dtype)
+        load_state(made, model.state_dict())
+        return made.to(model.device).train(model.training)
+
+
+def _behind(mask: Mask, past: int) -> Mask:
+    """Return the mask with ``past`` keys before it that all may see."""
+    return mask.shift(query=past, key=past) | keys(range(past)) if past else mask
+
+
+def _rows_of(content: Stream, mask: Mask, targets: torch.Tensor, length: int) -> Stream:
+    """Return the stream whose rows stand at the columns ``targets`` [batch, n]."""
+    allowed = mask.dense(length, content.distances.kv_len, q_offset=content.q_offset)
+    at = targets.cpu().numpy()[:, None, :, None]
+    allowed = np.broadcast_to(allowed, (len(at), *allowed.shape[1:]))
+    apart = content.apart
+    if apart is not None:
+        apart = apart.gather(1, targets[:, :, None].expand(-1, -1, apart.shape[2]))
+    return Stream(
+        mask=dense(np.take_along_axis(allowed, at, axis=2), means="attend"),
+        q_offset=0,
+        distances=content.distances.of_rows(targets),
+        apart=apart,
+    )
+
+
+def _check_targets(targets: torch.Tensor, batch: int, length: int) -> None:
+    if targets.ndim != 2 or targets.shape[0] != batch or targets.dtype != torch.int64:
+        raise ShapeMismatch(
+            f"got targets {list(targets.shape)} of {targets.dtype}; wanted [batch, n] of "
+            f"torch.int64 for a batch of {batch}: the columns to predict."
+        )
+    if not targets.numel() or int(targets.min()) < 0 or int(targets.max()) >= length:
+        raise ShapeMismatch(
+            f"got targets {list(targets.shape)} with columns that are none of the tokens'; wanted "
+            f"at least one a row, from 0 to {length - 1}."
+        )
+
+
+def _check_memory(shapes: list[list[int]], batch: int, config: XLNetConfig) -> None:
+    wanted = [batch, shapes[0][1] if shapes and len(shapes[0]) == 3 else 0, config.width]
+    if len(shapes) != config.layers or any(shape != wanted for shape in shapes):
+        raise ShapeMismatch(
+            f"got memory of shapes {shapes}; wanted [{batch}, remembered, {config.width}] for each "
+            f"of {config.layers} layers; take it from Reading.memory."
+        )
