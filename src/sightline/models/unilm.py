@@ -16,7 +16,8 @@ from torch import nn
 from sightline.errors import InvalidArgument
 from sightline.masks.mask import Mask
 from sightline.masks.positional import causal, everything
-from sightline.models.bert import BERTConfig, BERTForPreTraining, PreTrainingLogits
+from sightline.models.bert import BERTConfig
+from sightline.models.bert_heads import BERTForPreTraining, PreTrainingLogits
 from sightline.models.unilm_masks import SEGMENTS, Mode, segment_ids, unilm_mask
 from sightline.nn.batch import Batch
 from sightline.nn.kv_cache import KVCache
@@ -181,7 +182,8 @@ class UniLMWriter(nn.Module):
             [batch, 1, vocab].
 
         Raises:
-            InvalidArgument: logits of other places than each row's last token.
+            InvalidArgument: logits of other places than each row's last token, or a source that
+                comes in pieces.
         """
         last = torch.from_numpy(cache.counts - 1).clamp(min=0)[:, None]
         if not torch.equal(logits_at.cpu(), last):
@@ -190,6 +192,12 @@ class UniLMWriter(nn.Module):
                 "[MASK] stands nowhere else; speculative decoding asks for more than UniLM has."
             )
         target = bool(cache.starts.any())
+        if target and cache.q_len > 1:
+            raise InvalidArgument(
+                f"got {cache.q_len} tokens behind those in the cache; wanted the whole source in "
+                "one pass, since it sees itself from either side; leave prefill_chunk and cache "
+                "out."
+            )
         self._run(tokens, cache, causal() if target else everything(), target)
         store = cache.cache
         held = store.lengths
