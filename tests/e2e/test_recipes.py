@@ -76,3 +76,22 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(name, tmp_path, monkeypatch
     assert losses(parts) == losses(whole)
     ours, theirs = (json.loads((each / "result.json").read_text()) for each in (parts, whole))
     assert ours["figures"] == theirs["figures"]
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_step(tmp_path):
+    """With a learning rate of 0, a step of two is the mean of two steps of one."""
+    asked = ["train", "language-model", "--preset", "smoke", "--set", "steps=2"]
+    asked += ["--set", "rate=0", "--set", "least_rate=0", "--out"]
+    assert main([*asked, str(tmp_path / "one")]) == 0
+    launched = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    subprocess.run(
+        [*launched, "-m", "sightline", *asked, str(tmp_path / "two")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=300,
+    )
+    assert json.loads((tmp_path / "two" / "result.json").read_text())["processes"] == 2
+    first, second = losses(tmp_path / "one")
+    assert losses(tmp_path / "two")[0] == pytest.approx((first + second) / 2, rel=1e-5)
+    assert first != pytest.approx(second, rel=1e-3)

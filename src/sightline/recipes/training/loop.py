@@ -23,6 +23,7 @@ from sightline.recipes.training.checkpoint import (
     save_state,
     save_weights,
 )
+from sightline.recipes.training.devices import accelerator
 from sightline.recipes.training.outcome import Outcome
 from sightline.recipes.training.recipe import Task
 from sightline.recipes.training.run_folder import Curve, Run
@@ -81,9 +82,7 @@ class _Training:
     """One sitting of a run."""
 
     def __init__(self, task: Task, run: Run, resume: bool, watch: Watch) -> None:
-        from accelerate import Accelerator
-
-        self.accelerator: Any = Accelerator()
+        self.accelerator = accelerator()
         self.task, self.run, self.watch = task, run, watch
         optimizer = task.optimizer()
         self.counts = load_state(run.checkpoint, task.model, optimizer) if resume else Counts()
@@ -125,21 +124,21 @@ class _Training:
     def _step(self, step: int) -> None:
         from accelerate.utils import send_to_device
 
-        accelerator, settings = self.accelerator, self.run.settings
-        rank, processes = accelerator.process_index, accelerator.num_processes
-        batch = self.task.batch((step - 1) * processes + rank)
-        batch = send_to_device(batch, accelerator.device)
+        joined, settings = self.accelerator, self.run.settings
+        rank = joined.process_index
+        batch = self.task.batch((step - 1) * joined.num_processes + rank)
+        batch = send_to_device(batch, joined.device)
         torch.manual_seed(seed_for(self.run.seed, "step", step, rank))
         for group in self.optimizer.param_groups:
             group["lr"] = self.task.rate(step)
         self.model.train()
         loss, parts = self.task.loss(self.model, batch)
         self.optimizer.zero_grad()
-        accelerator.backward(loss)
+        joined.backward(loss)
         if settings.clip:
-            accelerator.clip_grad_norm_(self.model.parameters(), settings.clip)
+            joined.clip_grad_norm_(self.model.parameters(), settings.clip)
         self.optimizer.step()
-        value = float(accelerator.reduce(loss.detach(), "mean"))
+        value = float(joined.reduce(loss.detach(), "mean"))
         self.counts = replace(self.counts, step=step)
         self.waiting.append({"step": step, "loss": value, **parts})
         if len(self.waiting) >= _CHUNK:

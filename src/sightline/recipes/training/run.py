@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,6 +23,7 @@ from sightline.masks.named import find_row
 from sightline.readers.corpora import corpus_at_hand, corpus_folder
 from sightline.recipes.bench.machine import machine
 from sightline.recipes.training.checkpoint import read_counts
+from sightline.recipes.training.devices import processes
 from sightline.recipes.training.loop import Trained, Watch, train
 from sightline.recipes.training.recipe import Recipe
 from sightline.recipes.training.report import render_report
@@ -78,9 +78,7 @@ def run_recipe(
     with needs_extra(f"sightline train {recipe.name}"):
         for package in ("accelerate", "safetensors"):
             require_module(package, f"sightline train {recipe.name}", extra="train")
-        from accelerate import PartialState
-
-        state: Any = PartialState()
+        state = processes()
         main = bool(state.is_main_process)
         with state.main_process_first():
             folder, label = _data(recipe, run, data, say if main else _silent)
