@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 
-__all__ = ["output_encoding", "progress_bar", "use_color", "working", "write_line"]
+from sightline.views.page import Cell
+from sightline.views.table import render_table
+
+__all__ = [
+    "output_encoding",
+    "output_width",
+    "progress_bar",
+    "use_color",
+    "working",
+    "write_line",
+    "write_table",
+]
+
+# Narrower, tables break up; what is piped has a width of its own.
+_NARROWEST, _PIPED = 80, 110
 
 
 def use_color() -> bool:
@@ -26,6 +41,29 @@ def write_line(text: str = "") -> None:
     """Print ``text``; what the output cannot write is spelled out as escapes."""
     encoding = output_encoding()
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
+def output_width() -> int:
+    """Return how many columns there are for a table."""
+    if not sys.stdout.isatty():
+        return _PIPED
+    return max(_NARROWEST, shutil.get_terminal_size((_PIPED, 0)).columns)
+
+
+def write_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str | Cell]], *, numeric: Iterable[int] = ()
+) -> None:
+    """Print a table as wide as the output; ``numeric`` columns are set to the right."""
+    write_line(
+        render_table(
+            columns,
+            rows,
+            numeric=numeric,
+            color=use_color(),
+            encoding=output_encoding(),
+            width=output_width(),
+        )
+    )
 
 
 @contextmanager

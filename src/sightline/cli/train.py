@@ -7,17 +7,14 @@ drawn in train_progress.py.
 from __future__ import annotations
 
 import shlex
-import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightline.cli.output import output_encoding, use_color, write_line
+from sightline.cli.output import write_line, write_table
 from sightline.cli.train_progress import Drawn
 from sightline.lower.arguments import require_torch
-from sightline.views.table import render_table
 
 if TYPE_CHECKING:
     from sightline.recipes.training.recipe import Recipe, Settings
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 _INTERRUPTED = 130
-_NARROWEST, _PIPED = 80, 110
 
 _Name = Annotated[
     str | None, typer.Argument(metavar="RECIPE", help="What to train; without it: a list.")
@@ -166,15 +162,15 @@ def _about_interruption(run: Any) -> str:
 
 def _print(result: Result, folder: Path, *, json: bool) -> None:
     from sightline.recipes.training.report import figure_rows, summary_line
-    from sightline.recipes.training.run import written
+    from sightline.recipes.training.result import as_lines
 
     if json:
-        write_line(written(result).rstrip())
+        write_line(as_lines(result.as_dict()).rstrip())
         return
     columns, rows = figure_rows(result)
     write_line(summary_line(result))
     write_line()
-    _table(columns, rows, numeric=(1, 2, 3))
+    write_table(columns, rows, numeric=(1, 2, 3))
     write_line()
     for figure in result.outcome.figures:
         if figure.reached is False and figure.note:
@@ -191,20 +187,6 @@ def _list(*, json: bool) -> None:
         write_line(as_json(listed))
         return
     rows = [[row.name, row.title, row.presets_text, row.where] for row in listed]
-    _table(("recipe", "what it is", "presets", "data"), rows)
+    write_table(("recipe", "what it is", "presets", "data"), rows)
     write_line()
     write_line("train one: sightline train RECIPE --preset small")
-
-
-def _table(columns: Any, rows: Any, numeric: Any = ()) -> None:
-    piped = not sys.stdout.isatty()
-    width = _PIPED if piped else shutil.get_terminal_size((_PIPED, 0)).columns
-    text = render_table(
-        columns,
-        rows,
-        numeric=numeric,
-        color=use_color(),
-        encoding=output_encoding(),
-        width=max(_NARROWEST, width),
-    )
-    write_line(text)

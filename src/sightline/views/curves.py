@@ -55,13 +55,27 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class Thinned:
-    """A series at few places: where they are, and the mean, least and greatest value there."""
+    """A series at few places, as it is drawn.
 
-    steps: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    least: NDArray[np.float64]
-    greatest: NDArray[np.float64]
-    most: int  # steps in the fullest place
+    Attributes:
+        name: of the curve.
+        steps: where the places are.
+        mean, least, greatest: of the values at each place.
+        size: steps in a place.
+        count: values in all.
+        lost: how many of them are not a number.
+        first_lost: the step of the first of those.
+    """
+
+    name: str
+    steps: tuple[float, ...]
+    mean: tuple[float, ...]
+    least: tuple[float, ...]
+    greatest: tuple[float, ...]
+    size: int
+    count: int
+    lost: int = 0
+    first_lost: float = 0.0
 
 
 def thinned(series: Series, places: int = _PLACES) -> Thinned:
@@ -70,16 +84,26 @@ def thinned(series: Series, places: int = _PLACES) -> Thinned:
     What is not a number counts only where a place holds nothing else.
 
     >>> few = thinned(Series.of("loss", range(6), [3, 1, 2, float("nan"), 0, 5]), places=3)
-    >>> few.mean.tolist(), few.least.tolist(), few.greatest.tolist()
-    ([2.0, 2.0, 2.5], [1.0, 2.0, 0.0], [3.0, 2.0, 5.0])
+    >>> few.mean, few.least, few.greatest, few.lost
+    ((2.0, 2.0, 2.5), (1.0, 2.0, 0.0), (3.0, 2.0, 5.0), 1)
     """
     count = len(series.steps)
     size = max(1, math.ceil(count / places))
     groups = [slice(start, start + size) for start in range(0, count, size)]
     columns = [_summary(series.values[group]) for group in groups]
-    mean, least, greatest = np.array(columns, np.float64).reshape(len(groups), 3).T
-    steps = np.array([series.steps[group].mean() for group in groups])
-    return Thinned(steps, mean, least, greatest, size)
+    mean, least, greatest = zip(*columns, strict=True) if columns else ((), (), ())
+    lost = series.steps[~np.isfinite(series.values)]
+    return Thinned(
+        name=series.name,
+        steps=tuple(float(series.steps[group].mean()) for group in groups),
+        mean=mean,
+        least=least,
+        greatest=greatest,
+        size=size,
+        count=count,
+        lost=len(lost),
+        first_lost=float(lost[0]) if len(lost) else 0.0,
+    )
 
 
 def _summary(values: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -90,7 +114,7 @@ def _summary(values: NDArray[np.float64]) -> tuple[float, float, float]:
 
 
 def render_curves(
-    series: Sequence[Series],
+    series: Sequence[Series | Thinned],
     *,
     title: str = "",
     x_name: str = "step",
@@ -104,7 +128,7 @@ def render_curves(
     Positive values that span a wide range are drawn on a scale of logarithms, which the chart says.
 
     Args:
-        series: the curves; with more than one there is a legend.
+        series: the curves, thinned already or not; with more than one there is a legend.
         title: what is drawn.
         x_name: what is counted to the right.
         target: a number to be reached, drawn as a dotted line.
@@ -116,13 +140,13 @@ def render_curves(
     >>> svg.count('class="line c0"')
     1
     """
-    curves = [thinned(each) for each in series]
-    legend = list(_legend_places([each.name for each in series], width)) if len(series) > 1 else []
+    curves = [thinned(each) if isinstance(each, Series) else each for each in series]
+    legend = list(_legend_places([each.name for each in curves], width)) if len(curves) > 1 else []
     lines = 1 + max((line for line, _, _ in legend), default=-1)
     top = (36.0 if title else 10.0) + lines * _LEGEND_LINE
-    notes = [*_notes(series)]
+    notes = [*_notes(curves)]
     bottom = height - 36 - 16 * len(notes)
-    x, y = _axes(series, curves, target, top, bottom, width)
+    x, y = _axes(curves, target, top, bottom, width)
     body = _frame(x, y, x_name, width)
     if target is not None:
         body.append(
@@ -131,11 +155,10 @@ def render_curves(
     for index, curve in enumerate(curves):
         body += _curve(curve, x, y, index % _LOOKS)
     body += _texts(title, legend, notes, height, log=y.log)
-    return _document(body, width, height, title, series, standalone)
+    return _document(body, width, height, title, curves, standalone)
 
 
 def _axes(
-    series: Sequence[Series],
     curves: Sequence[Thinned],
     target: float | None,
     top: float,
@@ -147,7 +170,7 @@ def _axes(
     values += [target] if target is not None else []
     y = axis_for(values, bottom, top, around=max(2, int((bottom - top) / 36)), log=None)
     left = 16 + _ADVANCE * max((len(tick_text(tick)) for tick in y.ticks), default=1)
-    steps = [float(step) for each in series for step in each.steps]
+    steps = [step for curve in curves for step in curve.steps]
     around = max(2, int((width - left) / 90))
     ends = [0.0, max(steps, default=1.0)] if min(steps, default=0.0) >= 0 else steps
     scale = axis_for(ends, left, width - 14, around=around)
@@ -187,13 +210,13 @@ def _frame(x: Axis, y: Axis, x_name: str, width: float) -> list[str]:
 def _curve(curve: Thinned, x: Axis, y: Axis, look: int) -> list[str]:
     """Return a band, a line, and a dot for every point that has no neighbour."""
     parts = []
-    for run in _runs(curve.mean):
+    for run in _runs(np.array(curve.mean)):
         xs = [number(x.at(step)) for step in curve.steps[run]]
         means = [number(y.at(value)) for value in curve.mean[run]]
         if len(xs) == 1:
             parts.append(f'<circle class="f{look}" cx="{xs[0]}" cy="{means[0]}" r="3.5"/>')
             continue
-        if curve.most >= _BAND_FROM:
+        if curve.size >= _BAND_FROM:
             upper = [f"{a} {number(y.at(v))}" for a, v in zip(xs, curve.greatest[run], strict=True)]
             lower = [f"{a} {number(y.at(v))}" for a, v in zip(xs, curve.least[run], strict=True)]
             around = "L".join([*upper, *lower[::-1]])
@@ -244,15 +267,15 @@ def _texts(
     return parts
 
 
-def _notes(series: Sequence[Series]) -> Iterator[str]:
-    for each in series:
-        lost = int((~np.isfinite(each.values)).sum())
-        if lost:
-            first = each.steps[~np.isfinite(each.values)][0]
-            place = f"from step {first:,.0f} on" if lost > 1 else f"step {first:,.0f}"
-            yield f"{visible(each.name)}: {lost:,} of {len(each.values):,} not a number ({place})"
-        if not len(each.values):
-            yield f"{visible(each.name)}: nothing was recorded"
+def _notes(curves: Sequence[Thinned]) -> Iterator[str]:
+    for curve in curves:
+        if curve.lost:
+            place = f"step {curve.first_lost:,.0f}" + (" on" if curve.lost > 1 else "")
+            count = f"{curve.lost:,} of {curve.count:,}"
+            start = "from " if curve.lost > 1 else ""
+            yield f"{visible(curve.name)}: {count} not a number ({start}{place})"
+        if not curve.count:
+            yield f"{visible(curve.name)}: nothing was recorded"
 
 
 def _document(
@@ -260,10 +283,10 @@ def _document(
     width: float,
     height: float,
     title: str,
-    series: Sequence[Series],
+    curves: Sequence[Thinned],
     standalone: bool,
 ) -> str:
-    ends = [f"{each.name}: {_span(each)}" for each in series]
+    ends = [f"{curve.name}: {_span(curve)}" for curve in curves]
     summary = "; ".join([title, *ends] if title else ends)
     size = f'width="{number(width)}" height="{number(height)}"'
     head = [
@@ -277,10 +300,10 @@ def _document(
     return "\n".join([*head, *body, "</svg>"]) + "\n"
 
 
-def _span(series: Series) -> str:
-    if not len(series.values):
+def _span(curve: Thinned) -> str:
+    if not curve.mean:
         return "nothing"
-    return f"from {series.values[0]:.4g} to {series.values[-1]:.4g}"
+    return f"from {curve.mean[0]:.4g} to {curve.mean[-1]:.4g}"
 
 
 def _crisp(pixel: float) -> str:

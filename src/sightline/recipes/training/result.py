@@ -20,7 +20,7 @@ from sightline.masks.mask import Mask
 from sightline.masks.parser import parse
 from sightline.recipes.training.outcome import AttentionMap, Figure, MaskShown, Outcome, Table
 
-__all__ = ["Result", "plain", "read_result", "result_from", "short"]
+__all__ = ["Result", "as_lines", "plain", "read_result", "result_from", "short"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +119,22 @@ def result_from(read: Mapping[str, Any]) -> Result:
         extra=dict(read["extra"]),
     )
     return Result(outcome=outcome, **{name: read[name] for name in _PLAIN_FIELDS})
+
+
+def as_lines(read: Mapping[str, Any]) -> str:
+    """Return an object of JSON as text, a line for each of its parts.
+
+    >>> print(as_lines({"a": [1, 2], "b": "ü"}), end="")
+    {
+     "a": [1, 2],
+     "b": "ü"
+    }
+    """
+    lines = (
+        f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
+        for name, value in read.items()
+    )
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def short(value: float | None) -> str:

@@ -6,7 +6,6 @@ itself is in loop.py; the command line is cli/train.py.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,12 +26,12 @@ from sightline.recipes.training.devices import processes
 from sightline.recipes.training.loop import Trained, Watch, train
 from sightline.recipes.training.recipe import Recipe
 from sightline.recipes.training.report import render_report
-from sightline.recipes.training.result import Result, read_result
+from sightline.recipes.training.result import Result, as_lines, read_result
 from sightline.recipes.training.run_folder import Run, open_run
 from sightline.recipes.training.seeds import seed_for
 from sightline.views.files import write_atomically
 
-__all__ = ["needs_extra", "run_recipe", "written"]
+__all__ = ["needs_extra", "run_recipe"]
 
 _PACKAGES = ("accelerate", "safetensors", "tokenizers", "conllu", "pooch", "sacrebleu")
 Say = Callable[[str], object]
@@ -100,15 +99,6 @@ def run_recipe(
     result = _result(recipe, run, trained, label, command)
     _write(run, result, trained)
     return result
-
-
-def written(result: Result) -> str:
-    """Return a result as the text of result.json: a line for each of its parts."""
-    lines = (
-        f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
-        for name, value in result.as_dict().items()
-    )
-    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 @contextmanager
@@ -182,4 +172,4 @@ def _write(run: Run, result: Result, trained: Trained) -> None:
     page = render_report(result, trained.losses, trained.evaluations)
     write_atomically(run.report, page)
     # Last of all: whoever finds it finds everything else.
-    write_atomically(run.result, written(result))
+    write_atomically(run.result, as_lines(result.as_dict()))

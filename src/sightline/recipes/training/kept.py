@@ -1,0 +1,124 @@
+"""Results of recorded runs that come with Sightline: recipes/results/NAME.json.
+
+``docs/make_results.py`` takes them from a run's folder; `sightline systems` and docs/results show
+them. A curve is kept as it is drawn. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from sightline.errors import DataError
+from sightline.recipes.training.outcome import Table
+from sightline.recipes.training.report_pictures import chart_series
+from sightline.recipes.training.result import Result, as_lines, plain, read_result, result_from
+from sightline.views.curves import Thinned, thinned
+
+__all__ = ["Chart", "Kept", "kept", "kept_names", "kept_text", "take"]
+
+_PLACES = 120
+# Of a long table of examples the first rows are enough to see what it is like.
+_MOST_ROWS = 12
+_FOLDER = files("sightline.recipes").joinpath("results")
+
+
+@dataclass(frozen=True, eq=False)
+class Chart:
+    """Curves that belong into one drawing."""
+
+    title: str
+    curves: tuple[Thinned, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A recorded run: its result, and its curves."""
+
+    result: Result
+    charts: tuple[Chart, ...]
+
+
+def kept_names() -> list[str]:
+    """Return the names of the results that this installation has."""
+    if not _FOLDER.is_dir():
+        return []
+    names = (each.name for each in _FOLDER.iterdir())
+    return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
+
+
+def kept(name: str) -> Kept | None:
+    """Return a recorded run, or None if there is none of that name."""
+    if name not in kept_names():
+        return None
+    read = json.loads(_FOLDER.joinpath(f"{name}.json").read_text(encoding="utf-8"))
+    charts = tuple(
+        Chart(each["title"], tuple(_curve(curve) for curve in each["curves"]))
+        for each in read["charts"]
+    )
+    return Kept(result_from(read), charts)
+
+
+def take(folder: Path) -> Kept:
+    """Return what is kept of the run in a folder.
+
+    Raises:
+        DataError: no finished run there, or one of a smoke preset or of sample data.
+    """
+    result = read_result(folder / "result.json")
+    if result.preset == "smoke" or result.data == "sample":
+        raise DataError(
+            f"got a run of preset {result.preset} on data {result.data!r}; wanted a recorded run "
+            "on real data; smoke runs are for tests.",
+            path=str(folder),
+        )
+    losses, evaluations = (_records(folder / f"{name}.jsonl") for name in ("losses", "evaluations"))
+    charts = (
+        Chart(title, tuple(_rounded(thinned(each, _PLACES)) for each in series))
+        for title, series in chart_series(losses, evaluations)
+    )
+    outcome = replace(
+        result.outcome, tables=tuple(_first_rows(table) for table in result.outcome.tables)
+    )
+    return Kept(replace(result, outcome=outcome), tuple(charts))
+
+
+def kept_text(run: Kept) -> str:
+    """Return a recorded run as the text of its JSON file."""
+    charts = [
+        {"title": chart.title, "curves": [asdict(curve) for curve in chart.curves]}
+        for chart in run.charts
+    ]
+    return as_lines({**run.result.as_dict(), "charts": plain(charts)})
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _first_rows(table: Table) -> Table:
+    left = len(table.rows) - _MOST_ROWS
+    title = f"{table.title} (the first {_MOST_ROWS} of {len(table.rows):,})"
+    return replace(table, rows=table.rows[:_MOST_ROWS], title=title) if left > 0 else table
+
+
+def _rounded(curve: Thinned) -> Thinned:
+    changed = {name: _digits(getattr(curve, name)) for name in ("mean", "least", "greatest")}
+    return replace(curve, **changed)
+
+
+def _digits(values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(float(f"{value:.4g}") for value in values)
+
+
+def _curve(read: dict[str, Any]) -> Thinned:
+    numbers = {
+        name: tuple(math.nan if value is None else value for value in read[name])
+        for name in ("steps", "mean", "least", "greatest")
+    }
+    return Thinned(**{**read, **numbers})
