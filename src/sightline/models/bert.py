@@ -154,7 +154,7 @@ class BERT(nn.Module):
             ShapeMismatch: sizes that do not fit, or more positions than ``context``.
             InvalidArgument: numbers of tokens or segments that the model has not.
         """
-        x, mask = self._embed(tokens, segments, positions), self.mask if mask is None else mask
+        x, mask = self.embed(tokens, segments, positions), self.mask if mask is None else mask
         for block in self.blocks:
             x = block(x, mask)
         return x
@@ -193,7 +193,7 @@ class BERT(nn.Module):
 
         The arguments are those of ``forward``. Weights are exactly 0 where the mask forbids.
         """
-        x, mask = self._embed(tokens, segments, positions), self.mask if mask is None else mask
+        x, mask = self.embed(tokens, segments, positions), self.mask if mask is None else mask
         found: list[torch.Tensor] = []
         for block in self.blocks:
             attend: Any = block.self_attn
@@ -201,12 +201,13 @@ class BERT(nn.Module):
             x = block(x, mask)
         return found
 
-    def _embed(
+    def embed(
         self,
         tokens: torch.Tensor,
-        segments: torch.Tensor | None,
-        positions: torch.Tensor | None,
+        segments: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        """Return what goes into the first block, [batch, length, width]; arguments as above."""
         if tokens.ndim != 2 or tokens.dtype != torch.int64:
             raise ShapeMismatch(
                 f"got tokens {list(tokens.shape)} of {tokens.dtype}; wanted [batch, length] of "
