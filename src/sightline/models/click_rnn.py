@@ -88,8 +88,8 @@ class ClickRNN(nn.Module):
             candidates: [batch, length, n] the items to score; by default all.
 
         Returns:
-            [batch, length, n]; or [batch, length, vocab], with -inf for padding's number. What
-            stands at padding means nothing.
+            [batch, length, n]; or [batch, length, vocab], where column 0 is 0 and stands for no
+            item. What stands behind padding means nothing.
 
         Raises:
             ShapeMismatch: sizes that do not fit.

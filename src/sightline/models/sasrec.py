@@ -195,8 +195,9 @@ class SASRec(nn.Module):
             candidates: [batch, length, n] the items to score; by default all.
 
         Returns:
-            [batch, length, n]; or [batch, length, vocab], with -inf for padding's number. What
-            stands at padding means nothing.
+            [batch, length, n]; or [batch, length, vocab], where column 0 is 0 and stands for no
+            item: leave it out before looking for the best. What stands behind padding means
+            nothing.
 
         Raises:
             ShapeMismatch: sizes that do not fit, or more clicks than ``context``.
@@ -307,17 +308,20 @@ def score_items(
         candidates: [..., n] items; None for all.
 
     Returns:
-        [..., n]; for all items [..., vocab], with -inf for padding's number.
+        [..., n]; for all items [..., vocab]. 0 for padding.
     """
     if candidates is None:
-        scores = functional.linear(features, table.weight)
-        return scores.index_fill(-1, torch.tensor([PAD], device=scores.device), -math.inf)
+        scores = functional.linear(features, table.weight[PAD + 1 :])
+        return functional.pad(scores, (1, 0))
     if candidates.shape[:-1] != features.shape[:-1]:
         raise ShapeMismatch(
             f"got candidates {list(candidates.shape)} for {list(features.shape[:-1])} clicks; "
             "wanted [batch, length, n]; add an axis with candidates[..., None]."
         )
-    return (table(candidates) @ features[..., None])[..., 0]
+    vectors = table(candidates)
+    if not (real := candidates != PAD).all():
+        vectors = clear(vectors, real)
+    return (vectors @ features[..., None])[..., 0]
 
 
 def check_items(items: torch.Tensor) -> None:

@@ -158,18 +158,19 @@ def all_scores(
     Args:
         candidates: [users, n], the right item first.
         histories: what each user clicked before.
-        scores: [users, vocab] of all items, -inf at padding's number.
+        scores: [users, vocab] of all items; column 0 is padding's.
 
     Returns:
         [users, 1 + vocab]; -inf at what does not count.
 
-    >>> all_scores(np.array([[2]]), [np.array([1])], np.array([[-np.inf, 5.0, 1.0, 3.0]])).tolist()
+    >>> all_scores(np.array([[2]]), [np.array([1])], np.array([[0.0, 5.0, 1.0, 3.0]])).tolist()
     [[1.0, -inf, -inf, -inf, 3.0]]
     """
     rows = np.arange(len(scores))
     right = scores[rows, candidates[:, 0]]
     others = np.array(scores)
     others[rows, candidates[:, 0]] = -np.inf
+    others[:, PAD] = -np.inf
     users = np.repeat(rows, [len(each) for each in histories])
     others[users, np.concatenate(histories)] = -np.inf
     return np.concatenate([right[:, None], others], axis=1)
