@@ -113,11 +113,9 @@ def _figures(
         if not group.any():
             continue
         share = f"{group.mean():.1%} of the words"
-        held: dict[str, Any] = (
-            {}
-            if name
-            else {"target": settings.target or None, "published": _PUBLISHED, "source": _SOURCE}
-        )
+        held: dict[str, Any] = {}
+        if settings.target and not name:  # a sample of our own has no published figure
+            held = {"target": settings.target, "published": _PUBLISHED, "source": _SOURCE}
         figures.append(
             Figure(f"test accuracy{name}", float(ours[group].mean()), note=share, **held)
         )
@@ -219,7 +217,9 @@ def _attention(model: Any, words: Words) -> tuple[AttentionMap, ...]:
     with torch.no_grad():
         layers = model.attention(_one(model, words, tokens))
     return tuple(
-        AttentionMap(f"layer {layer}, head {head}", weights.cpu().numpy(), tokens, tokens)
+        AttentionMap(
+            f"layer {layer}, head {head}", weights.cpu().numpy(), tokens, tokens, model.mask
+        )
         for layer, heads in enumerate(layers, 1)
         for head, weights in enumerate(heads[0], 1)
     )
