@@ -162,6 +162,36 @@ def test_half_of_the_pairs_read_from_both_sides_are_not_pairs(task: UniLMTask) -
     assert abs(float(follows.float().mean()) - 0.5) < 4 * 0.5 / len(follows) ** 0.5
 
 
+def test_follows_is_0_for_a_source_and_its_own_target(task: UniLMTask) -> None:
+    rng = np.random.default_rng(0)
+    read = [task._read(pair, "bidirectional", rng) for pair in task.train[:40]]
+    own = [lay_out(pair, "bidirectional") for pair in task.train[:40]]
+    labels = assemble(read)["follows"].tolist()
+    assert 0 < sum(labels) < 40
+    for label, each, its_own in zip(labels, read, own, strict=True):
+        if label == 0:
+            assert each.tokens.tolist() == its_own.tokens.tolist()
+        else:
+            assert each.tokens[: each.source].tolist() == its_own.tokens[: its_own.source].tolist()
+    # The neighbour drawn may be the pair itself, or say the same; mostly it does not.
+    changed = [a.tokens.tolist() != b.tokens.tolist() for a, b in zip(read, own, strict=True)]
+    assert sum(changed) > 0.8 * sum(labels)
+
+
+def test_settings_reach_the_model(task: UniLMTask) -> None:
+    other = UniLMTask(replace(task.settings, engine="sdpa", layers=1, heads=4), task.texts, 0)
+    config = other.model.config
+    assert (config.engine, config.layers, config.heads) == ("sdpa", 1, 4)
+
+
+def test_the_rate_rises_and_falls(task: UniLMTask) -> None:
+    rates = [task.rate(step) for step in range(1, task.settings.steps + 1)]
+    warmup = task.settings.warmup
+    assert max(rates) == pytest.approx(task.settings.learning_rate)
+    assert rates[:warmup] == sorted(rates[:warmup])
+    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
+
+
 def test_an_epoch_holds_every_pair_once(task: UniLMTask) -> None:
     many = len(task.train)
     assert sorted(task._indices(0, many)) == list(range(many))
