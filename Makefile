@@ -71,6 +71,8 @@ docs: $(VENV)/.dev ## draw the pictures of docs/ and write its tables again
 	$(BIN)/python docs/make_conventions.py
 	$(BIN)/python docs/make_hf.py
 	$(BIN)/python docs/make_lint.py
+	$(BIN)/python docs/make_systems.py
+	$(BIN)/python docs/make_results.py
 
 bench: $(VENV)/.dev $(VENV)/.native ## measure, and print the numbers (beside create_block_mask: minutes, 11 GB)
 	$(BIN)/python benchmarks/masks.py

@@ -57,26 +57,18 @@ def _list(rows: list[Shown]) -> None:
     cells = [
         [
             row.system.name,
-            _mask(row),
-            row.system.parity,
+            row.system.title,
             row.system.recipes[0] if row.system.recipes else "-",
             *_measured(row),
         ]
         for row in rows
     ]
-    write_table(("system", "mask", "held against", "recipe", "measured", "published"), cells)
+    write_table(("system", "what it is", "recipe", "measured", "published"), cells)
     write_line()
-    write_line("one in full: sightline systems NAME; all: sightline systems --full")
+    write_line(
+        "one with its masks and sources: sightline systems NAME; all: sightline systems --full"
+    )
     write_line("train one: sightline train RECIPE")
-
-
-def _mask(row: Shown) -> str:
-    """Return the first mask, and how many more there are."""
-    expressions = [drawn.expression for drawn in row.system.masks]
-    if not expressions:
-        return "-"
-    more = f" and {len(expressions) - 1} more" if len(expressions) > 1 else ""
-    return f"{expressions[0]}{more}"
 
 
 def _measured(row: Shown) -> tuple[str | Cell, str]:

@@ -111,7 +111,7 @@ def result_from(read: Mapping[str, Any]) -> Result:
                 np.array(each["weights"], dtype=np.float64),
                 tuple(each["queries"]),
                 tuple(each["keys"]),
-                None if each["mask"] is None else parse(each["mask"]),
+                parse(each["mask"]) if each.get("mask") else None,
             )
             for each in read["attention"]
         ),

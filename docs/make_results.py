@@ -1,0 +1,200 @@
+"""Makes docs/results: a page for each recorded run, with its figures, times and curves.
+
+    python docs/make_results.py FOLDER [NAME]   keep the run in FOLDER (NAME: its recipe, if not
+                                                said), then write the pages
+    python docs/make_results.py                 write the pages of what is kept
+    python docs/make_results.py --check         exit 1 if they are not what would be written
+
+What is kept of a run is src/sightline/recipes/results/NAME.json, which `sightline systems` shows
+as well. Smoke runs are refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import sightline
+from sightline.recipes.systems.table import SYSTEMS
+from sightline.recipes.training.kept import Kept, kept, kept_names, kept_text, take
+from sightline.recipes.training.outcome import Table
+from sightline.recipes.training.report import (
+    figure_notes,
+    figure_rows,
+    settings_rows,
+    summary_line,
+    verdict,
+)
+from sightline.recipes.training.report_pictures import attention_drawings, mask_pictures
+from sightline.views.curves import render_curves
+from sightline.views.files import write_atomically
+from sightline.views.page import Cell
+from sightline.views.svg import render_svg
+
+PAGES = Path(__file__).parent / "results"
+KEPT = Path(sightline.__file__).parent / "recipes" / "results"
+MADE = "<!-- Made by docs/make_results.py; `make docs` makes it again. -->"
+
+HEADINGS = {"Curves": ("curve",), "Masks and attention": ("mask", "attention")}
+
+INTRODUCTION = f"""\
+# Recorded runs
+
+{MADE}
+
+Each of these was run once from beginning to end, as its page says: the command, the seed, the time,
+what came out, what was published, and how the two differ. Nobody picked a seed. How to run one is
+in [systems.md](../systems.md).
+
+"""
+
+
+def files() -> dict[str, str]:
+    """Return the text of every file of docs/results, by its name there."""
+    made: dict[str, str] = {"README.md": "".join(index())}
+    for name in kept_names():
+        run = kept(name)
+        assert run is not None
+        drawn = list(pictures(name, run))
+        made |= {f"pictures/{file}": svg for file, _, svg in drawn}
+        made[f"{name}.md"] = "".join(page(run, {file: title for file, title, _ in drawn}))
+    return made
+
+
+def index() -> Iterator[str]:
+    """Yield the page that lists the others."""
+    yield INTRODUCTION
+    yield "| Run | Figure | Value | Target | Published | Reached |\n"
+    yield "| --- | --- | --- | --- | --- | --- |\n"
+    for name in kept_names():
+        run = kept(name)
+        assert run is not None
+        for row in figure_rows(run.result)[1]:
+            yield line((f"[{name}]({name}.md)", *row))
+
+
+def page(run: Kept, drawn: dict[str, str]) -> Iterator[str]:
+    """Yield the page of one run; ``drawn`` has the titles of its pictures, by file."""
+    result = run.result
+    yield f"# {result.title[:1].upper()}{result.title[1:]}\n\n{MADE}\n\n"
+    yield f"```sh\n{result.command}\n```\n\n"
+    yield f"{sentence(summary_line(result))}\n\n{verdict(result)[0]}\n\n"
+    columns, rows = figure_rows(result)
+    yield "".join(table(columns, rows)) + "\n"
+    notes = [f"- {figure}: {said}\n" for figure, said in figure_notes(result)]
+    notes += [f"- {note}\n" for note in result.outcome.notes]
+    if notes:
+        yield "## Beside what was published\n\n" + "".join(notes) + "\n"
+    for heading, kinds in HEADINGS.items():
+        shown = [f"![{drawn[file]}](pictures/{file})\n" for file in drawn if kind_of(file) in kinds]
+        if shown:
+            yield f"## {heading}\n\n" + "".join(shown) + "\n"
+    for each in result.outcome.tables:
+        yield from examples(each)
+    systems = [system for system in SYSTEMS.values() if result.recipe in system.recipes]
+    yield "## How it was made\n\n"
+    yield "".join(table(("What", "Which"), settings_rows(result)))
+    tests = sorted({test for system in systems for test in system.tests})
+    if tests:
+        yield "\nHeld against its published counterpart in " + ", ".join(f"`{t}`" for t in tests)
+        yield ".\n"
+
+
+def examples(shown: Table) -> Iterator[str]:
+    """Yield a table of examples under its title."""
+    yield f"## {shown.title}\n\n"
+    yield from table(shown.header, shown.rows)
+    yield "\n"
+
+
+def kind_of(file: str) -> str:
+    """Return what a picture shows: the word before its number."""
+    return file.split("-")[-2]
+
+
+def pictures(name: str, run: Kept) -> Iterator[tuple[str, str, str]]:
+    """Yield (file, title, SVG) of a run's curves, masks and attention maps."""
+    for number, chart in enumerate(run.charts, 1):
+        drawn = render_curves(chart.curves, title=chart.title)
+        yield f"{name}-curve-{number}.svg", chart.title, drawn
+    for kind, drawings in (
+        ("mask", mask_pictures(run.result)),
+        ("attention", attention_drawings(run.result)),
+    ):
+        for number, (picture, _) in enumerate(drawings, 1):
+            yield f"{name}-{kind}-{number}.svg", picture.title, render_svg(picture)
+
+
+def table(columns: tuple[str, ...], rows: object) -> Iterator[str]:
+    """Yield the lines of a table."""
+    yield line(columns)
+    yield line(["---"] * len(columns))
+    for row in rows:  # type: ignore[attr-defined]
+        yield line(row)
+
+
+def line(cells: object) -> str:
+    """Return a row of a table; what would end a cell is written so that it does not."""
+    texts = [cell.text if isinstance(cell, Cell) else str(cell) for cell in cells]  # type: ignore[attr-defined]
+    safe = [" ".join(text.split()).replace("|", "\\|").replace("<", "&lt;") for text in texts]
+    return "| " + " | ".join(safe) + " |\n"
+
+
+def sentence(text: str) -> str:
+    """Return a line as a sentence."""
+    return text[:1].upper() + text[1:] + "."
+
+
+def main(words: list[str]) -> int:
+    """Keep a run, write or check; return the exit code."""
+    if words and not words[0].startswith("-") and len(words) <= 2:
+        run = take(Path(words[0]))
+        KEPT.mkdir(exist_ok=True)
+        name = words[1] if len(words) == 2 else run.result.recipe
+        write_atomically(KEPT / f"{name}.json", kept_text(run))
+    elif words not in ([], ["--check"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    return check() if words == ["--check"] else write()
+
+
+def check() -> int:
+    """Say what is not as it would be written."""
+    made = files()
+    stale = [name for name, text in made.items() if old(name) != text]
+    stale += [name for name in present() if name not in made]
+    for name in stale:
+        print(f"docs/results/{name} is stale: run python docs/make_results.py")
+    return 1 if stale else 0
+
+
+def write() -> int:
+    """Write what is new, and remove what belongs to no run any more."""
+    made = files()
+    (PAGES / "pictures").mkdir(parents=True, exist_ok=True)
+    for name, text in made.items():
+        if old(name) != text:
+            write_atomically(PAGES / name, text)
+            print(f"wrote docs/results/{name}")
+    for name in present():
+        if name not in made:
+            (PAGES / name).unlink()
+            print(f"removed docs/results/{name}")
+    return 0
+
+
+def old(name: str) -> str:
+    """Return what stands in a file, or nothing."""
+    path = PAGES / name
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def present() -> list[str]:
+    """Return the files that are there."""
+    found = [*PAGES.glob("*.md"), *(PAGES / "pictures").glob("*.svg")]
+    return [path.relative_to(PAGES).as_posix() for path in found]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,190 @@
+"""Makes docs/systems.md: the reference systems, how to train one, what each reached.
+
+The systems come from sightline.recipes.systems, what was reached from the recorded runs; only the
+introduction is written here.
+
+    python docs/make_systems.py            write the page and its pictures
+    python docs/make_systems.py --check    exit 1 if they are not what would be written
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from sightline.recipes.systems.record import System
+from sightline.recipes.systems.table import SYSTEMS, Shown, shown
+from sightline.recipes.training.report import figure_rows, minutes
+from sightline.recipes.training.result import short
+from sightline.views.files import write_atomically
+from sightline.views.page import Cell
+from sightline.views.picture import picture_of
+from sightline.views.svg import render_svg_row
+
+DOCS = Path(__file__).parent
+
+INTRODUCTION = """\
+# The reference systems
+
+<!-- Made by docs/make_systems.py; `make docs` makes it again. -->
+
+Systems that differ mainly by their mask, each small, on top of `sl.nn` and `sl.masks`, and held
+against a published implementation. `sightline systems` prints this table, `sightline systems NAME`
+one of them with its masks.
+
+## Train one
+
+```text
+sightline train                                        the recipes, and where their data come from
+sightline train copy --preset smoke                    seconds, on a few lines of its own
+sightline train tagger --data ~/corpora                minutes, on the real corpus
+sightline train tagger --set width=256 --seed 1        another setting, another seed
+```
+
+There are three presets: `small` reaches the figures below on a CPU in the time given there, `paper`
+has the published sizes, `smoke` is for tests. `--set NAME=VALUE` changes any setting; a wrong name
+is answered with the right ones.
+
+**Data** come from the folder given with `--data` (the corpus's own, or one of several by name),
+from the folder that `SIGHTLINE_DATA` names, or are downloaded and checked against a checksum. A
+file that is not what it should be is refused with its name, line and what was expected. `smoke`
+needs no data; it reads a corpus only if `--data` names one.
+
+**Stop it at any time.** A run lives in a folder, `runs/RECIPE-PRESET` unless `--out` names another.
+The same command goes on from the last checkpoint, with the very losses it would have had, whether
+it was interrupted, killed or the machine went down: a batch is a function of seed and step.
+`--fresh` starts over. A folder with another run, or with anything else, is refused.
+
+| In the folder | |
+| --- | --- |
+| `report.html` | the report: open it in a browser; one file, nothing from outside |
+| `result.json` | all of it as data; `--json` prints it |
+| `losses.jsonl`, `evaluations.jsonl` | the curves, a line a step |
+| `best.safetensors`, `checkpoint.safetensors` | weights, and the whole state of the run |
+| `run.json` | what was asked: recipe, preset, settings, seed |
+
+**The report** has the figures beside their targets and the published ones, with what differs from
+the published setting; the curves (a line is the mean of neighbouring steps, the pale band their
+spread; steps that gave no number are named); the masks with the tokens they stand for; attention
+maps, in which a hatched cell may not be attended and a pale one merely got no weight; examples; and
+everything needed to make it again. A missed target is said, and is no error: the exit code is 0.
+
+**Several devices**: `accelerate launch --num_processes 2 -m sightline train tagger`; the first
+process evaluates, prints and writes. The settings' batch is that of one process.
+
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    return INTRODUCTION + "".join(table()) + "".join(map(section, shown()))
+
+
+def table() -> Iterator[str]:
+    """Yield the table of all systems."""
+    yield "## The table\n\n"
+    yield "| System | Recipe | Measured | Published | Time |\n| --- | --- | --- | --- | --- |\n"
+    for row in shown():
+        system, figure = row.system, row.main
+        measured, published, time = row.state, "-", "-"
+        if figure is not None:
+            measured, published = f"{figure.name} {short(figure.value)}", short(figure.published)
+            time = minutes(row.results[0].seconds)
+        recipe = f"`{system.recipes[0]}`" if system.recipes else "-"
+        name = f"[{system.name}](#{system.name})"
+        yield line((name, recipe, measured, published, time))
+    yield "\n"
+
+
+def section(row: Shown) -> str:
+    """Return what is said of one system."""
+    system = row.system
+    parts = [f"### {system.name}\n\n**{system.title}.** {system.definition}\n"]
+    if system.masks:
+        parts.append(f"![the masks of {system.name}](pictures/systems/{system.name}.svg)\n")
+        parts.append("".join(f"- {each.title}: `{each.expression}`\n" for each in system.masks))
+    parts.append("".join(facts(row)))
+    for result in row.results:
+        columns, rows = figure_rows(result)
+        drawn = [line(columns), line(["---"] * len(columns)), *map(line, rows)]
+        parts.append("".join(drawn))
+        recorded = f"[{result.recipe}](results/{result.recipe}.md)"
+        parts.append(
+            f"Recorded run {recorded}: seed {result.seed}, {minutes(result.seconds)}, "
+            f"{minutes(result.cpu_seconds)} of CPU.\n"
+        )
+    return "\n".join(parts) + "\n"
+
+
+def facts(row: Shown) -> Iterator[str]:
+    """Yield the facts of a system, a line each."""
+    system = row.system
+    yield f"- Source: {system.source}\n"
+    yield f"- In Sightline: {', '.join(f'`{part}`' for part in system.parts)}\n"
+    yield f"- Held against: {system.parity} ({', '.join(map(file_link, system.tests))})\n"
+    for command in system.commands if system.recipes else ():
+        yield f"- Made by: `{command}`\n"
+    if system.missing:
+        yield f"- Not there: {system.missing}\n"
+
+
+def file_link(path: str) -> str:
+    """Return a link to a file of the project."""
+    return f"[{Path(path).name}](../{path})"
+
+
+def line(cells: object) -> str:
+    """Return a row of a table."""
+    texts = [cell.text if isinstance(cell, Cell) else str(cell) for cell in cells]  # type: ignore[attr-defined]
+    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |\n"
+
+
+def picture(system: System) -> str:
+    """Return the masks of a system side by side."""
+    drawings = []
+    for drawn in system.masks:
+        labels = {
+            name: each
+            for name, each in (("row_labels", drawn.queries), ("column_labels", drawn.keys))
+            if isinstance(each, tuple)
+        }
+        drawings.append(picture_of(drawn.mask, *drawn.size, title=drawn.title, **labels))
+    return render_svg_row(drawings)
+
+
+def files() -> dict[Path, str]:
+    """Return everything that is made: path -> content."""
+    drawn = {
+        DOCS / "pictures" / "systems" / f"{system.name}.svg": picture(system)
+        for system in SYSTEMS.values()
+        if system.masks
+    }
+    return {DOCS / "systems.md": page(), **drawn}
+
+
+def main(words: list[str]) -> int:
+    """Write or check, and return the exit code."""
+    if words not in ([], ["--check"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    made = files()
+    folder = DOCS / "pictures" / "systems"
+    old = [p for p, text in made.items() if not p.exists() or p.read_text("utf-8") != text]
+    lost = sorted(set(folder.glob("*.svg")) - made.keys())
+    if words:
+        for path in old + lost:
+            print(f"{path.relative_to(DOCS.parent)} is stale: run python docs/make_systems.py")
+        return 1 if old + lost else 0
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in old:
+        write_atomically(path, made[path])
+        print(f"wrote {path.relative_to(DOCS.parent)}")
+    for path in lost:
+        path.unlink()
+        print(f"removed {path.relative_to(DOCS.parent)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
