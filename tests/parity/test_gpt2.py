@@ -75,6 +75,24 @@ def test_logits(options: dict[str, Any]) -> None:
         assert torch.allclose(ours(tokens), theirs(tokens).logits, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_loss(dtype: Any, most: float) -> None:
+    """A batch with padding on the right, whose labels are left out; their loss is in float32."""
+    theirs = their_model().to(dtype)
+    ours = GPT.from_transformers(theirs)
+    batch = sl.Batch.from_sequences(prompts(), side="right")
+    tokens, real = batch.tokens, batch.valid
+    labels = tokens.masked_fill(~real, -100)
+    with torch.no_grad():
+        wanted = theirs(tokens, attention_mask=real.long(), labels=labels)
+        logits = ours(tokens, mask=batch.place(ours.mask))
+    before, after = logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
+    found = torch.nn.functional.cross_entropy(before, after)
+    assert logits.dtype == dtype
+    assert float((logits - wanted.logits)[real].abs().max()) <= most * float(logits.abs().max())
+    assert abs(float(found - wanted.loss)) <= 1e-5
+
+
 def test_gradients(theirs: Any) -> None:
     ours = GPT.from_transformers(theirs)
     tokens = torch.randint(VOCAB, (3, 7))
@@ -125,9 +143,12 @@ def test_weights_of_other_sizes_are_refused(theirs: Any) -> None:
         GPT.from_transformers(theirs_with_less)
 
 
-def test_greedy(ours: GPT, theirs: Any) -> None:
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_greedy(ours: GPT, theirs: Any, use_cache: bool) -> None:
+    """Ours comes through the cache; theirs with and without one."""
     tokens, real = left_padded()
-    wanted = their_generate(theirs, tokens, real, max_new_tokens=20).sequences
+    options = {"max_new_tokens": 20, "use_cache": use_cache}
+    wanted = their_generate(theirs, tokens, real, **options).sequences
     found = sl.nn.generate(ours, prompts(), max_new_tokens=20)
     assert torch.equal(torch.stack(found.tokens), wanted[:, tokens.shape[1] :])
 

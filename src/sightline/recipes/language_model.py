@@ -30,7 +30,6 @@ from sightline.views.files import write_atomically
 __all__ = ["RECIPE", "LanguageModelSettings", "LanguageModelTask", "open_writer"]
 
 FILE, VOCABULARY = "input.txt", "vocabulary.json"
-_TRAINED_ON = 0.9  # the first part of the text; the rest is held out
 _ESTIMATES = 20  # random batches of the published estimate on a CPU
 
 
@@ -102,12 +101,12 @@ class LanguageModelTask(Task):
         self.settings, self.seed = settings, seed
         self.characters = Characters.of(text)
         numbers = self.characters.numbers(text)
-        cut = int(_TRAINED_ON * len(numbers))
+        cut = 9 * len(numbers) // 10
         self.learned, self.held_out = numbers[:cut], numbers[cut:]
         least = settings.context + 1
         if min(len(self.learned), len(self.held_out)) < least:
             raise DataError(
-                f"got a text of {len(text)} characters; wanted at least {10 * least}, "
+                f"got a text of {len(text)} characters; wanted at least {10 * least - 9}, "
                 f"so that the held-out tenth has a window of context={settings.context} and the "
                 "character after it; give a longer text or a smaller --set context.",
                 path=path,

@@ -54,7 +54,7 @@ class Writer:
             prompt: the text so far; "" begins with ``start``, which is not returned.
             tokens: how many characters to write.
             temperature: above 1 is more random, below 1 less; 0 takes the most probable.
-            top_k: draw from the most probable so many; None for all.
+            top_k: draw from the most probable so many; None for all; nothing to temperature 0.
             seed: of the draws.
             on_text: called with each new character.
 
