@@ -287,3 +287,26 @@ def test_weights_of_other_sizes_are_refused(theirs: Any, gone: str) -> None:
     with_less.state_dict = lambda: state
     with pytest.raises(sl.ShapeMismatch, match=gone.rpartition(".")[2]):
         XLNet.from_transformers(with_less)
+
+
+@torch.no_grad()
+def test_attention_weights() -> None:
+    theirs = their_model(attn_implementation="eager")
+    ours, given = XLNet.from_transformers(theirs), drawn()
+    query_mask = sl.permutation(given["orders"], stream="query")
+    wanted = theirs(
+        given["tokens"],
+        perm_mask=as_perm_mask(query_mask),
+        target_mapping=as_mapping(given["targets"]),
+        output_attentions=True,
+    ).attentions
+    words = {"mask": sl.permutation(given["orders"]), "targets": given["targets"]}
+    asking = ours.attention(given["tokens"], **words)
+    words.pop("targets")
+    reading = ours.attention(given["tokens"], **words)
+    rows = given["targets"][:, None, :, None].expand(-1, 4, -1, LENGTH)
+    forbidden = ~torch.tensor(sl.permutation(given["orders"]).dense(LENGTH))
+    for layer, (content, query) in enumerate(wanted):
+        assert torch.allclose(reading[layer], content, atol=1e-5, rtol=0)
+        assert torch.allclose(asking[layer], query.gather(2, rows), atol=1e-5, rtol=0)
+        assert reading[layer][forbidden.expand_as(reading[layer])].abs().max() == 0

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sightline as sl
-from sightline.recipes.xlnet_sampling import (
+from sightline.recipes.xlnet.sampling import (
     Factorization,
     count_targets,
     draw_factorization,

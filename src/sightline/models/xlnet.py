@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from sightline.errors import InvalidArgument, InvalidMask, ShapeMismatch
-from sightline.masks.explicit import dense
 from sightline.masks.mask import Mask
 from sightline.masks.positional import everything, keys, window
 from sightline.models.xlnet_attention import Distances, RelativeAttention, Stream
@@ -123,6 +121,20 @@ class Reading:
         return tuple(each[:, -(length or 0) :].detach() for each in kept)
 
 
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """What all blocks of one pass share: sinusoids of distances, both streams, what went before."""
+
+    table: torch.Tensor
+    content: Stream
+    query: Stream | None
+    memory: Sequence[torch.Tensor] | None
+
+    def past(self, layer: int, content: torch.Tensor) -> torch.Tensor:
+        """Return what a layer looks at [batch, kv_len, width]: its memory and the tokens."""
+        return content if self.memory is None else torch.cat([self.memory[layer], content], dim=1)
+
+
 class Block(nn.Module):
     """Attention and a feed-forward part, each beside a residual and before a layer norm."""
 
@@ -141,19 +153,35 @@ class Block(nn.Module):
 
     def forward(
         self,
-        content: torch.Tensor,
-        query: torch.Tensor | None,
-        memory: torch.Tensor | None,
-        table: torch.Tensor,
-        streams: tuple[Stream, Stream | None],
+        streams: tuple[torch.Tensor, torch.Tensor | None],
+        past: torch.Tensor,
+        step: Pass,
+        *,
+        last: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return both streams after this block; both look at memory and content before it."""
-        past = content if memory is None else torch.cat([memory, content], dim=1)
-        seen = self.attention.keys_and_values(past)
-        after = self._after(content, self.attention(content, seen, table, streams[0]))
-        if query is None or streams[1] is None:
+        """Return both streams after this block; both look at ``past``, content before it.
+
+        Of a ``last`` block only what predicts is wanted: with a query stream the other stays.
+        """
+        (content, query), attention = streams, self.attention
+        seen = attention.keys_and_values(past)
+        if query is None or not last:
+            after = self._after(content, attention(content, seen, step.table, step.content))
+        else:
+            after = content
+        if query is None or step.query is None:
             return after, None
-        return after, self._after(query, self.attention(query, seen, table, streams[1]))
+        return after, self._after(query, attention(query, seen, step.table, step.query))
+
+    def weights(
+        self, streams: tuple[torch.Tensor, torch.Tensor | None], past: torch.Tensor, step: Pass
+    ) -> torch.Tensor:
+        """Return the weights of the query stream, or if there is none those of the content's."""
+        content, query = streams
+        seen = self.attention.keys_and_values(past)
+        if query is None or step.query is None:
+            return self.attention.weights(content, seen, step.table, step.content)
+        return self.attention.weights(query, seen, step.table, step.query)
 
     def _after(self, rows: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
         rows = self.norm_1(rows + self.drop(attended))
@@ -243,7 +271,7 @@ class XLNet(nn.Module):
             ShapeMismatch: sizes that do not fit, or a target beyond the tokens.
             InvalidMask: what is no mask.
         """
-        read = self.read(
+        step = self._pass(
             tokens,
             positions=positions,
             segments=segments,
@@ -252,9 +280,43 @@ class XLNet(nn.Module):
             query_mask=query_mask,
             memory=memory,
         )
-        return self.head(self.drop(read.content if read.query is None else read.query))
+        streams = self._first(tokens, targets)
+        for layer, block in enumerate(self.blocks):
+            last = layer == len(self.blocks) - 1
+            streams = block(streams, step.past(layer, streams[0]), step, last=last)
+        content, query = streams
+        return self.head(self.drop(content if query is None else query))
 
-    def read(
+    def read(self, tokens: torch.Tensor, **given: Any) -> Reading:
+        """Return the hidden states of both streams; arguments as for ``forward``."""
+        step = self._pass(tokens, **given)
+        streams = self._first(tokens, given.get("targets"))
+        inputs: list[torch.Tensor] = []
+        for layer, block in enumerate(self.blocks):
+            inputs.append(streams[0])
+            streams = block(streams, step.past(layer, streams[0]), step)
+        content, query = streams
+        return Reading(content, query, tuple(inputs))
+
+    @torch.no_grad()
+    def attention(self, tokens: torch.Tensor, **given: Any) -> list[torch.Tensor]:
+        """Return the weights of each block, to look at; arguments as for ``forward``.
+
+        Returns:
+            Those of the query stream, [batch, heads, n, remembered + length], or without targets
+            those of the content stream, [batch, heads, length, remembered + length]; exactly 0
+            where the mask forbids.
+        """
+        step = self._pass(tokens, **given)
+        streams = self._first(tokens, given.get("targets"))
+        found: list[torch.Tensor] = []
+        for layer, block in enumerate(self.blocks):
+            past = step.past(layer, streams[0])
+            found.append(cast("Block", block).weights(streams, past, step))
+            streams = block(streams, past, step)
+        return found
+
+    def _pass(
         self,
         tokens: torch.Tensor,
         *,
@@ -264,24 +326,26 @@ class XLNet(nn.Module):
         targets: torch.Tensor | None = None,
         query_mask: Mask | None = None,
         memory: Sequence[torch.Tensor] | None = None,
-    ) -> Reading:
-        """Return the hidden states of both streams; arguments as for ``forward``."""
+    ) -> Pass:
+        """Return what is the same for all blocks."""
         mask = self.config.mask if mask is None else mask
         self._check(tokens, positions, segments, targets, memory, mask, query_mask)
         past = 0 if memory is None else memory[0].shape[1]
-        content_stream = self._content_stream(tokens, positions, segments, mask, past)
-        content, query, query_stream = self.drop(self.token_embedding(tokens)), None, None
+        content, query = self._content_stream(tokens, positions, segments, mask, past), None
         if targets is not None:
             asked = mask & ~window(left=0, right=0) if query_mask is None else query_mask
-            query_stream = _rows_of(content_stream, _behind(asked, past), targets, tokens.shape[1])
-            query = self.drop(self.asking.expand(*targets.shape, -1))
-        table = self.drop(self._sinusoids(content_stream.distances.tabled))
-        streams, inputs = (content_stream, query_stream), []
-        for layer, block in enumerate(self.blocks):
-            inputs.append(content)
-            remembered = None if memory is None else memory[layer]
-            content, query = block(content, query, remembered, table, streams)
-        return Reading(content, query, tuple(inputs))
+            query = content.of_rows(targets, _behind(asked, past), tokens.shape[1])
+        table = self.drop(self._sinusoids(content.distances.tabled))
+        return Pass(table, content, query, memory)
+
+    def _first(
+        self, tokens: torch.Tensor, targets: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return both streams before the first block."""
+        content = self.drop(self.token_embedding(tokens))
+        if targets is None:
+            return content, None
+        return content, self.drop(self.asking.expand(*targets.shape, -1))
 
     def _content_stream(
         self,
@@ -362,22 +426,6 @@ class XLNet(nn.Module):
 def _behind(mask: Mask, past: int) -> Mask:
     """Return the mask with ``past`` keys before it that all may see."""
     return mask.shift(query=past, key=past) | keys(range(past)) if past else mask
-
-
-def _rows_of(content: Stream, mask: Mask, targets: torch.Tensor, length: int) -> Stream:
-    """Return the stream whose rows stand at the columns ``targets`` [batch, n]."""
-    allowed = mask.dense(length, content.distances.kv_len, q_offset=content.q_offset)
-    at = targets.cpu().numpy()[:, None, :, None]
-    allowed = np.broadcast_to(allowed, (len(at), *allowed.shape[1:]))
-    apart = content.apart
-    if apart is not None:
-        apart = apart.gather(1, targets[:, :, None].expand(-1, -1, apart.shape[2]))
-    return Stream(
-        mask=dense(np.take_along_axis(allowed, at, axis=2), means="attend"),
-        q_offset=0,
-        distances=content.distances.of_rows(targets),
-        apart=apart,
-    )
 
 
 def _check_targets(targets: torch.Tensor, batch: int, length: int) -> None:

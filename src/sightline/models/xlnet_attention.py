@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from sightline.engines.attend import attend
+from sightline.engines.attend import attend, attention_weights
+from sightline.masks.explicit import dense
 from sightline.masks.mask import Mask
 
 
@@ -88,6 +90,27 @@ class Stream:
     distances: Distances
     apart: torch.Tensor | None
 
+    def of_rows(self, rows: torch.Tensor, mask: Mask, length: int) -> Stream:
+        """Return the stream of the queries at ``rows`` [batch, n] of this one, under ``mask``.
+
+        Args:
+            rows: which of this stream's ``length`` rows.
+            mask: what they may see, as of the positions where this stream has them.
+            length: how many rows this stream has.
+        """
+        allowed = mask.dense(length, self.distances.kv_len, q_offset=self.q_offset)
+        at = rows.cpu().numpy()[:, None, :, None]
+        allowed = np.broadcast_to(allowed, (len(at), *allowed.shape[1:]))
+        apart = self.apart
+        if apart is not None:
+            apart = apart.gather(1, rows[:, :, None].expand(-1, -1, apart.shape[2]))
+        return Stream(
+            mask=dense(np.take_along_axis(allowed, at, axis=2), means="attend"),
+            q_offset=0,
+            distances=self.distances.of_rows(rows),
+            apart=apart,
+        )
+
 
 class RelativeAttention(nn.Module):
     """Attention whose scores know distances and segments; both streams share its weights.
@@ -145,6 +168,23 @@ class RelativeAttention(nn.Module):
             engine=self.engine,
         )
         return self.out(found.transpose(1, 2).flatten(2))
+
+    def weights(
+        self,
+        rows: torch.Tensor,
+        seen: tuple[torch.Tensor, torch.Tensor],
+        table: torch.Tensor,
+        stream: Stream,
+    ) -> torch.Tensor:
+        """Return the weights [batch, heads, q_len, kv_len] of ``forward``, to look at."""
+        query = self.split(self.query(rows))
+        return attention_weights(
+            query + self.content_bias[:, None],
+            seen[0],
+            stream.mask,
+            q_offset=stream.q_offset,
+            bias=self._relative(query, table, stream),
+        )
 
     def _relative(self, query: torch.Tensor, table: torch.Tensor, stream: Stream) -> torch.Tensor:
         """Return the terms of distance and segment [batch, heads, q_len, kv_len], scaled."""
