@@ -149,6 +149,7 @@ def _attention(task: RecommenderTask, model: SASRec, asked: Questions) -> tuple[
             weights[0].mean(0).float().cpu().numpy(),
             labels,
             labels,
+            task.mask,
         )
         for place, weights in enumerate(
             model.attention(torch.from_numpy(history)[None].to(device)), 1
