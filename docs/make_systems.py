@@ -70,8 +70,9 @@ spread; steps that gave no number are named); the masks with the tokens they sta
 maps, in which a hatched cell may not be attended and a pale one merely got no weight; examples; and
 everything needed to make it again. A missed target is said, and is no error: the exit code is 0.
 
-**Several devices**: `accelerate launch --num_processes 2 -m sightline train tagger`; the first
-process evaluates, prints and writes. The settings' batch is that of one process.
+**Several devices**: `torchrun --nproc-per-node 2 -m sightline train tagger`, on accelerators or as
+processes on a CPU. One step is then the mean of theirs, each with a batch of its own; the first
+process evaluates, prints and writes.
 
 """
 

@@ -215,7 +215,7 @@ def test_the_list(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (code, err) == (0, "")
     rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
     assert "generated" in rows["line"]
-    assert "tiny-shakespeare (download" in rows["slope"]
+    assert "shakespeare: download" in rows["slope"]
     assert "small 30, paper 3,000, smoke 20" in rows["slope"]
     (tmp_path / "corpora").mkdir()
     corpus(tmp_path / "corpora" / "shakespeare")

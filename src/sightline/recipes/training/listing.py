@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from sightline.errors import MissingExtra
-from sightline.readers.corpora import CORPORA, corpus_at_hand
+from sightline.readers.corpora import corpus_at_hand
 from sightline.recipes import registry
 from sightline.recipes.training.recipe import Recipe
 from sightline.recipes.training.run import needs_extra
@@ -56,7 +56,5 @@ def _row(name: str) -> Listed:
 def _where(recipe: Recipe) -> str:
     if recipe.corpus is None:
         return "generated"
-    corpus = CORPORA[recipe.corpus]
-    if corpus_at_hand(recipe.corpus) is not None:
-        return f"{corpus.title} (at hand, in SIGHTLINE_DATA)"
-    return f"{corpus.title} (download, or --data)"
+    at_hand = corpus_at_hand(recipe.corpus) is not None
+    return f"{recipe.corpus}: {'at hand' if at_hand else 'download, or --data'}"
