@@ -210,8 +210,7 @@ class UniLMWriter(nn.Module):
         """Run tokens behind what the cache holds, and keep their keys and values there."""
         segments = torch.full_like(tokens, SEGMENTS["seq2seq"][target])
         positions = chunk.positions.clamp(max=self.context - 1)  # beyond it there is padding only
-        embed: Any = self.model.bert.embed
-        x = embed(tokens, segments, positions)
+        x = self.model.bert.embed(tokens, segments, positions)
         for layer, block in enumerate(self.model.bert.blocks):
             x = block(x, mask, cache=chunk.layer(layer))
         return x

@@ -68,7 +68,7 @@ RECIPE = Recipe(
     corpus="bert",
     presets={
         "small": BertSettings(
-            steps=600,
+            steps=800,
             evaluate_every=50,
             checkpoint_every=100,
             vocab=1000,
@@ -98,9 +98,9 @@ RECIPE = Recipe(
             warmup=10,
         ),
         "smoke": BertSettings(
-            steps=150,
-            evaluate_every=50,
-            checkpoint_every=50,
+            steps=120,
+            evaluate_every=60,
+            checkpoint_every=40,
             vocab=120,
             layers=1,
             heads=2,
