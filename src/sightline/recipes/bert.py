@@ -93,9 +93,9 @@ RECIPE = Recipe(
     corpus="ewt",
     presets={
         "small": BertSettings(
-            steps=3600,
-            evaluate_every=300,
-            checkpoint_every=150,
+            steps=2600,
+            evaluate_every=260,
+            checkpoint_every=130,
             vocab=4000,
             layers=3,
             heads=4,
