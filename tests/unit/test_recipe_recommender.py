@@ -14,10 +14,15 @@ from sightline.errors import DataError, InvalidArgument  # noqa: E402
 from sightline.models.sasrec import SASRec  # noqa: E402
 from sightline.readers.clicks import Clicks, read_clicks  # noqa: E402
 from sightline.recipes.recommender import RECIPE, RecommenderSettings, RecommenderTask  # noqa: E402
-from sightline.recipes.recommender.layout import lay_out, score, score_last  # noqa: E402
+from sightline.recipes.recommender.answers import (  # noqa: E402
+    popularity_ranks,
+    ranks_among_all,
+    sampled_ranks,
+    sampled_scores,
+)
+from sightline.recipes.recommender.layout import last_features, lay_out, score  # noqa: E402
 from sightline.recipes.recommender.ranking import hit_rate, ndcg, ranks_of_first  # noqa: E402
 from sightline.recipes.recommender.sample import FILE, write_sample  # noqa: E402
-from sightline.recipes.recommender.showing import popularity_ranks  # noqa: E402
 from sightline.recipes.recommender.splits import Split  # noqa: E402
 
 
@@ -100,16 +105,18 @@ def test_popularity_counts_training_only(split: Split) -> None:
     assert counts[[1, 2, 3, 8, 9, 4]].tolist() == [1, 2, 2, 3, 0, 1]  # 9 is held out only
     asked = split.questions("test", negatives=3)
     more = (counts[asked.candidates[:, 1:]] > counts[asked.candidates[:, :1]]).sum(1)
-    assert (popularity_ranks(split, asked) >= more).all()
+    assert (popularity_ranks(counts, asked) >= more).all()
 
 
 def test_rank_among_all_items_leaves_out_what_was_clicked(split: Split) -> None:
     task = RecommenderTask(settings(), split, seed=1)
     asked = split.questions("test", negatives=3)
     with torch.no_grad():
-        found = task.ranks(task.model, asked, "", quiet, all_items=True)
+        features = task.features(task.model, asked.histories, "", quiet)
+        found = ranks_among_all(features, task.model, asked)
         for place, history in enumerate(asked.histories):
-            scores = task.scores(task.model, [history], None)[0]
+            read = torch.from_numpy(history)[None, -task.settings.context :]
+            scores = task.model(read)[0, -1]
             right = asked.candidates[place, 0]
             others = set(range(1, split.vocab)) - {right, *history.tolist()}
             assert found[place] == sum(scores[item] > scores[right] for item in others)
@@ -162,10 +169,9 @@ def test_layouts_give_the_same_loss_and_the_same_scores(split: Split) -> None:
     asked = split.questions("test", negatives=9)
     with torch.no_grad():
         scores = [
-            each.scores(each.model, [h[-5:] for h in asked.histories], asked.candidates)
-            for each in (packed, padded)
+            each.features(each.model, asked.histories, "", quiet) for each in (packed, padded)
         ]
-    assert np.allclose(*scores, atol=1e-6)
+    assert torch.allclose(*scores, atol=1e-6)
 
 
 def test_the_loss_is_the_published_one(split: Split) -> None:
@@ -190,8 +196,8 @@ def test_recurrent_encoders_learn_from_padded_users(split: Split, encoder: str) 
     assert all(each is not None and each.isfinite().all() for each in grads)
     history = np.array([5, 3, 8])
     with torch.no_grad():
-        last = score_last(task.model, lay_out([history], context=5, packed=False), None)
-        alone = task.model(torch.from_numpy(history)[None])[0, -1]
+        last = last_features(task.model, lay_out([history], context=5, packed=False))
+        alone = task.model.features(torch.from_numpy(history)[None])[0, -1]
     assert torch.allclose(last[0], alone, atol=1e-6)
 
 
@@ -252,7 +258,12 @@ def test_the_sample_reads_as_the_corpus_does(tmp_path: Path) -> None:
     task = RECIPE.build(RECIPE.presets["smoke"], tmp_path / "one", 0)
     asked = task.split.questions("test", negatives=20)
     with torch.no_grad():
-        ranks = task.ranks(task.model.eval(), asked, "", quiet)
+        features = task.features(task.model.eval(), asked.histories, "", quiet)
+        ranks = sampled_ranks(features, task.model, asked)
+        expected = [
+            sampled_scores(features[[n]], task.model, asked.candidates[[n]]) for n in (0, 299)
+        ]
+    assert np.array_equal(ranks[[0, 299]], ranks_of_first(np.concatenate(expected)))
     assert len(ranks) == len(task.split.tested) > 256  # more than are asked about at once
     assert 0.3 < hit_rate(ranks) < 0.7  # untrained: by chance 10 of 21
 

@@ -31,7 +31,7 @@ RECIPE = Recipe(
     title="what is clicked next: SASRec on Amazon Video Games",
     corpus="sasrec",
     presets={
-        "small": RecommenderSettings(),
+        "small": RecommenderSettings(steps=19200),  # 80 of 201 epochs
         "paper": RecommenderSettings(),
         "smoke": RecommenderSettings(
             steps=150,

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from sightline.masks.data import documents
 from sightline.masks.mask import Mask
 from sightline.models.click_rnn import ClickRNN
-from sightline.models.sasrec import SASRec, right_aligned, score_items
+from sightline.models.sasrec import SASRec, right_aligned
 from sightline.nn.batch import Batch
 
-__all__ = ["Layout", "lay_out"]
+__all__ = ["Layout", "last_features", "lay_out", "score"]
 
 Layout = dict[str, Any]
 
@@ -79,13 +79,6 @@ def last_features(model: SASRec | ClickRNN, laid: Layout) -> torch.Tensor:
     assert isinstance(model, SASRec)
     features = model.features(laid["items"], **_options(laid, model.mask))
     return features[0, laid["lengths"].cumsum(0) - 1]
-
-
-def score_last(
-    model: SASRec | ClickRNN, laid: Layout, candidates: torch.Tensor | None
-) -> torch.Tensor:
-    """Return scores behind each user's last click: of candidates [users, n], or of all items."""
-    return score_items(last_features(model, laid), model.item_embedding, candidates)
 
 
 def _options(laid: Layout, mask: Mask) -> dict[str, Any]:

@@ -10,8 +10,14 @@ from numpy.typing import NDArray
 
 from sightline.masks.padding import padding
 from sightline.models.sasrec import SASRec
-from sightline.recipes.recommender.ranking import hit_rate, ndcg, ranks_of_first
-from sightline.recipes.recommender.splits import Questions, Split
+from sightline.recipes.recommender.answers import (
+    popularity_ranks,
+    ranks_among_all,
+    sampled_ranks,
+    sampled_scores,
+)
+from sightline.recipes.recommender.ranking import hit_rate, ndcg
+from sightline.recipes.recommender.splits import Questions
 from sightline.recipes.training.outcome import (
     AttentionMap,
     Figure,
@@ -24,7 +30,7 @@ from sightline.recipes.training.recipe import Tell
 if TYPE_CHECKING:
     from sightline.recipes.recommender.task import RecommenderTask
 
-__all__ = ["bring_home", "popularity_ranks"]
+__all__ = ["bring_home"]
 
 _SOURCE = "Kang and McAuley 2018, table III; 201 epochs, up to 10,000 users drawn at random"
 # (users, items) of a published corpus -> Hit@10 and NDCG@10 of SASRec on it
@@ -36,9 +42,10 @@ _SHOWN = 5  # examples, and items suggested in each
 def bring_home(task: RecommenderTask, model: Any, tell: Tell) -> Outcome:
     """Return all that is to be seen of a run."""
     asked = task.split.questions("test", negatives=task.settings.negatives)
-    sampled = task.ranks(model, asked, "test users", tell)
-    among_all = task.ranks(model, asked, "test users, all items", tell, all_items=True)
-    popular = popularity_ranks(task.split, asked)
+    features = task.features(model, asked.histories, "test users", tell)
+    sampled = sampled_ranks(features, model, asked)
+    among_all = ranks_among_all(features, model, asked)
+    popular = popularity_ranks(task.split.popularity, asked)
     figures = [
         *_main_figures(task, sampled),
         *_popularity_figures(sampled, popular),
@@ -51,24 +58,11 @@ def bring_home(task: RecommenderTask, model: Any, tell: Tell) -> Outcome:
         masks, attention = _masks(task, asked), _attention(task, model, asked)
     return Outcome(
         figures=tuple(figures),
-        tables=(_examples(task, model, asked, sampled),),
+        tables=(_examples(task, model, features, asked, sampled),),
         masks=masks,
         attention=attention,
         notes=_notes(task),
     )
-
-
-def popularity_ranks(split: Split, asked: Questions) -> NDArray[np.float64]:
-    """Return the ranks of the right items by how often each is clicked in training.
-
-    >>> from sightline.readers.clicks import Clicks
-    >>> clicks = Clicks([np.array([1, 1, 1, 2]), np.array([3])], np.array([1, 2]), np.arange(9))
-    >>> split = Split(clicks, "clicks.txt")
-    >>> asked = Questions(np.array([0]), [np.array([1])], np.array([[2, 1, 3, 4]]))
-    >>> popularity_ranks(split, asked).tolist()
-    [2.5]
-    """
-    return ranks_of_first(split.popularity[asked.candidates])
 
 
 def _main_figures(task: RecommenderTask, ranks: NDArray[np.float64]) -> list[Figure]:
@@ -101,13 +95,17 @@ def _popularity_figures(sampled: NDArray[np.float64], popular: NDArray[np.float6
 
 
 def _examples(
-    task: RecommenderTask, model: Any, asked: Questions, ranks: NDArray[np.float64]
+    task: RecommenderTask,
+    model: Any,
+    features: torch.Tensor,
+    asked: Questions,
+    ranks: NDArray[np.float64],
 ) -> Table:
     """Return what is suggested to some users, drawn at random, among their candidates."""
     some = np.random.default_rng(0).permutation(len(asked.users))[:_SHOWN]
     rows = []
     for place in some:
-        scores = task.scores(model, [asked.histories[place]], asked.candidates[[place]])[0]
+        scores = sampled_scores(features[[place]], model, asked.candidates[[place]])[0]
         best = asked.candidates[place][np.argsort(-scores, kind="stable")][:_SHOWN]
         clicks = task.split.clicks
         rows.append(

@@ -6,6 +6,7 @@ What is shown at the end is made in showing.py; how clicks become tensors stands
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from torch.nn.functional import softplus
 from sightline.masks.positional import everything
 from sightline.models.sasrec import PAD, SASRec
 from sightline.nn.losses import masked_loss_mean
-from sightline.recipes.recommender.layout import Layout, lay_out, score, score_last
-from sightline.recipes.recommender.ranking import hit_rate, ndcg, ranks_of_first
+from sightline.recipes.recommender.answers import sampled_ranks
+from sightline.recipes.recommender.layout import Layout, last_features, lay_out, score
+from sightline.recipes.recommender.ranking import hit_rate, ndcg
 from sightline.recipes.recommender.settings import RecommenderSettings, make_model
-from sightline.recipes.recommender.splits import Questions, Split
+from sightline.recipes.recommender.splits import Split
 from sightline.recipes.training.outcome import Outcome
 from sightline.recipes.training.recipe import Task, Tell
 from sightline.recipes.training.seeds import generator, seed_for
@@ -86,7 +88,8 @@ class RecommenderTask(Task):
         asked = self.split.questions(
             "validation", negatives=self.settings.negatives, most=self.settings.validated
         )
-        ranks = self.ranks(model, asked, "validation", tell)
+        features = self.features(model, asked.histories, "validation", tell)
+        ranks = sampled_ranks(features, model, asked)
         return {"Hit@10": hit_rate(ranks), "NDCG@10": ndcg(ranks)}
 
     def finish(self, model: Any, tell: Tell) -> Outcome:
@@ -99,44 +102,19 @@ class RecommenderTask(Task):
         """Write which number of the data each item has: item n of the model is entry n - 1."""
         write_atomically(folder / "items.json", json.dumps(self.split.clicks.items.tolist()) + "\n")
 
-    def ranks(
-        self, model: Any, asked: Questions, what: str, tell: Tell, *, all_items: bool = False
-    ) -> NDArray[np.float64]:
-        """Return the rank of the right item for each question, from 0.
-
-        Args:
-            model: the bare model.
-            asked: the questions.
-            what: what to tell.
-            tell: whom to tell how far it is.
-            all_items: rank among all items that the user has not clicked before, not among the
-                candidates.
-        """
-        found = []
-        for start in range(0, len(asked.users), _ASKED_AT_ONCE):
-            stop = min(start + _ASKED_AT_ONCE, len(asked.users))
-            candidates = asked.candidates[start:stop]
-            histories = asked.histories[start:stop]
-            if all_items:
-                scores = all_scores(candidates, histories, self.scores(model, histories, None))
-            else:
-                scores = self.scores(model, histories, candidates)
-            found.append(ranks_of_first(scores))
-            tell(what, stop, len(asked.users))
-        return np.concatenate(found)
-
-    def scores(
-        self,
-        model: Any,
-        histories: list[NDArray[np.int64]],
-        candidates: NDArray[np.int64] | None,
-    ) -> NDArray[np.floating]:
-        """Return the scores behind each history: of candidates [users, n], or of all items."""
+    def features(
+        self, model: Any, histories: Sequence[NDArray[np.int64]], what: str, tell: Tell
+    ) -> torch.Tensor:
+        """Return what the bare model knows behind each history, [users, width], on the CPU."""
         device = next(model.parameters()).device
-        kept = [each[-self.settings.context :] for each in histories]
-        laid = {name: each.to(device) for name, each in self._laid(kept).items()}
-        wanted = None if candidates is None else torch.from_numpy(candidates).to(device)
-        return score_last(model, laid, wanted).cpu().numpy()
+        found = []
+        for start in range(0, len(histories), _ASKED_AT_ONCE):
+            stop = min(start + _ASKED_AT_ONCE, len(histories))
+            kept = [each[-self.settings.context :] for each in histories[start:stop]]
+            laid = {name: each.to(device) for name, each in self._laid(kept).items()}
+            found.append(last_features(model, laid).cpu())
+            tell(what, stop, len(histories))
+        return torch.cat(found)
 
     def _laid(
         self, sequences: list[NDArray[np.int64]], candidates: NDArray[np.int64] | None = None
@@ -146,31 +124,3 @@ class RecommenderTask(Task):
 
     def _draw_order(self, epoch: int) -> NDArray[np.int64]:
         return generator(self.seed, "epoch", epoch).permutation(self.split.learned)
-
-
-def all_scores(
-    candidates: NDArray[np.int64],
-    histories: list[NDArray[np.int64]],
-    scores: NDArray[np.floating],
-) -> NDArray[np.floating]:
-    """Return scores of all items with the right one in front, what was clicked before left out.
-
-    Args:
-        candidates: [users, n], the right item first.
-        histories: what each user clicked before.
-        scores: [users, vocab] of all items; column 0 is padding's.
-
-    Returns:
-        [users, 1 + vocab]; -inf at what does not count.
-
-    >>> all_scores(np.array([[2]]), [np.array([1])], np.array([[0.0, 5.0, 1.0, 3.0]])).tolist()
-    [[1.0, -inf, -inf, -inf, 3.0]]
-    """
-    rows = np.arange(len(scores))
-    right = scores[rows, candidates[:, 0]]
-    others = np.array(scores)
-    others[rows, candidates[:, 0]] = -np.inf
-    others[:, PAD] = -np.inf
-    users = np.repeat(rows, [len(each) for each in histories])
-    others[users, np.concatenate(histories)] = -np.inf
-    return np.concatenate([right[:, None], others], axis=1)
