@@ -192,6 +192,23 @@ def test_with_the_key_mask_the_other_masks_of_padding_do_nothing() -> None:
         assert (run(make(**left_out), laid) - whole).abs().max() < 1e-12
 
 
+@pytest.mark.parametrize("left_out", ["", "key", "query", "causal", "key query causal"])
+def test_each_mask_is_there_or_is_not(left_out: str) -> None:
+    """Padding on the left, drawn out: none of 3 clicks, or two of them, is padding."""
+    words = left_out.split()
+    model = make(**{FLAGS[word]: False for word in words})
+    _, _, allowed = model._begin(torch.tensor([[3, 1, 4], [0, 1, 5]]), None, None)
+    real = np.array([[True, True, True], [False, True, True]])
+    expected = np.ones((2, 3, 3), dtype=bool)
+    if "key" not in words:
+        expected &= real[:, None, :]
+    if "query" not in words:
+        expected &= real[:, :, None]
+    if "causal" not in words:
+        expected &= np.tri(3, dtype=bool)
+    assert np.array_equal(np.broadcast_to(allowed.dense(3)[:, 0], (2, 3, 3)), expected)
+
+
 def test_masks_come_before_positions() -> None:
     """With positions added no vector at padding is 0: a mask read off them would hide nothing.
 
