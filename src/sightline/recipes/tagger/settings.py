@@ -61,7 +61,7 @@ class TaggerSettings(Settings):
     least: int = 2
     dropout: float = 0.2
     forget: float = 0.25
-    blank: float = 0.0
+    blank: float = 0.05
     target: float = 0.91
 
 

@@ -82,6 +82,7 @@ class TaggerTask(Task):
             ],
             lr=self.settings.peak,
             betas=(0.9, 0.98),
+            fused=True,
         )
 
     def rate(self, step: int) -> float:
