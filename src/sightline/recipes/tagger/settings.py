@@ -98,7 +98,7 @@ def mask_of(settings: TaggerSettings) -> Mask:
 
 
 PRESETS = {
-    "small": TaggerSettings(steps=2000, evaluate_every=200, checkpoint_every=200),
+    "small": TaggerSettings(steps=1000, evaluate_every=250, checkpoint_every=250),
     # The encoder of Vaswani et al. 2017, table 3, "base"; needs a GPU.
     "paper": TaggerSettings(
         steps=10000,
