@@ -1,7 +1,7 @@
-"""Makes docs/results: a page for each recorded run, with its figures, times and curves.
+"""Makes docs/results: a page for each recipe's recorded run, with figures, times and curves.
 
-    python docs/make_results.py FOLDER [NAME]   keep the run in FOLDER (NAME: its recipe, if not
-                                                said), then write the pages
+    python docs/make_results.py FOLDER [NAME]   keep the run in FOLDER, then write the pages; with
+                                                a NAME, as a variant of its recipe's own run
     python docs/make_results.py                 write the pages of what is kept
     python docs/make_results.py --check         exit 1 if they are not what would be written
 
@@ -16,17 +16,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import sightline
+from sightline.errors import DataError
 from sightline.recipes.systems.table import SYSTEMS
 from sightline.recipes.training.kept import Kept, kept, kept_names, kept_text, take
 from sightline.recipes.training.outcome import Table
 from sightline.recipes.training.report import (
     figure_notes,
     figure_rows,
+    minutes,
     settings_rows,
     summary_line,
     verdict,
 )
 from sightline.recipes.training.report_pictures import attention_drawings, mask_pictures
+from sightline.recipes.training.result import Result, short
 from sightline.views.curves import render_curves
 from sightline.views.files import write_atomically
 from sightline.views.page import Cell
@@ -36,6 +39,7 @@ PAGES = Path(__file__).parent / "results"
 KEPT = Path(sightline.__file__).parent / "recipes" / "results"
 MADE = "<!-- Made by docs/make_results.py; `make docs` makes it again. -->"
 
+MOST_FIGURES = 4
 HEADINGS = {"Curves": ("curve",), "Masks and attention": ("mask", "attention")}
 
 INTRODUCTION = f"""\
@@ -53,12 +57,13 @@ in [systems.md](../systems.md).
 def files() -> dict[str, str]:
     """Return the text of every file of docs/results, by its name there."""
     made: dict[str, str] = {"README.md": "".join(index())}
-    for name in kept_names():
-        run = kept(name)
-        assert run is not None
+    runs = kept_runs()
+    for name, run in runs.items():
+        if name != run.result.recipe:
+            continue
         drawn = list(pictures(name, run))
         made |= {f"pictures/{file}": svg for file, _, svg in drawn}
-        made[f"{name}.md"] = "".join(page(run, {file: title for file, title, _ in drawn}))
+        made[f"{name}.md"] = "".join(page(run, {file: title for file, title, _ in drawn}, runs))
     return made
 
 
@@ -67,14 +72,20 @@ def index() -> Iterator[str]:
     yield INTRODUCTION
     yield "| Run | Figure | Value | Target | Published | Reached |\n"
     yield "| --- | --- | --- | --- | --- | --- |\n"
-    for name in kept_names():
-        run = kept(name)
-        assert run is not None
+    for name, run in kept_runs().items():
+        if name != run.result.recipe:
+            continue
         for row in figure_rows(run.result)[1]:
             yield line((f"[{name}]({name}.md)", *row))
 
 
-def page(run: Kept, drawn: dict[str, str]) -> Iterator[str]:
+def kept_runs() -> dict[str, Kept]:
+    """Return every run that is kept, by name."""
+    runs = {name: kept(name) for name in kept_names()}
+    return {name: run for name, run in runs.items() if run is not None}
+
+
+def page(run: Kept, drawn: dict[str, str], runs: dict[str, Kept]) -> Iterator[str]:
     """Yield the page of one run; ``drawn`` has the titles of its pictures, by file."""
     result = run.result
     yield f"# {result.title[:1].upper()}{result.title[1:]}\n\n{MADE}\n\n"
@@ -86,6 +97,7 @@ def page(run: Kept, drawn: dict[str, str]) -> Iterator[str]:
     notes += [f"- {note}\n" for note in result.outcome.notes]
     if notes:
         yield "## Beside what was published\n\n" + "".join(notes) + "\n"
+    yield "".join(variants(run.result, runs))
     for heading, kinds in HEADINGS.items():
         shown = [f"![{drawn[file]}](pictures/{file})\n" for file in drawn if kind_of(file) in kinds]
         if shown:
@@ -99,6 +111,34 @@ def page(run: Kept, drawn: dict[str, str]) -> Iterator[str]:
     if tests:
         yield "\nHeld against its published counterpart in " + ", ".join(f"`{t}`" for t in tests)
         yield ".\n"
+
+
+def variants(own: Result, runs: dict[str, Kept]) -> Iterator[str]:
+    """Yield the table of a recipe's variants beside its own run."""
+    others = {
+        name: run.result
+        for name, run in runs.items()
+        if run.result.recipe == own.recipe and name != own.recipe
+    }
+    if not others:
+        return
+    names = [figure.name for figure in own.outcome.figures][:MOST_FIGURES]
+    yield "## Variants\n\n"
+    yield line(("Run", "Settings that differ", *names, "Time"))
+    yield line(["---"] * (len(names) + 3))
+    for name, result in {own.recipe: own, **others}.items():
+        values = {figure.name: short(figure.value) for figure in result.outcome.figures}
+        figures = [values.get(each, "-") for each in names]
+        yield line((name, changes(own, result), *figures, minutes(result.seconds)))
+    yield "\n"
+
+
+def changes(own: Result, other: Result) -> str:
+    """Return the settings of another run that differ."""
+    apart = {
+        key: value for key, value in other.settings.items() if own.settings.get(key, value) != value
+    }
+    return ", ".join(f"{key}={value}" for key, value in apart.items()) or "-"
 
 
 def examples(shown: Table) -> Iterator[str]:
@@ -149,9 +189,16 @@ def sentence(text: str) -> str:
 def main(words: list[str]) -> int:
     """Keep a run, write or check; return the exit code."""
     if words and not words[0].startswith("-") and len(words) <= 2:
-        run = take(Path(words[0]))
+        name = words[1] if len(words) == 2 else ""
+        run = take(Path(words[0]), name)
+        name = name or run.result.recipe
+        if name != run.result.recipe and kept(run.result.recipe) is None:
+            raise DataError(
+                f"got a variant of {run.result.recipe!r}, whose own run is not kept yet; wanted that "
+                "first.",
+                path=words[0],
+            )
         KEPT.mkdir(exist_ok=True)
-        name = words[1] if len(words) == 2 else run.result.recipe
         write_atomically(KEPT / f"{name}.json", kept_text(run))
     elif words not in ([], ["--check"]):
         print(__doc__, file=sys.stderr)

@@ -110,9 +110,9 @@ def section(row: Shown) -> str:
         columns, rows = figure_rows(result)
         drawn = [line(columns), line(["---"] * len(columns)), *map(line, rows)]
         parts.append("".join(drawn))
-        recorded = f"[{result.recipe}](results/{result.recipe}.md)"
+        recorded = f"[{result.recipe}](results/{result.recipe}.md), `{result.command}`"
         parts.append(
-            f"Recorded run {recorded}: seed {result.seed}, {minutes(result.seconds)}, "
+            f"Recorded run: {recorded}: seed {result.seed}, {minutes(result.seconds)}, "
             f"{minutes(result.cpu_seconds)} of CPU.\n"
         )
     return "\n".join(parts) + "\n"

@@ -13,6 +13,7 @@ import recorded_runs
 from sightline.errors import DataError
 from sightline.recipes.training import kept as keeping
 from sightline.recipes.training.kept import kept, kept_names
+from sightline.recipes.training.outcome import Figure, Outcome
 from sightline.recipes.training.result import as_lines
 
 
@@ -73,13 +74,13 @@ def test_a_run_is_kept_and_its_page_made(elsewhere: ModuleType, tmp_path: Path) 
 
 
 def test_whatever_is_stale_is_noticed(elsewhere: ModuleType, tmp_path: Path) -> None:
-    assert elsewhere.main([str(tmp_path / "run"), "again"]) == 0
-    page = tmp_path / "pages" / "again.md"
+    assert elsewhere.main([str(tmp_path / "run")]) == 0
+    page = tmp_path / "pages" / "translation.md"
     page.write_text(page.read_text(encoding="utf-8").replace("31.25", "33.25"), encoding="utf-8")
     assert elsewhere.main(["--check"]) == 1
     assert elsewhere.main([]) == 0
     assert elsewhere.main(["--check"]) == 0
-    (tmp_path / "kept" / "again.json").unlink()
+    (tmp_path / "kept" / "translation.json").unlink()
     assert elsewhere.main(["--check"]) == 1
     assert elsewhere.main([]) == 0
     assert not page.exists()
@@ -89,10 +90,29 @@ def test_whatever_is_stale_is_noticed(elsewhere: ModuleType, tmp_path: Path) -> 
         elsewhere.main([str(tmp_path / "nowhere")])
 
 
+def test_a_variant_stands_beside_its_recipe(elsewhere: ModuleType, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(DataError, match="a variant of 'translation', whose own run is not kept"):
+        elsewhere.main([str(folder), "small"])
+    assert not list((tmp_path / "kept").iterdir())
+    assert elsewhere.main([str(folder)]) == 0
+    outcome = Outcome((Figure("BLEU", 22.5), Figure("other", 1.0)))
+    settings = {**recorded_runs.result().settings, "bold": True}
+    changed = recorded_runs.result(outcome=outcome, settings=settings, seconds=30.0)
+    (folder / "result.json").write_text(as_lines(changed.as_dict()), encoding="utf-8")
+    assert elsewhere.main([str(folder), "small"]) == 0
+    page = (tmp_path / "pages" / "translation.md").read_text(encoding="utf-8")
+    assert "| translation | - | 31.25 | 1.95 | 12,544 | nan | 70 minutes |" in page
+    assert "| small | bold=True | 22.5 | - | - | - | 30.0 s |" in page
+    assert not (tmp_path / "pages" / "small.md").exists()
+    assert elsewhere.main(["--check"]) == 0
+
+
 def test_every_kept_run_is_whole() -> None:
     for name in kept_names():
         run = kept(name)
         assert run is not None
         assert run.result.preset != "smoke"
+        assert kept(run.result.recipe) is not None
         assert run.result.outcome.figures
-        assert run.charts
+        assert bool(run.charts) is (name == run.result.recipe)

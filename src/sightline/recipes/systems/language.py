@@ -5,7 +5,7 @@ What a mask looks like is drawn by views/; what was reached stands with the reco
 
 from __future__ import annotations
 
-from sightline.recipes.systems.record import Drawn, System
+from sightline.recipes.systems.record import Drawn, System, Trained
 
 __all__ = ["SYSTEMS"]
 
@@ -32,7 +32,7 @@ SYSTEMS = (
         parts=("sl.nn.Transformer", "sightline.models.transformer"),
         parity="torch.nn.Transformer with the same weights, all mask arguments: within 1e-5",
         tests=("tests/parity/test_torch_transformer.py",),
-        recipes=("translation", "copy"),
+        trained=(Trained("translation"), Trained("copy")),
     ),
     System(
         name="gpt",
@@ -46,7 +46,7 @@ SYSTEMS = (
         parts=("sightline.models.gpt", "sl.nn.generate"),
         parity="transformers GPT2LMHeadModel, random weights: logits within 1e-5",
         tests=("tests/parity/test_gpt2.py",),
-        recipes=("language-model",),
+        trained=(Trained("language-model"),),
     ),
     System(
         name="bert",
@@ -60,7 +60,7 @@ SYSTEMS = (
         parts=("sightline.models.bert",),
         parity="transformers BertForPreTraining, random weights: logits and loss within 1e-5",
         tests=("tests/parity/test_bert.py",),
-        recipes=("bert", "bert-overfit"),
+        trained=(Trained("bert"), Trained("bert-overfit")),
     ),
     System(
         name="xlnet",
@@ -77,7 +77,7 @@ SYSTEMS = (
         parts=("sightline.models.xlnet", "sl.lower(mask, to='xlnet')"),
         parity="transformers XLNetLMHeadModel, random weights: within 1e-5",
         tests=("tests/parity/test_xlnet.py", "tests/audit/test_systems_xlnet.py"),
-        recipes=("xlnet",),
+        trained=(Trained("xlnet"),),
     ),
     System(
         name="unilm",
@@ -96,7 +96,7 @@ SYSTEMS = (
         parts=("sightline.models.unilm",),
         parity="transformers BERT under the same four masks, random weights: within 1e-5",
         tests=("tests/parity/test_unilm.py", "tests/audit/test_systems_unilm.py"),
-        recipes=("unilm",),
+        trained=(Trained("unilm"),),
     ),
     System(
         name="recommender",
@@ -117,7 +117,7 @@ SYSTEMS = (
         parts=("sightline.models.sasrec",),
         parity="the published formula written out in numpy, float64: within 1e-10",
         tests=("tests/parity/test_sasrec.py", "tests/audit/test_systems_recommender.py"),
-        recipes=("recommender",),
+        trained=(Trained("recommender"),),
     ),
     System(
         name="tagger",
@@ -131,7 +131,7 @@ SYSTEMS = (
         parts=("sightline.models.tagger",),
         parity="torch.nn.TransformerEncoder with the same weights: within 1e-5",
         tests=("tests/parity/test_tagger.py",),
-        recipes=("tagger",),
+        trained=(Trained("tagger"),),
     ),
     System(
         name="rnn",
@@ -145,6 +145,11 @@ SYSTEMS = (
         parts=("sl.nn.MaskedLSTM", "sl.nn.MaskedGRU"),
         parity="torch's LSTM and GRU on packed sequences, both directions: within 1e-6",
         tests=("tests/unit/test_nn_recurrent.py",),
-        recipes=("tagger", "recommender"),
+        trained=(
+            Trained("tagger", "tagger-lstm", ("encoder=lstm",)),
+            Trained("tagger", "tagger-gru", ("encoder=gru",)),
+            Trained("recommender", "recommender-lstm", ("encoder=lstm",)),
+            Trained("recommender", "recommender-gru", ("encoder=gru",)),
+        ),
     ),
 )

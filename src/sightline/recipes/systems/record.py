@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from sightline.masks.mask import Mask
 from sightline.masks.parser import parse
 
-__all__ = ["Drawn", "System"]
+__all__ = ["Drawn", "System", "Trained"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,32 @@ class Drawn:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """A way to train a system.
+
+    Attributes:
+        recipe: what ``sightline train`` is told.
+        name: of the recorded run; the recipe's own if not said.
+        changes: settings that differ from the preset's, as after ``--set``.
+    """
+
+    recipe: str
+    name: str = ""
+    changes: tuple[str, ...] = ()
+
+    @property
+    def run(self) -> str:
+        """The name under which its recorded run is kept."""
+        return self.name or self.recipe
+
+    @property
+    def command(self) -> str:
+        """What makes it."""
+        words = ["sightline", "train", self.recipe, "--preset", "small"]
+        return shlex.join([*words, *(word for each in self.changes for word in ("--set", each))])
+
+
+@dataclass(frozen=True)
 class System:
     """A reference system.
 
@@ -49,7 +76,7 @@ class System:
         parts: where it stands in Sightline.
         parity: what it is held against, and how closely.
         tests: the files that hold it, from the project's root.
-        recipes: what trains it, the main one first.
+        trained: how it is trained, the main way first.
         missing: what is not there yet, or nothing.
     """
 
@@ -61,14 +88,19 @@ class System:
     parts: tuple[str, ...]
     parity: str
     tests: tuple[str, ...]
-    recipes: tuple[str, ...] = ()
+    trained: tuple[Trained, ...] = ()
     missing: str = ""
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """The recipes that train it, each once."""
+        return tuple(dict.fromkeys(each.recipe for each in self.trained))
 
     @property
     def commands(self) -> tuple[str, ...]:
         """What makes its figures: training, or the tests where there is nothing to train."""
-        if self.recipes:
-            return tuple(f"sightline train {name} --preset small" for name in self.recipes)
+        if self.trained:
+            return tuple(each.command for each in self.trained)
         return (f"pytest {' '.join(self.tests)}",)
 
 

@@ -23,6 +23,12 @@ SYSTEMS = {
 }
 
 
+_FACTS = (
+    *("name", "title", "definition", "source", "parts", "parity", "tests", "recipes"),
+    *("commands", "missing"),
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Shown:
     """A system, and the results of its recorded runs, the main one first."""
@@ -66,16 +72,13 @@ def as_json(rows: list[Shown]) -> str:
 
 
 def _shown(system: System) -> Shown:
-    runs = [kept(name) for name in system.recipes]
+    runs = [kept(each.run) for each in system.trained]
     return Shown(system, tuple(run.result for run in runs if run is not None))
 
 
 def _as_dict(row: Shown) -> dict[str, Any]:
     system = row.system
-    own = {
-        name: getattr(system, name)
-        for name in ("name", "title", "definition", "source", "parts", "parity", "tests", "recipes")
-    }
+    own = {name: getattr(system, name) for name in _FACTS}
     masks = [{"title": drawn.title, "mask": drawn.expression} for drawn in system.masks]
     results = [
         {
@@ -84,5 +87,4 @@ def _as_dict(row: Shown) -> dict[str, Any]:
         }
         for result in row.results
     ]
-    facts = {**own, "masks": masks, "results": results, "state": row.state}
-    return plain({**facts, "commands": system.commands, "missing": system.missing})
+    return plain({**own, "masks": masks, "results": results, "state": row.state})

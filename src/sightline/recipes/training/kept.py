@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.errors import DataError
-from sightline.recipes.training.outcome import Table
+from sightline.recipes.training.outcome import Outcome, Table
 from sightline.recipes.training.report_pictures import chart_series
 from sightline.recipes.training.result import Result, as_lines, plain, read_result, result_from
 from sightline.views.curves import Thinned, thinned
@@ -64,8 +64,11 @@ def kept(name: str) -> Kept | None:
     return Kept(result_from(read), charts)
 
 
-def take(folder: Path) -> Kept:
+def take(folder: Path, name: str = "") -> Kept:
     """Return what is kept of the run in a folder.
+
+    A run under another name than its recipe's is a variant of the recipe's own run: only its
+    figures are kept, not its examples and pictures.
 
     Raises:
         DataError: no finished run there, or one of a smoke preset or of sample data.
@@ -77,6 +80,8 @@ def take(folder: Path) -> Kept:
             "on real data; smoke runs are for tests.",
             path=str(folder),
         )
+    if name not in ("", result.recipe):
+        return Kept(replace(result, outcome=Outcome(result.outcome.figures)), ())
     losses, evaluations = (_records(folder / f"{name}.jsonl") for name in ("losses", "evaluations"))
     charts = (
         Chart(title, tuple(_rounded(thinned(each, _PLACES)) for each in series))
