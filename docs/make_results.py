@@ -5,12 +5,16 @@
     python docs/make_results.py                 write the pages of what is kept
     python docs/make_results.py --check         exit 1 if they are not what would be written
 
-What is kept of a run is src/sightline/recipes/results/NAME.json, which `sightline systems` shows
-as well. Smoke runs are refused.
+    --drop TITLE                                leave a table, mask or map out, again and again
+
+A table that quotes the corpus has to be left out: corpora are no part of the project. What is kept
+of a run is src/sightline/recipes/results/NAME.json, which `sightline systems` shows as well. Smoke
+runs are refused.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,7 +108,11 @@ def page(run: Kept, drawn: dict[str, str], runs: dict[str, Kept]) -> Iterator[st
             yield f"## {heading}\n\n" + "".join(shown) + "\n"
     for each in result.outcome.tables:
         yield from examples(each)
-    systems = [system for system in SYSTEMS.values() if result.recipe in system.recipes]
+    systems = [
+        system
+        for system in SYSTEMS.values()
+        if any(each.run == result.recipe for each in system.trained)
+    ]
     yield "## How it was made\n\n"
     yield "".join(table(("What", "Which"), settings_rows(result)))
     tests = sorted({test for system in systems for test in system.tests})
@@ -163,7 +171,7 @@ def pictures(name: str, run: Kept) -> Iterator[tuple[str, str, str]]:
         ("attention", attention_drawings(run.result)),
     ):
         for number, (picture, _) in enumerate(drawings, 1):
-            yield f"{name}-{kind}-{number}.svg", picture.title, render_svg(picture)
+            yield f"{name}-{kind}-{number}.svg", picture.title, render_svg(picture, tooltips=False)
 
 
 def table(columns: tuple[str, ...], rows: object) -> Iterator[str]:
@@ -188,22 +196,28 @@ def sentence(text: str) -> str:
 
 def main(words: list[str]) -> int:
     """Keep a run, write or check; return the exit code."""
-    if words and not words[0].startswith("-") and len(words) <= 2:
-        name = words[1] if len(words) == 2 else ""
-        run = take(Path(words[0]), name)
-        name = name or run.result.recipe
-        if name != run.result.recipe and kept(run.result.recipe) is None:
-            raise DataError(
-                f"got a variant of {run.result.recipe!r}, whose own run is not kept yet; wanted that "
-                "first.",
-                path=words[0],
-            )
-        KEPT.mkdir(exist_ok=True)
-        write_atomically(KEPT / f"{name}.json", kept_text(run))
-    elif words not in ([], ["--check"]):
-        print(__doc__, file=sys.stderr)
-        return 2
-    return check() if words == ["--check"] else write()
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("name", nargs="?", default="")
+    parser.add_argument("--drop", action="append", default=[])
+    parser.add_argument("--check", action="store_true")
+    given = parser.parse_args(words)
+    if given.folder is not None:
+        keep(given.folder, given.name, given.drop)
+    return check() if given.check else write()
+
+
+def keep(folder: Path, name: str, drop: list[str]) -> None:
+    """Keep the run in a folder, without what is dropped by its title."""
+    run = take(folder, name, drop=drop)
+    recipe = run.result.recipe
+    if name not in ("", recipe) and kept(recipe) is None:
+        raise DataError(
+            f"got a variant of {recipe!r}, whose own run is not kept yet; wanted that first.",
+            path=str(folder),
+        )
+    KEPT.mkdir(exist_ok=True)
+    write_atomically(KEPT / f"{name or recipe}.json", kept_text(run))
 
 
 def check() -> int:

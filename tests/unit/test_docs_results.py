@@ -85,9 +85,21 @@ def test_whatever_is_stale_is_noticed(elsewhere: ModuleType, tmp_path: Path) -> 
     assert elsewhere.main([]) == 0
     assert not page.exists()
     assert not list((tmp_path / "pages" / "pictures").iterdir())
-    assert elsewhere.main(["--chekc"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        elsewhere.main(["--chekc"])
     with pytest.raises(DataError):
         elsewhere.main([str(tmp_path / "nowhere")])
+
+
+def test_what_quotes_the_corpus_is_left_out(elsewhere: ModuleType, tmp_path: Path) -> None:
+    folder = str(tmp_path / "run")
+    assert elsewhere.main([folder, "--drop", "Examples", "--drop", "head 0"]) == 0
+    run = kept("translation")
+    assert run is not None
+    assert run.result.outcome.tables == ()
+    assert [each.title for each in run.result.outcome.attention] == ["head 1", "leaks"]
+    with pytest.raises(DataError, match="got nothing titled 'Example' to leave out"):
+        elsewhere.main([folder, "--drop", "Example"])
 
 
 def test_a_variant_stands_beside_its_recipe(elsewhere: ModuleType, tmp_path: Path) -> None:

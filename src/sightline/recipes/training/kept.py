@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -64,14 +64,20 @@ def kept(name: str) -> Kept | None:
     return Kept(result_from(read), charts)
 
 
-def take(folder: Path, name: str = "") -> Kept:
+def take(folder: Path, name: str = "", *, drop: Collection[str] = ()) -> Kept:
     """Return what is kept of the run in a folder.
 
     A run under another name than its recipe's is a variant of the recipe's own run: only its
     figures are kept, not its examples and pictures.
 
+    Args:
+        folder: the run's.
+        name: under which it is kept; its recipe's if not said.
+        drop: titles of tables, masks and maps that are left out.
+
     Raises:
-        DataError: no finished run there, or one of a smoke preset or of sample data.
+        DataError: no finished run there, one of a smoke preset or of sample data, or nothing of a
+            title that is to be left out.
     """
     result = read_result(folder / "result.json")
     if result.preset == "smoke" or result.data == "sample":
@@ -87,9 +93,8 @@ def take(folder: Path, name: str = "") -> Kept:
         Chart(title, tuple(_rounded(thinned(each, _PLACES)) for each in series))
         for title, series in chart_series(losses, evaluations)
     )
-    outcome = replace(
-        result.outcome, tables=tuple(_first_rows(table) for table in result.outcome.tables)
-    )
+    outcome = _without(result.outcome, drop, folder)
+    outcome = replace(outcome, tables=tuple(_first_rows(table) for table in outcome.tables))
     return Kept(replace(result, outcome=outcome), tuple(charts))
 
 
@@ -100,6 +105,22 @@ def kept_text(run: Kept) -> str:
         for chart in run.charts
     ]
     return as_lines({**run.result.as_dict(), "charts": plain(charts)})
+
+
+def _without(outcome: Outcome, drop: Collection[str], folder: Path) -> Outcome:
+    every = {name: getattr(outcome, name) for name in ("tables", "masks", "attention")}
+    titles = [shown.title for each in every.values() for shown in each]
+    unknown = [title for title in drop if title not in titles]
+    if unknown:
+        raise DataError(
+            f"got nothing titled {unknown[0]!r} to leave out; wanted one of {titles}.",
+            path=str(folder),
+        )
+    left = {
+        name: tuple(shown for shown in each if shown.title not in drop)
+        for name, each in every.items()
+    }
+    return replace(outcome, **left)
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
