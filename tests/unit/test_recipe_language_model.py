@@ -16,9 +16,12 @@ import sightline as sl
 from sightline.errors import DataError, InvalidArgument
 from sightline.models.gpt import GPT, GPTConfig
 from sightline.readers.plain_text import Characters
-from sightline.recipes.growing_triangle import SENTENCE, GrowingTriangle
-from sightline.recipes.language_model import RECIPE, LanguageModelTask, open_writer
-from sightline.recipes.text_writer import Writer, write_uncached
+from sightline.recipes.language_model import RECIPE
+from sightline.recipes.language_model.growing_triangle import SENTENCE, GrowingTriangle
+from sightline.recipes.language_model.settings import PRESETS, published
+from sightline.recipes.language_model.task import LanguageModelTask
+from sightline.recipes.language_model.trained import open_writer
+from sightline.recipes.language_model.writer import Writer, write_uncached
 from sightline.recipes.training.loop import train
 from sightline.recipes.training.recipe import Settings
 from sightline.recipes.training.run_folder import Run, change_settings, open_run
@@ -139,12 +142,10 @@ def test_the_published_settings() -> None:
 
 
 def test_the_published_figure_stands_beside_the_published_settings_only() -> None:
-    made = task(context=3)
-    assert made._published() == {}
-    made.settings = RECIPE.presets["small"]  # pyright: ignore[reportAttributeAccessIssue]
-    assert made._published()["published"] == 1.88
-    made.settings = replace(made.settings, positions="rotary")
-    assert made._published() == {}
+    assert published(PRESETS["smoke"]) == {}
+    assert published(PRESETS["small"])["published"] == 1.88
+    assert published(PRESETS["paper"])["published"] == 1.4697
+    assert published(replace(PRESETS["small"], positions="rotary")) == {}
 
 
 @pytest.mark.parametrize("change", ["engine=spda", "positions=sideways", "heads=3", "batch=0"])

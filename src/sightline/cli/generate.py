@@ -23,7 +23,7 @@ __all__ = ["generate"]
 # `start` (what to begin with) and `write(prompt, *, tokens, temperature, top_k, seed, on_text)`,
 # which calls on_text with each new piece of text and returns all of them together.
 GENERATORS = {
-    "language-model": "sightline.recipes.language_model:open_writer",
+    "language-model": "sightline.recipes.language_model.trained:open_writer",
 }
 
 

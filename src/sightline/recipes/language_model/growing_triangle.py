@@ -84,6 +84,5 @@ class GrowingTriangle:
 
     def attention(self) -> AttentionMap:
         """Return who looks at whom, the mean of the heads."""
-        return AttentionMap(
-            "a model that knows the sentence by heart", self.weights.numpy(), SENTENCE, SENTENCE
-        )
+        title = "a model that knows the sentence by heart"
+        return AttentionMap(title, self.weights.numpy(), SENTENCE, SENTENCE, mask=causal())
