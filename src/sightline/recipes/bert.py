@@ -26,8 +26,8 @@ class HeldOut(PreTraining):
     """Judged by text that was not trained on."""
 
     notes = (
-        "Published sizes are trained on 3.3 billion words for 1,000,000 updates; here it is one "
-        "million times less of both, and the vocabulary is trained on the spot.",
+        "BERT was pre-trained on 3.3 billion words, with a vocabulary of 30,522; the treebank has "
+        "0.2 million words to train on, and the vocabulary is trained on them.",
         "The unigram loss is that of the same masked tokens, if each is told by its frequency in "
         "the training text (every token counted once more than it occurs).",
     )

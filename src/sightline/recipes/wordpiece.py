@@ -7,7 +7,7 @@ depend on the texts alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sightline.errors import InvalidArgument, MissingExtra
@@ -54,6 +54,7 @@ def train_wordpiece(texts: Iterable[str], vocab: int, *, most_characters: int = 
         for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
     )
     first = [*SPECIAL, *_pieces(words, most_characters)]
+    known = {piece.removeprefix("##") for piece in first}
     if len(first) > vocab:
         raise InvalidArgument(
             f"got vocab={vocab}; wanted at least {len(first)}, so many special tokens and "
@@ -68,7 +69,8 @@ def train_wordpiece(texts: Iterable[str], vocab: int, *, most_characters: int = 
         special_tokens=first,
         show_progress=False,
     )
-    trained.train_from_iterator(_repeated(words), trainer)
+    kept = {word: count for word, count in words.items() if known.issuperset(word)}
+    trained.train_from_iterator(_repeated(kept), trainer)
     made = Tokenizer(models.WordPiece(trained.get_vocab(), unk_token=UNKNOWN))
     made.normalizer, made.pre_tokenizer = normalizer, splitter
     made.decoder = decoders.WordPiece()
@@ -88,7 +90,7 @@ def _pieces(words: Counter[str], most: int) -> Sequence[str]:
     return [*sorted(begin & kept), *(f"##{each}" for each in sorted(go_on & kept))]
 
 
-def _repeated(words: Counter[str]) -> Iterable[str]:
+def _repeated(words: Mapping[str, int]) -> Iterable[str]:
     """Yield each word as often as it was counted, some at a time."""
     for word, count in words.items():
         for start in range(0, count, 1000):
