@@ -18,6 +18,8 @@ pytest.importorskip("tokenizers")
 
 from sightline.models.unilm_masks import MODES  # noqa: E402
 from sightline.recipes.subwords import train_subwords  # noqa: E402
+from sightline.recipes.training.checkpoint import Counts, save_weights  # noqa: E402
+from sightline.recipes.training.run_folder import Run, open_run  # noqa: E402
 from sightline.recipes.unilm import RECIPE  # noqa: E402
 from sightline.recipes.unilm.cloze import (  # noqa: E402
     CLS,
@@ -33,7 +35,8 @@ from sightline.recipes.unilm.cloze import (  # noqa: E402
 from sightline.recipes.unilm.judging import unigram_loss, writing_losses  # noqa: E402
 from sightline.recipes.unilm.settings import UniLMSettings  # noqa: E402
 from sightline.recipes.unilm.showing import write  # noqa: E402
-from sightline.recipes.unilm.task import UniLMTask, assemble  # noqa: E402
+from sightline.recipes.unilm.task import TOKENIZER, UniLMTask, assemble  # noqa: E402
+from sightline.recipes.unilm.writer import open_writer  # noqa: E402
 
 VOCAB = 60
 
@@ -290,6 +293,47 @@ def test_all_sources_are_written_and_long_ones_cut(task: UniLMTask) -> None:
     long = Pair(list(range(5, 5 + 200)), [7])
     texts = write(task, task.model, [*task.pairs["val"][:3], long], lambda *_: None)
     assert len(texts) == 4
+
+
+@pytest.fixture
+def run_folder(task: UniLMTask, tmp_path: Path) -> Path:
+    """A run's folder as training leaves it, but for the training."""
+    run = Run(tmp_path / "run", "unilm", "smoke", task.settings, 0)
+    open_run(run)
+    task.save(run.folder)
+    save_weights(run.best, task.model, Counts())
+    return run.folder
+
+
+def test_a_run_writes_what_its_task_writes(task: UniLMTask, run_folder: Path) -> None:
+    task.model.eval()
+    writer = open_writer(run_folder)
+    text = task.texts["val"][0][0]
+    pieces: list[str] = []
+    found = writer.write(text, tokens=15, on_text=pieces.append)
+    wanted = write(task, task.model, [task.pairs["val"][0]], lambda *_: None)
+    assert "".join(pieces) == found
+    assert wanted[0].startswith(found[1:])
+    drawn = [writer.write(text, tokens=15, temperature=2.0, seed=seed) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_what_cannot_be_written_is_refused(run_folder: Path) -> None:
+    writer = open_writer(run_folder)
+    with pytest.raises(sl.InvalidArgument, match="tokens=0"):
+        writer.write("Ein Hund", tokens=0)
+    with pytest.raises(sl.InvalidArgument, match="a source of"):
+        writer.write("Ein Hund läuft. " * 30, tokens=4)
+
+
+@pytest.mark.parametrize("content", [None, "{", "no tokenizer"])
+def test_damaged_subwords_are_refused_by_name(run_folder: Path, content: str | None) -> None:
+    path = run_folder / TOKENIZER
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(sl.DataError, match=TOKENIZER):
+        open_writer(run_folder)
 
 
 def test_settings_that_do_not_fit_are_refused() -> None:

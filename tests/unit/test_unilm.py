@@ -84,7 +84,7 @@ def test_engines_agree(modes: Any, side: Any) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_permuted_mask_is_a_permuted_input(dtype: Any) -> None:
-    """The triangle with rows and columns permuted, or the tokens in that order, each in its place."""
+    """The triangle with rows and columns permuted, or the tokens in that order with positions."""
     model = made(dtype=dtype)
     (tokens,) = sequences([13])
     order = torch.randperm(13, generator=torch.Generator().manual_seed(3))
@@ -124,19 +124,26 @@ def test_written_with_a_cache_is_written_without() -> None:
     assert len({tuple(row) for row in wanted}) > 1
 
 
-def test_one_beam_is_greedy() -> None:
+@pytest.mark.parametrize("beams", [1, 3])
+def test_beams(beams: int) -> None:
+    """One is greedy; of several each is scored as the steps of writing it say."""
     model = made()
     sources = sequences([5, 9])
-    greedy = sl.nn.generate(model.writer(MASK), sources, max_new_tokens=6, eos=STOP)
-    found = sl.nn.generate(
-        model.writer(MASK), sources, max_new_tokens=6, eos=STOP, strategy="beam", beams=3
-    )
-    for one, hypotheses in zip(greedy.tokens, found.hypotheses, strict=True):
-        scores = [each.score for each in hypotheses]
-        assert len(hypotheses) == 3
-        assert scores == sorted(scores, reverse=True)
-        # Each hypothesis is scored as the model scores it when it is written alone.
-        assert len(one) <= 6
+    options: Any = {"max_new_tokens": 5, "eos": STOP}
+    greedy = sl.nn.generate(model.writer(MASK), sources, **options)
+    found = sl.nn.generate(model.writer(MASK), sources, strategy="beam", beams=beams, **options)
+    for row, source in enumerate(sources):
+        if beams == 1:
+            assert found.tokens[row].tolist() == greedy.tokens[row].tolist()
+        for each in found.hypotheses[row]:
+            score = 0.0
+            for step, token in enumerate(each.tokens.tolist()):
+                line = torch.tensor([*source.tolist(), *each.tokens.tolist()[:step], MASK])
+                batch = sl.Batch.from_sequences([line])
+                with torch.no_grad():
+                    logits = model.read(batch, "seq2seq", [len(source)]).mlm[0, -1]
+                score += float(logits.log_softmax(-1)[token])
+            assert each.score == pytest.approx(score / len(each.tokens), abs=1e-4)
 
 
 def test_what_is_written_never_sees_a_mask_token_behind_it() -> None:
@@ -157,10 +164,9 @@ def test_what_a_writer_cannot_do_is_refused() -> None:
     writer = made().writer(MASK)
     with pytest.raises(sl.InvalidArgument, match="whole source in one pass"):
         sl.nn.generate(writer, sequences([6]), max_new_tokens=3, prefill_chunk=4)
+    chunk = writer.new_cache(1, 8).extend(4)
     with pytest.raises(sl.InvalidArgument, match="logits_at"):
-        cache = writer.new_cache(1, 8)
-        tokens = sequences([4])[0][None]
-        writer(tokens, cache=cache.extend(4), logits_at=torch.tensor([[1]]))
+        writer(sequences([4])[0][None], cache=chunk, logits_at=torch.tensor([[1]]))
 
 
 def test_reading_wants_tokens_and_enough_segments() -> None:

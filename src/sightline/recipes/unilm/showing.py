@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sightline.errors import MissingExtra
-from sightline.models.unilm_masks import MODES, Mode, segment_ids, unilm_mask
+from sightline.masks.mask import Mask
+from sightline.models.unilm_masks import (
+    MODES,
+    Mode,
+    bidirectional,
+    left_to_right,
+    right_to_left,
+    segment_ids,
+    sequence_to_sequence,
+)
 from sightline.nn.batch import Batch
 from sightline.nn.generation.generate import generate
 from sightline.recipes.training.outcome import AttentionMap, Figure, MaskShown, Outcome, Table
@@ -95,7 +104,8 @@ def write(task: UniLMTask, model: Any, pairs: list[Pair], tell: Tell) -> list[st
     for start in range(0, len(pairs), _AT_ONCE):
         # A source that leaves no room for a target of its own length is cut.
         longest = settings.context // 2 - 2
-        sources = [[CLS, *pair.source[:longest], SEP] for pair in pairs[start : start + _AT_ONCE]]
+        part = pairs[start : start + _AT_ONCE]
+        sources = [[CLS, *pair.source[:longest], SEP] for pair in part]
         width = max(len(source) for source in sources)
         made = generate(
             writer,
@@ -136,10 +146,18 @@ def _tokens(task: UniLMTask, pair: Pair) -> tuple[str, ...]:
 
 
 def _mask_shown(task: UniLMTask, pair: Pair, mode: Mode) -> MaskShown:
-    batch = Batch.from_lengths([len(pair.source) + len(pair.target) + 3])
     labels = _tokens(task, pair)
-    mask = unilm_mask(batch, mode, [len(pair.source) + 2])
-    return MaskShown(_TITLES[mode], mask, labels, labels)
+    return MaskShown(_TITLES[mode], _mask(pair, mode), labels, labels)
+
+
+def _mask(pair: Pair, mode: Mode) -> Mask:
+    """Return a mode's mask over one sequence, in the fewest words."""
+    words = {
+        "bidirectional": bidirectional,
+        "left_to_right": left_to_right,
+        "right_to_left": right_to_left,
+    }
+    return words[mode]() if mode in words else sequence_to_sequence([len(pair.source) + 2])
 
 
 def _attention(task: UniLMTask, model: Any, pair: Pair, mode: Mode) -> AttentionMap:
@@ -147,7 +165,7 @@ def _attention(task: UniLMTask, model: Any, pair: Pair, mode: Mode) -> Attention
     laid = lay_out(pair, mode)
     device = next(model.parameters()).device
     batch = Batch.from_sequences([torch.from_numpy(laid.tokens)])
-    mask = unilm_mask(batch, mode, [laid.source])
+    mask = _mask(pair, mode)
     weights = model.bert.attention(
         batch.tokens.to(device),
         segments=segment_ids(batch, mode, [laid.source]).to(device),

@@ -34,7 +34,7 @@ from sightline.recipes.unilm.cloze import (
 from sightline.recipes.unilm.settings import UniLMSettings
 from sightline.views.files import write_atomically
 
-__all__ = ["TOKENIZER", "UniLMTask", "assemble", "build"]
+__all__ = ["TOKENIZER", "UniLMTask", "assemble", "build", "model_of"]
 
 TOKENIZER = "tokenizer.json"
 
@@ -86,18 +86,7 @@ class UniLMTask(Task):
             )
         self.pretraining = Masking(settings.masked, settings.spans)
         self.tuning = Masking(settings.tuning_masked, settings.spans, target_only=True)
-        self.model = UniLM(
-            UniLMConfig(
-                vocab=self.vocab,
-                layers=settings.layers,
-                heads=settings.heads,
-                width=settings.width,
-                hidden=settings.hidden,
-                context=settings.context,
-                dropout=settings.dropout,
-                engine=settings.engine,
-            )
-        )
+        self.model = model_of(settings, self.vocab)
 
     def _encode(self, pairs: Sequence[tuple[str, str]]) -> list[Pair]:
         sides = [self.tokenizer.encode_batch(list(side)) for side in zip(*pairs, strict=True)]
@@ -207,6 +196,22 @@ class UniLMTask(Task):
         write_atomically(folder / TOKENIZER, self.tokenizer.to_str())
 
 
+def model_of(settings: UniLMSettings, vocab: int) -> UniLM:
+    """Return a new model of the sizes that were set."""
+    return UniLM(
+        UniLMConfig(
+            vocab=vocab,
+            layers=settings.layers,
+            heads=settings.heads,
+            width=settings.width,
+            hidden=settings.hidden,
+            context=settings.context,
+            dropout=settings.dropout,
+            engine=settings.engine,
+        )
+    )
+
+
 def assemble(sequences: Sequence[Sequenced]) -> dict[str, Any]:
     """Return sequences packed into one row, and all that a UniLM and its loss need of them.
 
@@ -236,7 +241,9 @@ def assemble(sequences: Sequence[Sequenced]) -> dict[str, Any]:
 def build(settings: UniLMSettings, data: Path | None, seed: int) -> UniLMTask:
     """Return the task of learning from the corpus in a folder."""
     if data is None:
-        raise InvalidArgument("got no folder; wanted one with Multi30k's files; name it with --data.")
+        raise InvalidArgument(
+            "got no folder; wanted one with Multi30k's files; name it with --data."
+        )
     texts = {split: read_parallel(data, split, "de", "en") for split in _SPLITS}
     pairs = {
         split: list(zip(text.sources, text.targets, strict=True)) for split, text in texts.items()
