@@ -39,7 +39,7 @@ class UniLMSettings(Settings):
         InvalidArgument: numbers that do not fit each other.
     """
 
-    steps: int = 3000
+    steps: int = 2000
     evaluate_every: int = 500
     checkpoint_every: int = 200
     vocab: int = 4000
@@ -56,11 +56,11 @@ class UniLMSettings(Settings):
     weight_decay: float = 0.01
     masked: float = 0.15
     spans: float = 0.2
-    tuning: int = 1800
+    tuning: int = 1200
     tuning_masked: float = 0.5
     tuning_share: float = 0.75
     held_out: int = 200
-    test: int = 300
+    test: int = 200
     beams: int = 1
 
     def __post_init__(self) -> None:
@@ -82,7 +82,7 @@ class UniLMSettings(Settings):
 
 
 PRESETS = {
-    # What a quarter of an hour on one core gives.
+    # What ten minutes on one core give.
     "small": UniLMSettings(),
     # Section 2.6 and appendix of the paper: BERT-large's sizes; 30,000 fine-tuning steps are ours.
     "paper": UniLMSettings(
