@@ -280,9 +280,20 @@ def test_what_comes_home(split: Split) -> None:
     real = [label != "pad" for label in order.keys]
     expected = np.tri(size, dtype=bool) & np.array(real) & np.array(real)[:, None]
     assert np.array_equal(whole.mask.dense(size)[0, 0], expected)
+    assert len(outcome.masks) == 4
     assert len(outcome.attention) == 2
     for shown in outcome.attention:
         assert not np.triu(shown.weights, 1).any()
+
+
+@pytest.mark.parametrize(("options", "masks"), [({"ablate": "query"}, 3), ({"ablate": "all"}, 1)])
+def test_only_masks_that_are_there_are_shown(split: Split, options: Any, masks: int) -> None:
+    task = RecommenderTask(settings(**options), split, seed=0)
+    with torch.no_grad():
+        outcome = task.finish(task.model.eval(), quiet)
+    assert len(outcome.masks) == masks
+    whole = outcome.masks[-1].mask.dense(5)
+    assert whole.all() == (masks == 1)
 
 
 @pytest.mark.data

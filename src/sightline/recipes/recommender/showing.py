@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import and_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sightline.masks.padding import padding
+from sightline.masks.positional import causal, everything
 from sightline.models.sasrec import SASRec
 from sightline.recipes.recommender.answers import (
     popularity_ranks,
@@ -55,7 +58,7 @@ def bring_home(task: RecommenderTask, model: Any, tell: Tell) -> Outcome:
     masks: tuple[MaskShown, ...] = ()
     attention: tuple[AttentionMap, ...] = ()
     if isinstance(model, SASRec):
-        masks, attention = _masks(task, asked), _attention(task, model, asked)
+        masks, attention = _masks(task, model, asked), _attention(task, model, asked)
     return Outcome(
         figures=tuple(figures),
         tables=(_examples(task, model, features, asked, sampled),),
@@ -121,18 +124,25 @@ def _examples(
     return Table(f"Suggestions among {asked.candidates.shape[1]} items", header, tuple(rows))
 
 
-def _masks(task: RecommenderTask, asked: Questions) -> tuple[MaskShown, ...]:
-    """Return the masks of a user with few clicks, padded on the left to ten."""
-    history = min(asked.histories[:100], key=lambda each: abs(len(each) - 6))[-8:]
-    size = min(10, task.settings.context)
-    history = history[-size:]
-    labels = ("pad",) * (size - len(history)) + tuple(_labels(task, history))
-    real = padding(lengths=[len(history)], side="left", total=size)
-    whole = task.mask
-    both = whole & real & real.T
-    shown = (("padding of keys", real), ("padding of queries", real.T), ("all three masks", both))
-    parts = [MaskShown("order", whole, labels, labels)] if task.settings.ablate != "causal" else []
-    return (*parts, *(MaskShown(title, mask, labels, labels) for title, mask in shown))
+def _masks(task: RecommenderTask, model: SASRec, asked: Questions) -> tuple[MaskShown, ...]:
+    """Return the masks that the model has for a user with few clicks, padded on the left to ten."""
+    history = min(asked.histories[:100], key=lambda each: abs(len(each) - 6))
+    size = min(10, model.config.context)
+    real = min(len(history), size)
+    labels = ("pad",) * (size - real) + tuple(_labels(task, history[-real:]))
+    hidden = padding(lengths=[real], side="left", total=size)
+    parts = [
+        (title, mask)
+        for there, title, mask in (
+            (model.config.causal_mask, "causal: no later click", causal()),
+            (model.config.key_mask, "key mask: no padding is seen", hidden),
+            (model.config.query_mask, "query mask: no padding sees", hidden.T),
+        )
+        if there
+    ]
+    whole = reduce(and_, (mask for _, mask in parts), everything())
+    shown = [*parts, ("all of them", whole)]
+    return tuple(MaskShown(title, mask, labels, labels) for title, mask in shown)
 
 
 def _attention(task: RecommenderTask, model: SASRec, asked: Questions) -> tuple[AttentionMap, ...]:
