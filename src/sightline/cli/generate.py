@@ -24,6 +24,7 @@ __all__ = ["generate"]
 # which calls on_text with each new piece of text and returns all of them together.
 GENERATORS = {
     "language-model": "sightline.recipes.language_model.trained:open_writer",
+    "unilm": "sightline.recipes.unilm.writer:open_writer",
 }
 
 
