@@ -70,14 +70,14 @@ class Drawn:
         self.say(f"step {step:,} of {self._steps:,}: {self._last}{loss}")
 
     def tell(self, what: str, done: int, total: int) -> None:
-        """Draw a bar of its own for what is not training."""
-        if not self._terminal or total < _LEAST_TOTAL:
+        """Draw a bar of its own for what is not training; a total of 0 is not known."""
+        if not self._terminal or 0 < total < _LEAST_TOTAL:
             return
         bar = self._started()
         if self._other is None:
-            self._other = bar.add_task(what, total=total, said="")
-        bar.update(self._other, description=what, total=total, completed=done)
-        if done >= total:
+            self._other = bar.add_task(what, total=total or None, said="")
+        bar.update(self._other, description=what, total=total or None, completed=done)
+        if 0 < total <= done:
             self._end_other()
 
     def _said(self) -> str:

@@ -44,7 +44,7 @@ class Watch:
     Attributes:
         step: (step, steps, loss) after every update.
         evaluated: (step, figures) after every evaluation.
-        tell: (what, done, total) during anything else that takes a while.
+        tell: (what, done, total) during anything else that takes a while; a total of 0 is unknown.
     """
 
     step: Callable[[int, int, float], object] = lambda step, steps, loss: None

@@ -91,6 +91,8 @@ def run_recipe(
         if resume and main:
             step = read_counts(run.checkpoint).step
             say(f"going on at step {step:,} of {run.settings.steps:,}, from {run.folder}")
+        if main and watch is not None:
+            watch.tell("preparing", 0, 0)
         torch.manual_seed(seed_for(run.seed, "build"))
         task = recipe.build(run.settings, folder, run.seed)
         trained = train(task, run, resume=resume, watch=watch if main else None)
