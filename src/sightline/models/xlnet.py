@@ -1,7 +1,8 @@
 """XLNet: a language model for any order of the tokens; one stream reads, another one predicts.
 
-Tokens and masks go in, logits come out. The attention is in xlnet_attention.py, the names of
-transformers' weights in xlnet_weights.py; orders and targets are drawn by the recipe.
+Tokens and masks go in, logits come out. The attention is in xlnet_attention.py, what is refused in
+xlnet_checks.py, the names of transformers' weights in xlnet_weights.py; orders and targets are
+drawn by the recipe.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sightline.errors import InvalidArgument, InvalidMask, ShapeMismatch
+from sightline.errors import InvalidArgument
 from sightline.masks.mask import Mask
 from sightline.masks.positional import everything, keys, window
 from sightline.models.xlnet_attention import Distances, RelativeAttention, Stream
+from sightline.models.xlnet_checks import check_masks, check_memory, check_targets, check_tokens
 
 _ACTIVATIONS = {
     "gelu": functional.gelu,
@@ -40,6 +42,7 @@ class XLNetConfig:
         epsilon: of the layer norms.
         activation: "gelu", "gelu_tanh" or "relu".
         clamp: the greatest distance that is told apart, or None.
+        spread: the deviation of the first weights; narrow models learn sooner with more.
         mask: who may see whom where a call says nothing else.
         engine: which engine computes attention, as for ``attend``; one that takes a bias.
 
@@ -56,6 +59,7 @@ class XLNetConfig:
     epsilon: float = 1e-12
     activation: str = "gelu"
     clamp: int | None = None
+    spread: float = 0.02
     mask: Mask = field(default_factory=everything)
     engine: str = "auto"
 
@@ -123,7 +127,7 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """What all blocks of one pass share: sinusoids of distances, both streams, what went before."""
+    """What all blocks share: sinusoids of distances, both streams, what went before."""
 
     table: torch.Tensor
     content: Stream
@@ -228,7 +232,7 @@ class XLNet(nn.Module):
             if name.endswith(".bias"):
                 nn.init.zeros_(weight)
             elif ".norm_" not in name:  # norms begin with weights of 1
-                nn.init.normal_(weight, std=0.02)
+                nn.init.normal_(weight, std=config.spread)
         self.head.weight = self.token_embedding.weight
 
     @property
@@ -329,7 +333,12 @@ class XLNet(nn.Module):
     ) -> Pass:
         """Return what is the same for all blocks."""
         mask = self.config.mask if mask is None else mask
-        self._check(tokens, positions, segments, targets, memory, mask, query_mask)
+        check_tokens(tokens, positions=positions, segments=segments)
+        check_masks(mask, query_mask)
+        if targets is not None:
+            check_targets(targets, tokens)
+        if memory is not None:
+            check_memory(memory, tokens, self.config.layers, self.config.width)
         past = 0 if memory is None else memory[0].shape[1]
         content, query = self._content_stream(tokens, positions, segments, mask, past), None
         if targets is not None:
@@ -377,37 +386,6 @@ class XLNet(nn.Module):
         angles = distances.to(dtype)[:, None] * (1 / 10000 ** (steps / self.config.width))
         return torch.cat([angles.sin(), angles.cos()], dim=-1).to(weight.dtype)
 
-    def _check(
-        self,
-        tokens: torch.Tensor,
-        positions: torch.Tensor | None,
-        segments: torch.Tensor | None,
-        targets: torch.Tensor | None,
-        memory: Sequence[torch.Tensor] | None,
-        *masks: Any,
-    ) -> None:
-        if tokens.ndim != 2 or tokens.dtype != torch.int64:
-            raise ShapeMismatch(
-                f"got tokens {list(tokens.shape)} of {tokens.dtype}; wanted [batch, length] of "
-                "torch.int64; add an axis with tokens[None], convert with tokens.long()."
-            )
-        batch, length = tokens.shape
-        for name, each in (("positions", positions), ("segments", segments)):
-            if each is not None and each.shape != tokens.shape:
-                raise ShapeMismatch(
-                    f"got {name} {list(each.shape)}; wanted those of the tokens, {[batch, length]}."
-                )
-        if targets is not None:
-            _check_targets(targets, batch, length)
-        if memory is not None:
-            _check_memory([list(each.shape) for each in memory], batch, self.config)
-        for mask in masks:
-            if mask is not None and not isinstance(mask, Mask):
-                raise InvalidMask(
-                    f"got a mask of type {type(mask).__name__}; wanted a sightline mask, such as "
-                    'sl.permutation(order); wrap an array with sl.dense(array, means="attend").'
-                )
-
     @classmethod
     def from_transformers(cls, model: Any, *, engine: str = "auto") -> XLNet:
         """Return an XLNet with the weights (copied) of a ``transformers`` XLNetLMHeadModel.
@@ -426,25 +404,3 @@ class XLNet(nn.Module):
 def _behind(mask: Mask, past: int) -> Mask:
     """Return the mask with ``past`` keys before it that all may see."""
     return mask.shift(query=past, key=past) | keys(range(past)) if past else mask
-
-
-def _check_targets(targets: torch.Tensor, batch: int, length: int) -> None:
-    if targets.ndim != 2 or targets.shape[0] != batch or targets.dtype != torch.int64:
-        raise ShapeMismatch(
-            f"got targets {list(targets.shape)} of {targets.dtype}; wanted [batch, n] of "
-            f"torch.int64 for a batch of {batch}: the columns to predict."
-        )
-    if not targets.numel() or int(targets.min()) < 0 or int(targets.max()) >= length:
-        raise ShapeMismatch(
-            f"got targets {list(targets.shape)} with columns that are none of the tokens'; wanted "
-            f"at least one a row, from 0 to {length - 1}."
-        )
-
-
-def _check_memory(shapes: list[list[int]], batch: int, config: XLNetConfig) -> None:
-    wanted = [batch, shapes[0][1] if shapes and len(shapes[0]) == 3 else 0, config.width]
-    if len(shapes) != config.layers or any(shape != wanted for shape in shapes):
-        raise ShapeMismatch(
-            f"got memory of shapes {shapes}; wanted [{batch}, remembered, {config.width}] for each "
-            f"of {config.layers} layers; take it from Reading.memory."
-        )

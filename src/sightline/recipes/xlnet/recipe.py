@@ -42,6 +42,7 @@ class XLNetSettings(Settings):
         width: features of a token.
         hidden: features inside the feed-forward part.
         dropout: its rate, in training.
+        spread: the deviation of the first weights; published is 0.02, for widths of about 1,000.
         length: tokens of a text.
         reused: how many of them stand in the first part, which sees nothing of the second.
         memory: how many tokens before the text are remembered; nothing is predicted there.
@@ -58,7 +59,7 @@ class XLNetSettings(Settings):
     Source: Yang et al. 2019, "XLNet", sections 2.3, 2.5, 3.1 and appendix A.4.
     """
 
-    steps: int = 1500
+    steps: int = 1300
     evaluate_every: int = 250
     checkpoint_every: int = 250
     layers: int = 4
@@ -66,6 +67,7 @@ class XLNetSettings(Settings):
     width: int = 128
     hidden: int = 512
     dropout: float = 0.0
+    spread: float = 0.08
     length: int = 96
     reused: int = 48
     memory: int = 0
@@ -73,9 +75,9 @@ class XLNetSettings(Settings):
     part: int = 6
     longest_run: int = 5
     context: int = 6
-    batch: int = 16
+    batch: int = 12
     held_out: int = 16
-    peak_rate: float = 1e-3
+    peak_rate: float = 2e-3
     warm_up: int = 100
     decay: float = 0.01
 
@@ -143,7 +145,7 @@ class XLNetTask(Task):
                 path=path,
             )
         torch.manual_seed(seed_for(seed, "weights"))
-        self.model = XLNet(
+        self.model = self.xlnet = XLNet(
             XLNetConfig(
                 vocab=len(self.characters) + len(MARKS),
                 layers=settings.layers,
@@ -151,6 +153,7 @@ class XLNetTask(Task):
                 width=settings.width,
                 hidden=settings.hidden,
                 dropout=settings.dropout,
+                spread=settings.spread,
                 engine=settings.engine,
             )
         )
@@ -188,7 +191,7 @@ class XLNetTask(Task):
             # As published, nothing is learned through the memory. There it is what earlier texts
             # left behind; here it is read anew, so that a batch is a function of its number.
             with torch.no_grad():
-                memory = self.model.read(batch["past"]).memory()
+                memory = self.xlnet.read(batch["past"]).memory()
         return model(batch["tokens"], memory=memory, **self.words(batch))
 
     def words(self, batch: Any) -> dict[str, Any]:
@@ -344,6 +347,7 @@ RECIPE = Recipe(
             width=1024,
             hidden=4096,
             dropout=0.1,
+            spread=0.02,
             length=512,
             reused=256,
             memory=384,
@@ -353,21 +357,22 @@ RECIPE = Recipe(
             warm_up=40_000,
         ),
         "smoke": XLNetSettings(
-            steps=60,
-            evaluate_every=20,
+            steps=80,
+            evaluate_every=40,
             checkpoint_every=20,
             layers=2,
             heads=2,
             width=32,
             hidden=64,
+            spread=0.15,
             length=37,
             reused=16,
             memory=8,
             perm_size=8,
-            batch=12,
-            held_out=4,
-            peak_rate=1e-2,
-            warm_up=10,
+            batch=16,
+            held_out=3,
+            peak_rate=6e-3,
+            warm_up=20,
         ),
     },
     build=_build,
