@@ -338,7 +338,7 @@ def test_damaged_subwords_are_refused_by_name(run_folder: Path, content: str | N
 
 def test_settings_that_do_not_fit_are_refused() -> None:
     for wrong, said in (
-        ({"tuning": 4000}, "tuning=4000"),
+        ({"tuning": 9000}, "tuning=9000"),
         ({"tuning_share": 1.5}, "tuning_share"),
         ({"sequences": 0}, "sequences=0"),
         ({"longest": 158}, "context=160"),

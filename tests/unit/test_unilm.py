@@ -102,26 +102,28 @@ def test_a_permuted_mask_is_a_permuted_input(dtype: Any) -> None:
     assert not torch.allclose(by_mask[order], without, atol=1e-2)  # positions have to be kept
 
 
-def written_anew(model: UniLM, source: Any, most: int) -> list[int]:
+def written_anew(model: UniLM, source: Any, most: int) -> tuple[list[int], list[float]]:
     """Write without a cache: append [MASK], run all of it, put what it says in its place."""
-    tokens, new = source.tolist(), []
-    while len(new) < most:
-        row = torch.tensor([*tokens, *new, MASK])
-        batch = sl.Batch.from_sequences([row])
-        new.append(int(model.read(batch, "seq2seq", [len(tokens)]).mlm[0, -1].argmax()))
-        if new[-1] == STOP:
-            break
-    return new
+    new: list[int] = []
+    logprobs: list[float] = []
+    while len(new) < most and STOP not in new:
+        batch = sl.Batch.from_sequences([torch.tensor([*source.tolist(), *new, MASK])])
+        logits = model.read(batch, "seq2seq", [len(source)]).mlm[0, -1]
+        new.append(int(logits.argmax()))
+        logprobs.append(float(logits.log_softmax(-1).max()))
+    return new, logprobs
 
 
 def test_written_with_a_cache_is_written_without() -> None:
-    model = made()
+    model = made(dtype=torch.float64)
     sources = sequences([5, 1, 9, 3])
     with torch.no_grad():
-        wanted = [written_anew(model, source, 12) for source in sources]
-    found = sl.nn.generate(model.writer(MASK), sources, max_new_tokens=12, eos=STOP)
-    assert [row.tolist() for row in found.tokens] == wanted
-    assert len({tuple(row) for row in wanted}) > 1
+        wanted = [written_anew(model, source, 8) for source in sources]
+    found = sl.nn.generate(model.writer(MASK), sources, max_new_tokens=8, eos=STOP)
+    assert [row.tolist() for row in found.tokens] == [tokens for tokens, _ in wanted]
+    for row, (_, logprobs) in zip(found.logprobs, wanted, strict=True):
+        assert row.tolist() == pytest.approx(logprobs, abs=1e-6)
+    assert len({tuple(tokens) for tokens, _ in wanted}) > 1
 
 
 @pytest.mark.parametrize("beams", [1, 3])

@@ -19,7 +19,8 @@ class UniLMSettings(Settings):
 
     Attributes:
         vocab: subwords of both languages together.
-        layers, heads, width, hidden, context, dropout: of the model.
+        layers, heads, width, hidden, context: of the model.
+        dropout: its rate; 0 where no pair is seen often enough to be learned by heart.
         sequences: pairs in a batch, packed end to end; a multiple of 6 gives the mixture exactly.
         longest: pairs with more subwords than this, both sides together, are left out in training.
         learning_rate: the greatest; it rises over ``warmup`` steps, then falls to 0 in a line.
@@ -39,25 +40,25 @@ class UniLMSettings(Settings):
         InvalidArgument: numbers that do not fit each other.
     """
 
-    steps: int = 2000
-    evaluate_every: int = 500
-    checkpoint_every: int = 200
+    steps: int = 4500
+    evaluate_every: int = 1500
+    checkpoint_every: int = 500
     vocab: int = 4000
     layers: int = 3
     heads: int = 4
     width: int = 128
     hidden: int = 512
     context: int = 160
-    dropout: float = 0.1
-    sequences: int = 48
+    dropout: float = 0.0
+    sequences: int = 24
     longest: int = 100
-    learning_rate: float = 1.5e-3
-    warmup: int = 200
+    learning_rate: float = 1e-3
+    warmup: int = 300
     weight_decay: float = 0.01
     masked: float = 0.15
     spans: float = 0.2
-    tuning: int = 1200
-    tuning_masked: float = 0.5
+    tuning: int = 3500
+    tuning_masked: float = 0.6
     tuning_share: float = 0.75
     held_out: int = 200
     test: int = 200
@@ -95,6 +96,7 @@ PRESETS = {
         width=1024,
         hidden=4096,
         context=512,
+        dropout=0.1,
         sequences=330,
         longest=509,
         learning_rate=3e-5,
