@@ -13,9 +13,13 @@ import recorded_runs
 import sightline as sl
 from sightline.errors import DataError
 from sightline.recipes.training.kept import kept_text, take
-from sightline.recipes.training.outcome import AttentionMap, Figure, Outcome
+from sightline.recipes.training.outcome import AttentionMap, Figure, MaskShown, Outcome
 from sightline.recipes.training.report import figure_rows, render_report, verdict
-from sightline.recipes.training.report_pictures import attention_drawings, chart_series
+from sightline.recipes.training.report_pictures import (
+    attention_drawings,
+    chart_series,
+    mask_pictures,
+)
 from sightline.recipes.training.result import Result, as_lines, read_result, result_from
 
 
@@ -85,7 +89,11 @@ def test_the_page_has_everything() -> None:
             "1,234,567 parameters",
         ),
         *("2 of 3 targets missed", "BLEU: published by a paper; smaller", "Adam, not AdamW."),
-        *("10 more are in result.json", "padding(lengths=[2])", "(the first 72 of 200 queries"),
+        *(
+            "10 more are in result.json",
+            "padding(lengths=[2])",
+            "(the first and the last 36 of 200 queries",
+        ),
         *("AMD, 2 cores", "cpu, 2 threads", "sightline train translation --preset small --seed 4"),
         *("training: 1 of 4,000 not a number (step 1,000)", "&lt;b&gt;"),
     ):
@@ -158,3 +166,22 @@ def test_a_run_not_to_keep(tmp_path: Path, changes: dict[str, str]) -> None:
     (tmp_path / "result.json").write_text(as_lines(recorded_runs.result(**changes).as_dict()))
     with pytest.raises(DataError, match="wanted a recorded run on real data"):
         take(tmp_path)
+
+
+def test_of_too_many_tokens_the_ends_are_drawn() -> None:
+    """So that padding at the end of a long row is seen."""
+    words = tuple(f"w{n}" for n in range(100))
+    shown = MaskShown("padded", sl.padding(lengths=[90]), words, words[:40])
+    weights = np.arange(4000.0).reshape(100, 40)
+    maps = (AttentionMap("map", weights, words, words[:40]),)
+    result = recorded_runs.result(outcome=Outcome((), masks=(shown,), attention=maps))
+    ((mask, caption),) = mask_pictures(result)
+    assert mask.row_labels == (*words[:36], *words[64:])
+    assert mask.column_labels == words[:40]
+    assert "(the first and the last 36 of 100 queries and 40 keys)" in caption
+    long = MaskShown("padded", sl.padding(lengths=[90]), words, words)
+    ((mask, _),) = mask_pictures(recorded_runs.result(outcome=Outcome((), masks=(long,))))
+    assert mask.allowed[0].sum() == 72 - 10
+    ((drawn, _),) = attention_drawings(result)
+    assert drawn.weights is not None
+    assert drawn.weights[71, 0] == weights[99, 0]

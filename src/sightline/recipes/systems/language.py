@@ -31,7 +31,7 @@ SYSTEMS = (
         ),
         parts=("sl.nn.Transformer", "sightline.models.transformer"),
         parity="torch.nn.Transformer with the same weights, all mask arguments: within 1e-5",
-        tests=("tests/parity/test_torch_transformer.py",),
+        tests=("tests/parity/test_torch_seq2seq.py", "tests/audit/test_systems_transformer.py"),
         trained=(Trained("translation"), Trained("copy")),
     ),
     System(
@@ -45,7 +45,7 @@ SYSTEMS = (
         masks=(Drawn("the growing triangle", "causal()", _DREAM, _DREAM),),
         parts=("sightline.models.gpt", "sl.nn.generate"),
         parity="transformers GPT2LMHeadModel, random weights: logits within 1e-5",
-        tests=("tests/parity/test_gpt2.py",),
+        tests=("tests/parity/test_gpt2.py", "tests/audit/test_systems_gpt.py"),
         trained=(Trained("language-model"),),
     ),
     System(
@@ -59,7 +59,7 @@ SYSTEMS = (
         masks=(Drawn("all but padding", "padding(lengths=[5])", _BERT, _BERT),),
         parts=("sightline.models.bert",),
         parity="transformers BertForPreTraining, random weights: logits and loss within 1e-5",
-        tests=("tests/parity/test_bert.py",),
+        tests=("tests/parity/test_bert.py", "tests/audit/test_systems_bert.py"),
         trained=(Trained("bert"), Trained("bert-overfit")),
     ),
     System(
@@ -130,7 +130,7 @@ SYSTEMS = (
         masks=(Drawn("every word of the sentence", "padding(lengths=[4])", _SAW, _SAW),),
         parts=("sightline.models.tagger",),
         parity="torch.nn.TransformerEncoder with the same weights: within 1e-5",
-        tests=("tests/parity/test_tagger.py",),
+        tests=("tests/parity/test_tagger.py", "tests/audit/test_systems_tagger.py"),
         trained=(Trained("tagger"),),
     ),
     System(
@@ -144,7 +144,7 @@ SYSTEMS = (
         masks=(Drawn("steps that count", "padding(lengths=[3])", 1, 5),),
         parts=("sl.nn.MaskedLSTM", "sl.nn.MaskedGRU"),
         parity="torch's LSTM and GRU on packed sequences, both directions: within 1e-6",
-        tests=("tests/unit/test_nn_recurrent.py",),
+        tests=("tests/unit/test_nn_recurrent.py", "tests/parity/test_click_rnn.py"),
         trained=(
             Trained("tagger", "tagger-lstm", ("encoder=lstm",)),
             Trained("tagger", "tagger-gru", ("encoder=gru",)),

@@ -14,12 +14,12 @@ from sightline.masks.mask import Mask
 from sightline.recipes.training.outcome import AttentionMap
 from sightline.recipes.training.result import Result
 from sightline.views.curves import Series, render_curves
-from sightline.views.picture import MaskPicture, picture_of
+from sightline.views.picture import MaskPicture
 
 __all__ = ["attention_drawings", "chart_series", "charts", "mask_pictures"]
 
 Records = Sequence[Mapping[str, Any]]
-# More queries or keys than these are drawn in part.
+# Of more queries or keys than these, the first and the last are drawn.
 _MOST_TOKENS = 72
 _LOSS = "loss"
 
@@ -74,15 +74,13 @@ def mask_pictures(result: Result) -> list[tuple[MaskPicture, str]]:
     """Return the masks of a run with their tokens, each with its caption."""
     drawn = []
     for shown in result.outcome.masks:
-        queries, keys = shown.queries[:_MOST_TOKENS], shown.keys[:_MOST_TOKENS]
-        picture = picture_of(
-            shown.mask,
-            len(queries),
-            len(keys),
-            row_labels=queries,
-            column_labels=keys,
+        rows, columns = _ends(shown.queries), _ends(shown.keys)
+        allowed = _allowed(shown.mask, len(shown.queries), len(shown.keys))
+        picture = MaskPicture(
+            allowed[np.ix_(rows, columns)],
+            row_labels=_at(shown.queries, rows),
+            column_labels=_at(shown.keys, columns),
             title=shown.title,
-            fit=_MOST_TOKENS,
         )
         text = repr(shown.mask)
         code = f": `{text}`" if len(text) <= 160 else ""
@@ -99,11 +97,15 @@ def attention_drawings(result: Result) -> list[tuple[MaskPicture, str]]:
 
 
 def _attention(shown: AttentionMap, mask: Mask | None) -> MaskPicture:
-    queries, keys = shown.queries[:_MOST_TOKENS], shown.keys[:_MOST_TOKENS]
-    weights = np.asarray(shown.weights, np.float64)[: len(queries), : len(keys)]
+    rows, columns = _ends(shown.queries), _ends(shown.keys)
+    weights = np.asarray(shown.weights, np.float64)
     allowed = np.ones(weights.shape, bool) if mask is None else _allowed(mask, *weights.shape)
     return MaskPicture(
-        allowed, row_labels=queries, column_labels=keys, title=shown.title, weights=weights
+        allowed[np.ix_(rows, columns)],
+        row_labels=_at(shown.queries, rows),
+        column_labels=_at(shown.keys, columns),
+        title=shown.title,
+        weights=weights[np.ix_(rows, columns)],
     )
 
 
@@ -126,7 +128,19 @@ def _allowed(mask: Mask, q_len: int, kv_len: int) -> np.ndarray:
     return mask.dense(q_len, kv_len)[0, 0]
 
 
+def _ends(labels: Sequence[str]) -> list[int]:
+    """Return the places that are drawn: all, or the first and the last where there are too many."""
+    places = list(range(len(labels)))
+    half = _MOST_TOKENS // 2
+    return places if len(places) <= _MOST_TOKENS else places[:half] + places[-half:]
+
+
+def _at(labels: Sequence[str], places: Sequence[int]) -> tuple[str, ...]:
+    return tuple(labels[place] for place in places)
+
+
 def _part(queries: Sequence[str], keys: Sequence[str]) -> str:
     if max(len(queries), len(keys)) <= _MOST_TOKENS:
         return ""
-    return f" (the first {_MOST_TOKENS} of {len(queries):,} queries and {len(keys):,} keys)"
+    half = _MOST_TOKENS // 2
+    return f" (the first and the last {half} of {len(queries):,} queries and {len(keys):,} keys)"
