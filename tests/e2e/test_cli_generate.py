@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import sys
@@ -14,8 +15,10 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
-from sightline.cli.generate import _Screen
+from sightline.cli.generate import GENERATORS, _Screen
+from sightline.cli.main import main
 from sightline.recipes.language_model import RECIPE
+from sightline.recipes.registry import recipes
 from sightline.recipes.training.loop import train
 from sightline.recipes.training.run_folder import Run, open_run
 
@@ -108,16 +111,21 @@ def test_refusals(run: Command, folder: Path, words: list[str], part: str) -> No
     assert part in err
 
 
+def test_every_row_is_there() -> None:
+    for name, where in GENERATORS.items():
+        module, _, function = where.partition(":")
+        assert name in recipes()
+        assert callable(getattr(importlib.import_module(module), function))
+
+
 def test_folders_that_hold_no_such_run(run: Command, tmp_path: Path) -> None:
     assert "give the folder of a run of language-model" in run("generate")[2]
     code, _, err = run("generate", "--run", tmp_path)
     assert code == 2
     assert f"{tmp_path / 'run.json'}: got no run there" in err
     (tmp_path / "run.json").write_text('{"recipe": "tagger"}')
-    assert (
-        "got a run of the recipe 'tagger'; wanted one of 'language-model'"
-        in run("generate", "--run", tmp_path)[2]
-    )
+    err = run("generate", "--run", tmp_path)[2]
+    assert "got a run of the recipe 'tagger', which writes no text; wanted one of lang" in err
     for broken in ("[1]", "{", '{"recipe": ["language-model"]}'):
         (tmp_path / "run.json").write_text(broken)
         code, out, err = run("generate", "--run", tmp_path)

@@ -15,6 +15,7 @@ from unicodedata import category
 import typer
 
 from sightline.cli.output import output_encoding, working, write_line
+from sightline.errors import DataError
 from sightline.lower.arguments import require_torch
 
 __all__ = ["generate"]
@@ -31,7 +32,9 @@ GENERATORS = {
 def generate(
     prompt: Annotated[
         str | None,
-        typer.Argument(metavar="PROMPT", help="What to begin with; left out: a new line."),
+        typer.Argument(
+            metavar="PROMPT", help="What to begin with; the recipe's own if left out."
+        ),
     ] = None,
     run: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="The folder of a trained run.")
@@ -77,9 +80,15 @@ def generate(
 def _open(folder: Path) -> Any:
     """Return what writes for the recipe whose run lies there."""
     require_torch("sightline generate")
-    known = GENERATORS.get(_recipe_of(folder) or "")
-    # Of any other folder, the first says what is wrong with it.
-    module, _, function = (known or next(iter(GENERATORS.values()))).partition(":")
+    name = _recipe_of(folder)
+    if name is not None and name not in GENERATORS:
+        raise DataError(
+            f"got a run of the recipe {name!r}, which writes no text; wanted one of "
+            f"{' or '.join(GENERATORS)}.",
+            path=str(folder / "run.json"),
+        )
+    # Of a folder without a run, the first says what is wrong with it.
+    module, _, function = GENERATORS[name or next(iter(GENERATORS))].partition(":")
     return getattr(importlib.import_module(module), function)(folder)
 
 
