@@ -32,9 +32,7 @@ GENERATORS = {
 def generate(
     prompt: Annotated[
         str | None,
-        typer.Argument(
-            metavar="PROMPT", help="What to begin with; the recipe's own if left out."
-        ),
+        typer.Argument(metavar="PROMPT", help="What to begin with; the recipe's own if left out."),
     ] = None,
     run: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="The folder of a trained run.")
