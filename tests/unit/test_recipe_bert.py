@@ -20,10 +20,10 @@ pytest.importorskip("conllu")
 from sightline.errors import DataError, InvalidArgument  # noqa: E402
 from sightline.readers.corpora import corpus_folder  # noqa: E402
 from sightline.readers.documents import read_documents  # noqa: E402
-from sightline.recipes import bert, bert_overfit  # noqa: E402
-from sightline.recipes.bert_batches import call, pack  # noqa: E402
-from sightline.recipes.bert_outcome import unigram_loss  # noqa: E402
-from sightline.recipes.bert_task import BertSettings, PreTraining, evaluate  # noqa: E402
+from sightline.recipes.bert import held_out, overfit  # noqa: E402
+from sightline.recipes.bert.batches import call, pack  # noqa: E402
+from sightline.recipes.bert.outcome import unigram_loss  # noqa: E402
+from sightline.recipes.bert.task import BertSettings, PreTraining, evaluate  # noqa: E402
 from sightline.recipes.wordpiece import CLS, MASK, SEP, SPECIAL, train_wordpiece  # noqa: E402
 
 TINY = BertSettings(
@@ -49,7 +49,7 @@ def quiet(what: str, done: int, total: int) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: Any) -> Path:
     made = tmp_path_factory.mktemp("sample")
-    for recipe in (bert.RECIPE, bert_overfit.RECIPE):
+    for recipe in (held_out.RECIPE, overfit.RECIPE):
         assert recipe.sample is not None
         recipe.sample(made)
     return made
@@ -57,7 +57,7 @@ def folder(tmp_path_factory: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def task(folder: Path) -> PreTraining:
-    return bert.build(TINY, folder, 0)
+    return held_out.build(TINY, folder, 0)
 
 
 # -- tokens ----------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def test_rare_characters_are_unknown() -> None:
 
 def test_special_tokens_in_a_text_are_text(folder: Path) -> None:
     texts = {"train": [["the [SEP] is [MASK]"], ["anna has a dog ."]]}
-    made = bert_overfit.ByHeart(replace(TINY, vocab=60), texts["train"], 0)
+    made = overfit.ByHeart(replace(TINY, vocab=60), texts["train"], 0)
     special = {made.tokenizer.token_to_id(token) for token in (CLS, SEP, MASK)}
     assert not special & {token for doc in made.documents["train"] for s in doc for token in s}
 
@@ -99,7 +99,7 @@ def test_special_tokens_in_a_text_are_text(folder: Path) -> None:
 
 
 def test_documents_of_a_treebank_keep_their_sentences_in_order(folder: Path) -> None:
-    texts = bert.read_treebank(folder)
+    texts = held_out.read_treebank(folder)
     assert {part: len(each) for part, each in texts.items()} == {"train": 60, "dev": 12, "test": 12}
     for document in texts["train"]:
         assert len(document) == 6
@@ -110,21 +110,23 @@ def test_documents_of_a_treebank_keep_their_sentences_in_order(folder: Path) -> 
 NAMES = {"anna", "boris", "clara", "david", "elena", "farid", "greta", "hugo"}
 
 
-@pytest.mark.parametrize("recipe", [bert.RECIPE, bert_overfit.RECIPE], ids=lambda it: it.name)
+@pytest.mark.parametrize("recipe", [held_out.RECIPE, overfit.RECIPE], ids=lambda it: it.name)
 def test_a_missing_file_is_named(recipe: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"en_ewt-ud-train\.conllu|sample_text\.txt"):
         recipe.build(TINY, tmp_path, 0)
+    with pytest.raises(InvalidArgument, match="--data"):
+        recipe.build(TINY, None, 0)
 
 
 def test_a_single_document_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sample_text.txt").write_text("One sentence.\nAnother one.\n")
     with pytest.raises(InvalidArgument, match="at least two"):
-        bert_overfit.build(TINY, tmp_path, 0)
+        overfit.build(TINY, tmp_path, 0)
 
 
 @pytest.mark.data
 def test_the_real_texts() -> None:
-    texts = bert.read_treebank(corpus_folder("ewt"))
+    texts = held_out.read_treebank(corpus_folder("ewt"))
     assert len(texts["train"]) == 540
     assert sum(map(len, texts["train"])) == 12_544
     sample = list(read_documents(corpus_folder("bert") / "sample_text.txt"))
@@ -135,7 +137,7 @@ def test_the_real_texts() -> None:
 
 
 def test_a_batch_is_a_function_of_its_number(task: PreTraining, folder: Path) -> None:
-    again = bert.build(TINY, folder, 0)
+    again = held_out.build(TINY, folder, 0)
     for number in (0, 3, 40):
         one, other = task.batch(number), again.batch(number)
         assert one["mask"] == other["mask"]
@@ -244,7 +246,7 @@ def trained(recipe: Any, folder: Path) -> PreTraining:
     return task
 
 
-@pytest.mark.parametrize("recipe", [bert.RECIPE, bert_overfit.RECIPE], ids=lambda it: it.name)
+@pytest.mark.parametrize("recipe", [held_out.RECIPE, overfit.RECIPE], ids=lambda it: it.name)
 def test_the_smoke_preset_reaches_the_targets(recipe: Any, folder: Path, tmp_path: Path) -> None:
     task = trained(recipe, folder)
     with torch.no_grad():

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightline.errors import InvalidArgument
-from sightline.recipes.bert_data import (
+from sightline.recipes.bert.data import (
     Instance,
     Making,
     Pair,

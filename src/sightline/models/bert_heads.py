@@ -1,6 +1,6 @@
 """What BERT is pre-trained with: a head for masked tokens, one for the next sentence, the losses.
 
-The encoder is in bert.py; what is masked and which pairs are made is recipes/bert_data.py's.
+The encoder is in bert.py; what is masked and which pairs are made is recipes/bert/data.py's.
 """
 
 from __future__ import annotations

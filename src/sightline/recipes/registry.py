@@ -16,7 +16,7 @@ __all__ = ["RECIPES", "recipe", "recipes"]
 # name -> module of this package that holds RECIPE
 RECIPES = {
     "bert": "bert",
-    "bert-overfit": "bert_overfit",
+    "bert-overfit": "bert.overfit",
     "copy": "copy_task",
     "language-model": "language_model",
     "recommender": "recommender",

@@ -1,7 +1,7 @@
 """BERT from raw text: masked tokens and next sentences of the English Web Treebank.
 
 Held-out text must be told better than by the frequencies of tokens alone. The task is
-bert_task.py's; here are the text, the sizes and the figures.
+task.py's; here are the text, the sizes and the figures.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from sightline.errors import InvalidArgument
 from sightline.readers.conllu import read_conllu
 from sightline.readers.lines import find_file
-from sightline.recipes.bert_outcome import unigram_loss
-from sightline.recipes.bert_sample import write_treebank
-from sightline.recipes.bert_task import BertSettings, PreTraining
+from sightline.recipes.bert.outcome import unigram_loss
+from sightline.recipes.bert.sample import write_treebank
+from sightline.recipes.bert.task import BertSettings, PreTraining
 from sightline.recipes.training.outcome import Figure
 from sightline.recipes.training.recipe import Recipe
 
@@ -83,7 +84,10 @@ def read_treebank(folder: Path) -> dict[str, list[list[str]]]:
 
 def build(settings: BertSettings, data: Path | None, seed: int) -> PreTraining:
     """Return the task; ``data`` is a folder with the treebank."""
-    assert data is not None
+    if data is None:
+        raise InvalidArgument(
+            "got no folder; wanted one with the treebank's files; name it with --data."
+        )
     return HeldOut(settings, read_treebank(data), seed)
 
 

@@ -1,16 +1,17 @@
 """BERT learns the sample text of its publication by heart: 31 sentences, from scratch.
 
-That is the check that data, model and losses fit together. The task is bert_task.py's.
+That is the check that data, model and losses fit together. The task is task.py's.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from sightline.errors import InvalidArgument
 from sightline.readers.documents import read_documents
 from sightline.readers.lines import find_file
-from sightline.recipes.bert_sample import write_plain
-from sightline.recipes.bert_task import BertSettings, PreTraining
+from sightline.recipes.bert.sample import write_plain
+from sightline.recipes.bert.task import BertSettings, PreTraining
 from sightline.recipes.training.outcome import Figure
 from sightline.recipes.training.recipe import Recipe
 
@@ -57,7 +58,10 @@ class ByHeart(PreTraining):
 
 def build(settings: BertSettings, data: Path | None, seed: int) -> PreTraining:
     """Return the task; ``data`` is a folder with sample_text.txt."""
-    assert data is not None
+    if data is None:
+        raise InvalidArgument(
+            "got no folder; wanted one with sample_text.txt; name it with --data."
+        )
     path = find_file(data, "sample_text.txt", "one sentence a line, documents apart by blank lines")
     return ByHeart(settings, list(read_documents(path)), seed)
 

@@ -1,7 +1,7 @@
 """BERT's pre-training data from documents: pairs of segments, and which tokens are masked.
 
 As published, step by step, on token numbers; a function of the documents and a seed. Reading and
-tokenizing are left to readers/ and wordpiece.py, batches to bert_task.py.
+tokenizing are left to readers/ and wordpiece.py, batches to batches.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Pre-training BERT as a task: batches of packed instances, the two losses, what is measured.
 
-The instances come from bert_data.py, the texts from bert.py and bert_overfit.py, what is shown at
-the end from bert_outcome.py.
+The instances come from data.py, the texts from held_out.py and overfit.py, what is shown at the end
+from outcome.py.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import torch
 
 from sightline.models.bert import BERTConfig
 from sightline.models.bert_heads import BERTForPreTraining, pretraining_losses
-from sightline.recipes.bert_batches import call, moved, pack
-from sightline.recipes.bert_data import Instance, Making, make_instances
-from sightline.recipes.bert_outcome import attention_figures, examples, pictures
+from sightline.recipes.bert.batches import call, moved, pack
+from sightline.recipes.bert.data import Instance, Making, make_instances
+from sightline.recipes.bert.outcome import attention_figures, examples, pictures
 from sightline.recipes.training.outcome import Figure, Outcome
 from sightline.recipes.training.recipe import Settings, Task, Tell
 from sightline.recipes.training.seeds import generator, seed_for

@@ -1,6 +1,6 @@
 """Instances as tensors: packed end to end, so that nothing is spent on padding.
 
-Which instances go into a batch is bert_task.py's matter.
+Which instances go into a batch is task.py's matter.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from sightline.nn.batch import Batch
-from sightline.recipes.bert_data import Instance
+from sightline.recipes.bert.data import Instance
 
 __all__ = ["call", "moved", "pack"]
 

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from sightline.nn.batch import Batch
-from sightline.recipes.bert_batches import call, moved, pack
-from sightline.recipes.bert_data import Instance
+from sightline.recipes.bert.batches import call, moved, pack
+from sightline.recipes.bert.data import Instance
 from sightline.recipes.training.outcome import AttentionMap, Figure, MaskShown, Table
 from sightline.recipes.wordpiece import MASK, PAD
 
 if TYPE_CHECKING:
-    from sightline.recipes.bert_task import PreTraining
+    from sightline.recipes.bert.task import PreTraining
 
 __all__ = ["attention_figures", "examples", "pictures", "unigram_loss"]
 
