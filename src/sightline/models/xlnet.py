@@ -18,7 +18,7 @@ from torch.nn import functional
 from sightline.errors import InvalidArgument
 from sightline.masks.mask import Mask
 from sightline.masks.positional import everything, keys, window
-from sightline.models.xlnet_attention import Distances, RelativeAttention, Stream
+from sightline.models.xlnet_attention import RelativeAttention, Stream
 from sightline.models.xlnet_checks import check_masks, check_memory, check_targets, check_tokens
 
 _ACTIVATIONS = {
@@ -340,7 +340,8 @@ class XLNet(nn.Module):
         if memory is not None:
             check_memory(memory, tokens, self.config.layers, self.config.width)
         past = 0 if memory is None else memory[0].shape[1]
-        content, query = self._content_stream(tokens, positions, segments, mask, past), None
+        content = Stream.of_tokens(tokens, positions, segments, _behind(mask, past), past)
+        query = None
         if targets is not None:
             asked = mask & ~window(left=0, right=0) if query_mask is None else query_mask
             query = content.of_rows(targets, _behind(asked, past), tokens.shape[1])
@@ -355,26 +356,6 @@ class XLNet(nn.Module):
         if targets is None:
             return content, None
         return content, self.drop(self.asking.expand(*targets.shape, -1))
-
-    def _content_stream(
-        self,
-        tokens: torch.Tensor,
-        positions: torch.Tensor | None,
-        segments: torch.Tensor | None,
-        mask: Mask,
-        past: int,
-    ) -> Stream:
-        batch, length = tokens.shape
-        if positions is None:
-            distances = Distances.by_column(length, past + length, tokens.device)
-        else:
-            before = torch.arange(-past, 0, device=tokens.device).expand(batch, -1)
-            distances = Distances.by_position(positions, torch.cat([before, positions], dim=1))
-        apart = None
-        if segments is not None:
-            all_segments = torch.cat([segments.new_zeros(batch, past), segments], dim=1)
-            apart = segments[:, :, None] != all_segments[:, None, :]
-        return Stream(_behind(mask, past), past, distances, apart)
 
     def _sinusoids(self, distances: torch.Tensor) -> torch.Tensor:
         """Return [n, width]: sines, then cosines, of distances at falling frequencies."""

@@ -90,6 +90,36 @@ class Stream:
     distances: Distances
     apart: torch.Tensor | None
 
+    @classmethod
+    def of_tokens(
+        cls,
+        tokens: torch.Tensor,
+        positions: torch.Tensor | None,
+        segments: torch.Tensor | None,
+        mask: Mask,
+        past: int,
+    ) -> Stream:
+        """Return the content stream of tokens [batch, length] behind ``past`` remembered ones.
+
+        Args:
+            tokens: of which only the shape counts.
+            positions: [batch, length], or None for their columns.
+            segments: [batch, length], or None; memory is of segment 0.
+            mask: over memory and tokens; token 0 is query and key number ``past``.
+            past: how many tokens are remembered.
+        """
+        batch, length = tokens.shape
+        if positions is None:
+            distances = Distances.by_column(length, past + length, tokens.device)
+        else:
+            before = torch.arange(-past, 0, device=tokens.device).expand(batch, -1)
+            distances = Distances.by_position(positions, torch.cat([before, positions], dim=1))
+        apart = None
+        if segments is not None:
+            all_segments = torch.cat([segments.new_zeros(batch, past), segments], dim=1)
+            apart = segments[:, :, None] != all_segments[:, None, :]
+        return cls(mask, past, distances, apart)
+
     def of_rows(self, rows: torch.Tensor, mask: Mask, length: int) -> Stream:
         """Return the stream of the queries at ``rows`` [batch, n] of this one, under ``mask``.
 
