@@ -269,7 +269,7 @@ def test_the_sample_reads_as_the_corpus_does(tmp_path: Path) -> None:
 
 
 def test_what_comes_home(split: Split) -> None:
-    task = RecommenderTask(settings(), split, seed=0)
+    task = RecommenderTask(settings(context=12), split, seed=0)
     with torch.no_grad():
         outcome = task.finish(task.model.eval(), quiet)
     names = [figure.name for figure in outcome.figures]
@@ -278,6 +278,7 @@ def test_what_comes_home(split: Split) -> None:
     order, whole = outcome.masks[0], outcome.masks[-1]
     size = len(order.keys)
     real = [label != "pad" for label in order.keys]
+    assert 0 < sum(real) < size
     expected = np.tri(size, dtype=bool) & np.array(real) & np.array(real)[:, None]
     assert np.array_equal(whole.mask.dense(size)[0, 0], expected)
     assert len(outcome.masks) == 4
@@ -288,11 +289,11 @@ def test_what_comes_home(split: Split) -> None:
 
 @pytest.mark.parametrize(("options", "masks"), [({"ablate": "query"}, 3), ({"ablate": "all"}, 1)])
 def test_only_masks_that_are_there_are_shown(split: Split, options: Any, masks: int) -> None:
-    task = RecommenderTask(settings(**options), split, seed=0)
+    task = RecommenderTask(settings(context=12, **options), split, seed=0)
     with torch.no_grad():
         outcome = task.finish(task.model.eval(), quiet)
     assert len(outcome.masks) == masks
-    whole = outcome.masks[-1].mask.dense(5)
+    whole = outcome.masks[-1].mask.dense(10)
     assert whole.all() == (masks == 1)
 
 
