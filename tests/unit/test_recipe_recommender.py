@@ -281,6 +281,8 @@ def test_what_comes_home(split: Split) -> None:
     assert 0 < sum(real) < size
     expected = np.tri(size, dtype=bool) & np.array(real) & np.array(real)[:, None]
     assert np.array_equal(whole.mask.dense(size)[0, 0], expected)
+    # (The query mask follows from the other two where padding is on the left.)
+    assert np.array_equal(outcome.masks[2].mask.dense(size)[0, 0], np.tile(real, (size, 1)).T)
     assert len(outcome.masks) == 4
     assert len(outcome.attention) == 2
     for shown in outcome.attention:
