@@ -110,7 +110,7 @@ def test_standard_input(
         (["--run", "{run}", " "], b"", "got ' ', which has no words"),
         (["--run", "{run}", "x", "--file", "y"], b"", "give sentences or --file, not both"),
         (["--run", "{run}", "--file", "{none}"], b"", "none: No such file or directory"),
-        (["--run", "{run}", "-"], b" \n\n", "standard input: got no words"),
+        (["--run", "{run}", "-"], b" \n\n", "standard input: got no sentence"),
         (["--run", "{run}"], b"one\nGr\xfc\xdfe\n", "standard input, line 2: got bytes that"),
     ],
 )

@@ -7,8 +7,6 @@ recipes/tagger's matter.
 from __future__ import annotations
 
 import json as json_module
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,14 +19,12 @@ from sightline.cli.output import (
     working,
     write_line,
 )
-from sightline.errors import DataError
+from sightline.cli.sentences import read_sentences
 from sightline.lower.arguments import require_torch
-from sightline.readers.lines import read_lines
 from sightline.views.table import render_table
 
 __all__ = ["tag"]
 
-_STDIN = "-"
 _WORTH_A_BAR = 500  # sentences
 
 _Sentences = Annotated[
@@ -70,7 +66,7 @@ def tag(
             "FOLDER`.",
             param_hint="'--run'",
         )
-    texts = _texts(sentences or [], file)
+    texts = read_sentences(sentences, file)
     words = [_words(text, presplit) for text in texts]
     require_torch("sightline tag")
     with working("loading the model"):
@@ -102,48 +98,6 @@ def _tagged(tagger: Any, words: list[list[str]]) -> list[list[tuple[str, float]]
             before = done
 
         return tagger.tag(words, tell)
-
-
-def _texts(given: list[str], file: Path | None) -> list[str]:
-    """Return the sentences, wherever they come from; there is at least one."""
-    if given and file is not None:
-        raise typer.BadParameter("give sentences or --file, not both.", param_hint="'--file'")
-    if file is not None:
-        return _lines(str(file), read_lines(file))
-    if given == [_STDIN] or (not given and not sys.stdin.isatty()):
-        return _lines("standard input", _standard_input())
-    if not given:
-        raise typer.BadParameter(
-            "give sentences, --file FILE, or sentences on standard input, one a line.",
-            param_hint="'SENTENCE'",
-        )
-    for text in given:
-        if not text.strip():
-            raise typer.BadParameter(
-                f"got {text!r}, which has no words; give sentences of at least one word.",
-                param_hint="'SENTENCE'",
-            )
-    return given
-
-
-def _standard_input() -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(sys.stdin.buffer, 1):
-        try:
-            yield number, line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                "got bytes that are not UTF-8; wanted text in UTF-8, one sentence a line.",
-                path="standard input",
-                line=number,
-            ) from error
-
-
-def _lines(name: str, lines: Iterator[tuple[int, str]]) -> list[str]:
-    """Return the lines that have words; blank ones stand between sentences."""
-    texts = [text for _, line in lines if (text := line.strip())]
-    if not texts:
-        raise DataError("got no words; wanted sentences, one a line.", path=name)
-    return texts
 
 
 def _words(text: str, presplit: bool) -> list[str]:
