@@ -6,8 +6,9 @@
     python docs/make_results.py --check         exit 1 if they are not what would be written
 
     --drop TITLE                                leave a table, mask or map out, again and again
+    --hide TITLE                                keep a mask or map without its words
 
-A table that quotes the corpus has to be left out: corpora are no part of the project. What is kept
+What quotes a corpus has to be left out or hidden: corpora are no part of the project. What is kept
 of a run is src/sightline/recipes/results/NAME.json, which `sightline systems` shows as well. Smoke
 runs are refused.
 """
@@ -200,16 +201,17 @@ def main(words: list[str]) -> int:
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("name", nargs="?", default="")
     parser.add_argument("--drop", action="append", default=[])
+    parser.add_argument("--hide", action="append", default=[])
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args(words)
     if given.folder is not None:
-        keep(given.folder, given.name, given.drop)
+        keep(given.folder, given.name, given.drop, given.hide)
     return check() if given.check else write()
 
 
-def keep(folder: Path, name: str, drop: list[str]) -> None:
-    """Keep the run in a folder, without what is dropped by its title."""
-    run = take(folder, name, drop=drop)
+def keep(folder: Path, name: str, drop: list[str], hide: list[str]) -> None:
+    """Keep the run in a folder, without what is dropped or hidden by its title."""
+    run = take(folder, name, drop=drop, hide=hide)
     recipe = run.result.recipe
     if name not in ("", recipe) and kept(recipe) is None:
         raise DataError(

@@ -10,10 +10,11 @@ from types import ModuleType
 import pytest
 import recorded_runs
 
+import sightline as sl
 from sightline.errors import DataError
 from sightline.recipes.training import kept as keeping
 from sightline.recipes.training.kept import kept, kept_names
-from sightline.recipes.training.outcome import Figure, Outcome
+from sightline.recipes.training.outcome import Figure, MaskShown, Outcome
 from sightline.recipes.training.result import as_lines
 
 
@@ -63,7 +64,7 @@ def test_a_run_is_kept_and_its_page_made(elsewhere: ModuleType, tmp_path: Path) 
         *("- BLEU: published by a paper; smaller", "- Adam, not AdamW.", "70 minutes"),
         *("![Loss](pictures/translation-curve-1.svg)", "pictures/translation-attention-2.svg"),
         *("(the first 12 of 70)", "| in 3 | a\\|b &lt;i> |"),
-        "`tests/parity/test_torch_transformer.py`",
+        "`tests/parity/test_torch_seq2seq.py`",
     ):
         assert said in page, said
     pictures = {path.name for path in (tmp_path / "pages" / "pictures").iterdir()}
@@ -98,8 +99,23 @@ def test_what_quotes_the_corpus_is_left_out(elsewhere: ModuleType, tmp_path: Pat
     assert run is not None
     assert run.result.outcome.tables == ()
     assert [each.title for each in run.result.outcome.attention] == ["head 1", "leaks"]
-    with pytest.raises(DataError, match="got nothing titled 'Example' to leave out"):
-        elsewhere.main([folder, "--drop", "Example"])
+    for words in (["--drop", "Example"], ["--hide", "Examples"]):
+        with pytest.raises(DataError, match=f"got nothing titled '{words[1]}' to leave out"):
+            elsewhere.main([folder, *words])
+
+
+def test_words_are_hidden_and_special_ones_are_not(elsewhere: ModuleType, tmp_path: Path) -> None:
+    seen = MaskShown("seen", sl.causal(), ("[CLS]", "Mrs", "[MASK]"), ("[CLS]", "Mrs", "[MASK]"))
+    whole = recorded_runs.result(outcome=Outcome((), masks=(seen,)))
+    text = as_lines(whole.as_dict())
+    (tmp_path / "run" / "result.json").write_text(text, encoding="utf-8")
+    assert elsewhere.main([str(tmp_path / "run"), "--hide", "seen"]) == 0
+    run = kept("translation")
+    assert run is not None
+    assert run.result.outcome.masks[0].queries == ("[CLS]", "·", "[MASK]")
+    made = [*(tmp_path / "kept").iterdir(), *(tmp_path / "pages").rglob("*.*")]
+    assert made
+    assert not any("Mrs" in path.read_text(encoding="utf-8") for path in made)
 
 
 def test_a_variant_stands_beside_its_recipe(elsewhere: ModuleType, tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ def kept(name: str) -> Kept | None:
     return Kept(result_from(read), charts)
 
 
-def take(folder: Path, name: str = "", *, drop: Collection[str] = ()) -> Kept:
+def take(
+    folder: Path, name: str = "", *, drop: Collection[str] = (), hide: Collection[str] = ()
+) -> Kept:
     """Return what is kept of the run in a folder.
 
     A run under another name than its recipe's is a variant of the recipe's own run: only its
@@ -74,10 +76,11 @@ def take(folder: Path, name: str = "", *, drop: Collection[str] = ()) -> Kept:
         folder: the run's.
         name: under which it is kept; its recipe's if not said.
         drop: titles of tables, masks and maps that are left out.
+        hide: titles of masks and maps that are kept without their words; [MASK] and its like stay.
 
     Raises:
         DataError: no finished run there, one of a smoke preset or of sample data, or nothing of a
-            title that is to be left out.
+            title that is to be left out or hidden.
     """
     result = read_result(folder / "result.json")
     if result.preset == "smoke" or result.data == "sample":
@@ -93,7 +96,7 @@ def take(folder: Path, name: str = "", *, drop: Collection[str] = ()) -> Kept:
         Chart(title, tuple(_rounded(thinned(each, _PLACES)) for each in series))
         for title, series in chart_series(losses, evaluations)
     )
-    outcome = _without(result.outcome, drop, folder)
+    outcome = _without(result.outcome, drop, hide, folder)
     outcome = replace(outcome, tables=tuple(_first_rows(table) for table in outcome.tables))
     return Kept(replace(result, outcome=outcome), tuple(charts))
 
@@ -107,20 +110,40 @@ def kept_text(run: Kept) -> str:
     return as_lines({**run.result.as_dict(), "charts": plain(charts)})
 
 
-def _without(outcome: Outcome, drop: Collection[str], folder: Path) -> Outcome:
+def _without(
+    outcome: Outcome, drop: Collection[str], hide: Collection[str], folder: Path
+) -> Outcome:
+    """Return an outcome without what is dropped, and without the words of what is hidden."""
     every = {name: getattr(outcome, name) for name in ("tables", "masks", "attention")}
     titles = [shown.title for each in every.values() for shown in each]
-    unknown = [title for title in drop if title not in titles]
+    tables = {table.title for table in outcome.tables}
+    unknown = [
+        title for title in (*drop, *hide) if title not in titles or title in {*hide} & tables
+    ]
     if unknown:
         raise DataError(
             f"got nothing titled {unknown[0]!r} to leave out; wanted one of {titles}.",
             path=str(folder),
         )
     left = {
-        name: tuple(shown for shown in each if shown.title not in drop)
+        name: tuple(
+            _hidden(shown) if shown.title in hide else shown
+            for shown in each
+            if shown.title not in drop
+        )
         for name, each in every.items()
     }
     return replace(outcome, **left)
+
+
+def _hidden(shown: Any) -> Any:
+    """Return a mask or map with a dot for each word; names in brackets are no words."""
+    names = ("queries", "keys")
+    return replace(shown, **{name: tuple(map(_dot, getattr(shown, name))) for name in names})
+
+
+def _dot(label: str) -> str:
+    return label if label[:1] == "[" and label[-1:] == "]" else "·"
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
