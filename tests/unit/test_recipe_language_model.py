@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -249,12 +250,11 @@ def test_what_is_shown_is_what_is_returned_and_follows_the_seed() -> None:
 
 
 def test_passages_that_come_again_are_not_continued_as_before() -> None:
-    """A model that says one character only is shown the same again and again."""
-    made = writer(context=4)
+    """With one character in sight, draws of one seed for all would go in circles."""
+    made = writer(context=1)
     made.model.head.weight.data.zero_()  # every character is as probable
-    made.model.token_embedding.weight.data.zero_()
-    text = made.write("a", tokens=120, seed=0)
-    assert len({text[start : start + 20] for start in range(0, 120, 20)}) == 6
+    text = made.write("a", tokens=60, seed=0)
+    assert len(set(pairwise(text))) > 2 * len(made.characters)
 
 
 def test_what_cannot_be_written_is_refused() -> None:
