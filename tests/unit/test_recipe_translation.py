@@ -267,7 +267,12 @@ def test_what_comes_home(task: Translation) -> None:
         "held-out perplexity of a subword",
     ]
     assert outcome.figures[0].target == 30
-    assert len(outcome.tables[0].rows) == 8
+    ours, examples = outcome.tables
+    assert [len(table.rows) for table in outcome.tables] == [6, 8]
+    assert {row[0] for row in examples.rows} <= set(task.test.text.sources)
+    assert not {row[0] for row in ours.rows} & set(task.test.text.sources)
+    assert len(outcome.masks) == 3
+    assert len(outcome.attention) == 2
     for shown in outcome.masks:
         shape = len(shown.queries), len(shown.keys)
         assert not shown.mask.empty_rows(*shape).any()

@@ -22,6 +22,7 @@ from sightline.models.seq2seq_writing import write
 from sightline.models.transformer import Transformer, TransformerConfig
 from sightline.nn.batch import Batch
 from sightline.nn.losses import masked_cross_entropy
+from sightline.recipes.rates import check_decay, share_of_peak
 from sightline.recipes.training.outcome import Figure, MaskShown, Outcome, Table
 from sightline.recipes.training.recipe import Recipe, Settings, Task, Tell
 from sightline.recipes.training.seeds import generator
@@ -42,8 +43,8 @@ class CopySettings(Settings):
         shortest, longest: symbols of a sequence.
         layers, heads, width, hidden, dropout: of the model.
         sequences: in a batch.
-        peak, warmup: the rate rises to ``peak`` in ``warmup`` steps, and falls with the inverse
-            root of the step.
+        peak, warmup, decay: the rate rises to ``peak`` in ``warmup`` steps, and falls along half
+            a "cosine" to 0, or with the "inverse-root" of the step, as published.
         tested: how many held-out sequences are copied in the end.
     """
 
@@ -58,9 +59,11 @@ class CopySettings(Settings):
     sequences: int = 64
     peak: float = 3e-3
     warmup: int = 100
+    decay: str = "cosine"
     tested: int = 500
 
     def __post_init__(self) -> None:
+        check_decay(self.decay)
         if not 1 <= self.shortest <= self.longest or self.vocab <= FIRST:
             raise InvalidArgument(
                 f"got shortest={self.shortest}, longest={self.longest} and vocab={self.vocab}; "
@@ -83,6 +86,7 @@ PRESETS = {
         sequences=80,
         peak=0.5 / math.sqrt(512 * 400),
         warmup=400,
+        decay="inverse-root",
     ),
     "smoke": CopySettings(
         steps=260,
@@ -138,9 +142,11 @@ class Copying(Task):
         return torch.optim.Adam(self.model.parameters(), lr=1.0, betas=(0.9, 0.98), eps=1e-9)
 
     def rate(self, step: int) -> float:
-        """Return the rate: up in a straight line, then down with the inverse root of the step."""
-        warmup = self.settings.warmup
-        return self.settings.peak * min(step / warmup, math.sqrt(warmup / step))
+        """Return the rate: up in a straight line, then down as ``decay`` says."""
+        settings = self.settings
+        return settings.peak * share_of_peak(
+            step, warmup=settings.warmup, steps=settings.steps, decay=settings.decay
+        )
 
     def batch(self, number: int) -> dict[str, Any]:
         """Return new sequences, padded, and what is to be written for them."""

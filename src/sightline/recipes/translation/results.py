@@ -24,12 +24,23 @@ if TYPE_CHECKING:
 
 __all__ = ["results"]
 
+# The tokens of a source, "end" at last, and of what is written for it, "begin" at first.
+Pair = tuple[list[int], list[int]]
+
 # SYSTEMS.md, row R13, and what it says of others' small models on this test set.
 TARGET, PUBLISHED = 30.0, 35.7
 _SOURCE = "public READMEs of small Transformers on Multi30k de-en: 30.6 to 35.7"
 _EXAMPLES = 8
-# Sentences of so many subwords are short enough to be drawn.
-_DRAWN = range(5, 13)
+# Sentences of our own, short ones first, which are drawn: the corpus is not ours to print.
+_GERMAN = (
+    "Ein Hund läuft im Park.",
+    "Zwei Kinder spielen am Strand.",
+    "Im Schnee spielt ein kleiner Junge mit einem Ball.",
+    "Eine Frau, die einen roten Hut trägt, wartet auf den Bus.",
+    "Ein Mann fährt mit dem Fahrrad eine Straße hinunter.",
+    "Drei Musiker machen auf der Straße Musik, während Leute zuhören.",
+)
+_DRAWN = 2
 
 
 def results(task: Translation, model: Transformer, tell: Tell) -> Outcome:
@@ -38,6 +49,13 @@ def results(task: Translation, model: Transformer, tell: Tell) -> Outcome:
     options: dict[str, Any] = {"length_penalty": settings.length_penalty, "tell": tell}
     searched = translate(model, task.words, test.sources, beams=settings.beams, **options)
     greedy = translate(model, task.words, test.sources, beams=1, **options)
+    # In other languages the test set has to do.
+    own = _GERMAN if settings.source == "de" else test.sources[: len(_GERMAN)]
+    ours = translate(model, task.words, own, beams=settings.beams, **options)
+    drawn = [
+        ([*tokens, END], [BEGIN, *made.tokens])
+        for tokens, made in zip(task.words.tokens(own[:_DRAWN]), ours, strict=False)
+    ]
     score, signature = bleu([each.text for each in searched], test.targets)
     greedy_score, _ = bleu([each.text for each in greedy], test.targets)
     loss = task.evaluate(model, tell)["loss"]
@@ -56,9 +74,16 @@ def results(task: Translation, model: Transformer, tell: Tell) -> Outcome:
             Figure("held-out loss, nats a subword", loss, better="lower"),
             Figure("held-out perplexity of a subword", math.exp(loss), better="lower"),
         ),
-        tables=(_examples(task, searched),),
-        masks=_masks(task),
-        attention=_attention(task, model, searched),
+        tables=(
+            Table(
+                "Other sentences",
+                (settings.source, "the model's"),
+                tuple((one, made.text) for one, made in zip(own, ours, strict=True)),
+            ),
+            _examples(task, searched),
+        ),
+        masks=_masks(task, drawn),
+        attention=tuple(_attention(task, model, *pair) for pair in drawn),
         notes=(
             f"{len(test)} sentences of the test set; subwords and weights come from the training "
             f"text alone ({task.words.size} subwords, "
@@ -100,24 +125,9 @@ def _examples(task: Translation, made: Sequence[Translated]) -> Table:
     )
 
 
-def _short(task: Translation, made: Sequence[Translated], count: int) -> list[int]:
-    """Return the first test sentences that are short on both sides."""
-    fits = [
-        i
-        for i, each in enumerate(made)
-        if len(task.test.sources[i]) + 1 in _DRAWN and len(each.tokens) + 1 in _DRAWN
-    ]
-    return fits[:count]
-
-
-def _masks(task: Translation) -> tuple[MaskShown, ...]:
-    """Return the three masks of a packed batch of the two shortest test pairs."""
-    test = task.test
-    shortest = sorted(
-        range(len(test.sources)), key=lambda i: len(test.sources[i]) + len(test.targets[i])
-    )
-    sources = [[*test.sources[i], END] for i in shortest[:2]]
-    targets = [[BEGIN, *test.targets[i]] for i in shortest[:2]]
+def _masks(task: Translation, drawn: Sequence[Pair]) -> tuple[MaskShown, ...]:
+    """Return the three masks of a packed batch of the drawn pairs."""
+    sources, targets = zip(*drawn, strict=True)
     masks = seq2seq_masks(
         Batch.from_sequences(sources, side="packed"), Batch.from_sequences(targets, side="packed")
     )
@@ -132,26 +142,20 @@ def _masks(task: Translation) -> tuple[MaskShown, ...]:
 
 
 def _attention(
-    task: Translation, model: Transformer, made: Sequence[Translated]
-) -> tuple[AttentionMap, ...]:
-    """Return how the last decoder layer looks at two test sentences, the mean over its heads."""
-    maps: list[AttentionMap] = []
-    for i in _short(task, made, 2):
-        source = [*task.test.sources[i], END]
-        target = [BEGIN, *made[i].tokens]
-        weights, mask = cross_attention(model, source, target)
-        maps.append(
-            AttentionMap(
-                f"Writing “{made[i].text}”: last layer, mean of the heads; each row is the word "
-                "being written",
-                weights,
-                # What a position writes is the next token, so that is what its row is called.
-                task.words.pieces([*made[i].tokens, END]),
-                task.words.pieces(source),
-                mask,
-            )
-        )
-    return tuple(maps)
+    task: Translation, model: Transformer, source: list[int], target: list[int]
+) -> AttentionMap:
+    """Return how the last decoder layer looks at a sentence while it writes the translation."""
+    weights, mask = cross_attention(model, source, target)
+    # What a position writes is the next token, so that is what its row is called.
+    written = [*target[1:], END]
+    return AttentionMap(
+        f"Writing “{task.words.text(written)}”: last layer, mean of the heads; a row for each "
+        "subword as it is written",
+        weights,
+        task.words.pieces(written),
+        task.words.pieces(source),
+        mask,
+    )
 
 
 def cross_attention(

@@ -20,6 +20,7 @@ from sightline.models.seq2seq_masks import seq2seq_masks
 from sightline.models.transformer import Transformer, TransformerConfig
 from sightline.nn.batch import Batch
 from sightline.readers.parallel_text import ParallelText, read_parallel
+from sightline.recipes.rates import check_decay, share_of_peak
 from sightline.recipes.training.outcome import Outcome
 from sightline.recipes.training.recipe import Settings, Task, Tell
 from sightline.recipes.training.seeds import generator
@@ -68,8 +69,7 @@ class TranslationSettings(Settings):
     length_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.decay not in ("cosine", "inverse-root"):
-            raise InvalidArgument(f"got decay={self.decay!r}; wanted 'cosine' or 'inverse-root'.")
+        check_decay(self.decay)
         if self.sentences < 1 or self.warmup < 1:
             raise InvalidArgument(
                 f"got sentences={self.sentences} and warmup={self.warmup}; wanted at least 1."
@@ -169,12 +169,9 @@ class Translation(Task):
     def rate(self, step: int) -> float:
         """Return the rate: up in a straight line, then down as ``decay`` says."""
         settings = self.settings
-        if step <= settings.warmup:
-            return settings.peak * step / settings.warmup
-        if settings.decay == "inverse-root":
-            return settings.peak * math.sqrt(settings.warmup / step)
-        passed = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
-        return settings.peak * 0.5 * (1 + math.cos(math.pi * min(1.0, passed)))
+        return settings.peak * share_of_peak(
+            step, warmup=settings.warmup, steps=settings.steps, decay=settings.decay
+        )
 
     def batch(self, number: int) -> dict[str, Any]:
         """Return some pairs of an epoch in an order of its own, packed."""
