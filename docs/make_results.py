@@ -131,14 +131,16 @@ def variants(own: Result, runs: dict[str, Kept]) -> Iterator[str]:
     }
     if not others:
         return
-    names = [figure.name for figure in own.outcome.figures][:MOST_FIGURES]
+    figures = own.outcome.figures
+    told = [each for each in figures if each.target is not None or each.published is not None]
+    names = [each.name for each in (told or figures)][:MOST_FIGURES]
     yield "## Variants\n\n"
     yield line(("Run", "Settings that differ", *names, "Time"))
     yield line(["---"] * (len(names) + 3))
     for name, result in {own.recipe: own, **others}.items():
         values = {figure.name: short(figure.value) for figure in result.outcome.figures}
-        figures = [values.get(each, "-") for each in names]
-        yield line((name, changes(own, result), *figures, minutes(result.seconds)))
+        shown = [values.get(each, "-") for each in names]
+        yield line((name, changes(own, result), *shown, minutes(result.seconds)))
     yield "\n"
 
 

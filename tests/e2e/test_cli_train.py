@@ -298,11 +298,11 @@ def test_bad_data_are_told_with_their_file(run: Run, tmp_path: Path) -> None:
     assert "input.txt, line 7: got 2 columns; wanted 3." in err
 
 
-@pytest.mark.parametrize("package", ["accelerate", "tokenizers"])
+@pytest.mark.parametrize("package", ["accelerate", "safetensors", "tokenizers"])
 def test_a_missing_package_is_a_line(
     run: Run, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
-    """accelerate is asked for by training, tokenizers by a recipe as it builds."""
+    """Two are asked for before anything is begun, tokenizers by a recipe as it builds."""
     if package == "tokenizers":
 
         def build(*given: Any) -> Any:
@@ -318,6 +318,7 @@ def test_a_missing_package_is_a_line(
     assert (code, out) == (2, "")
     assert f"sightline train line needs {package}, which is not installed" in err
     assert "pip install 'sightline[train]'" in err
+    assert Path("runs").exists() is (package == "tokenizers")
 
 
 def test_a_loss_that_is_no_number(run: Run, tmp_path: Path) -> None:

@@ -35,7 +35,6 @@ class Line(Task):
     def __init__(self, settings: LineSettings, data: Path | None, seed: int) -> None:
         self.settings, self.seed = settings, seed
         self.slope = float((data / "slope.txt").read_text()) if data else 2.0
-        torch.manual_seed(seed)
         self.model = torch.nn.Linear(1, 1)
 
     def optimizer(self) -> torch.optim.Optimizer:

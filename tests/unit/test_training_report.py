@@ -123,10 +123,9 @@ def test_no_curves_and_no_pictures() -> None:
     assert "Curves" not in page
 
 
-def hatched(shown: AttentionMap) -> bool:
-    result = recorded_runs.result(
-        outcome=Outcome((), masks=recorded_runs.outcome().masks, attention=(shown,))
-    )
+def hatched(shown: AttentionMap, *more: MaskShown) -> bool:
+    masks = (*recorded_runs.outcome().masks, *more)
+    result = recorded_runs.result(outcome=Outcome((), masks=masks, attention=(shown,)))
     ((picture, _),) = attention_drawings(result)
     assert not picture.leaks.any()
     return not picture.allowed.all()
@@ -136,6 +135,8 @@ def test_what_a_map_may_not_attend() -> None:
     plain, told, _ = recorded_runs.outcome().attention
     assert hatched(plain), "the one mask with these tokens, which its weights keep to"
     assert not hatched(told), "its own mask comes first"
+    second = MaskShown("another", sl.everything(), plain.queries, plain.keys)
+    assert not hatched(plain, second), "nobody knows which of two it is"
     spilled = AttentionMap("x", np.full((4, 3), 1 / 3), plain.queries, plain.keys)
     assert not hatched(spilled), "a mask that its weights do not keep to is not its own"
     other = AttentionMap("x", plain.weights, plain.queries, ("a", "dog", "!"))
@@ -156,7 +157,7 @@ def test_a_run_to_keep(tmp_path: Path) -> None:
     assert len(run.charts[0].curves[0].steps) <= 120
     assert run.charts[0].curves[0].lost == 1
     (table,) = run.result.outcome.tables
-    assert (len(table.rows), table.title) == (12, "Examples (the first 12 of 70)")
+    assert (len(table.rows), table.title) == (20, "Examples (the first 20 of 70)")
     assert len(kept_text(run)) < 60_000
     json.loads(kept_text(run), parse_constant=pytest.fail)
 

@@ -24,7 +24,7 @@ __all__ = ["Chart", "Kept", "kept", "kept_names", "kept_text", "take"]
 
 _PLACES = 120
 # Of a long table of examples the first rows are enough to see what it is like.
-_MOST_ROWS = 12
+_MOST_ROWS = 20
 _FOLDER = files("sightline.recipes").joinpath("results")
 
 
