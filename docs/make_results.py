@@ -188,8 +188,8 @@ def table(columns: tuple[str, ...], rows: object) -> Iterator[str]:
 def line(cells: object) -> str:
     """Return a row of a table; what would end a cell is written so that it does not."""
     texts = [cell.text if isinstance(cell, Cell) else str(cell) for cell in cells]  # type: ignore[attr-defined]
-    safe = [" ".join(text.split()).replace("|", "\\|").replace("<", "&lt;") for text in texts]
-    return "| " + " | ".join(safe) + " |\n"
+    safe = [text.strip().replace("|", "\\|").replace("<", "&lt;") for text in texts]
+    return "| " + " | ".join(text.replace("\n", "<br>") for text in safe) + " |\n"
 
 
 def sentence(text: str) -> str:
