@@ -25,6 +25,8 @@ __all__ = ["attention_figures", "examples", "pictures", "unigram_loss"]
 # Pictures with more tokens than this cannot be read.
 _READABLE = 40
 _TOLD = 10
+# How much padding is added, so that there is some.
+_MORE = 3
 
 
 def unigram_loss(documents: Any, tokens: np.ndarray, vocab: int) -> float:
@@ -67,9 +69,9 @@ def pictures(
     readable = [each for each in instances if 8 <= len(each) <= _READABLE] or list(instances[:1])
     one = max(readable, key=len)
     batch = Batch.from_sequences([torch.from_numpy(one.tokens)])
-    padded = Batch.from_lengths(batch.lengths, length=batch.length + 3)
+    padded = Batch.from_lengths(batch.lengths, length=batch.length + _MORE)
     labels = tuple(task.tokenizer.id_to_token(int(token)) for token in one.tokens)
-    shown = (*labels, *[PAD] * 3)
+    shown = (*labels, *[PAD] * _MORE)
     segments = torch.from_numpy(one.segments)[None].to(_device(model))
     weights = model.bert.attention(batch.tokens.to(_device(model)), segments=segments)
     maps = tuple(
@@ -90,18 +92,25 @@ def attention_figures(
 ) -> tuple[Figure, ...]:
     """Return how much attention [PAD] and [MASK] get in a padded batch, in all heads and blocks."""
     chosen = sorted(instances[:64], key=len)[::8]
-    batch = Batch.from_sequences([torch.from_numpy(each.tokens) for each in chosen])
-    segments = batch.scatter(torch.cat([torch.from_numpy(each.segments) for each in chosen]))
+    longest = max(len(each) for each in chosen)
+    batch = Batch.from_lengths([len(each) for each in chosen], length=longest + _MORE)
+    tokens, segments = (
+        batch.scatter(torch.from_numpy(np.concatenate(each)))
+        for each in ([one.tokens for one in chosen], [one.segments for one in chosen])
+    )
     device = _device(model)
     weights = torch.stack(
         model.bert.attention(
-            batch.tokens.to(device), segments=segments.to(device), mask=batch.place(model.mask)
+            tokens.to(device),
+            segments=segments.to(device),
+            positions=batch.positions.to(device),
+            mask=batch.place(model.mask),
         )
     ).cpu()
     to_keys = weights.permute(1, 4, 2, 0, 3)  # [batch, key, head, block, query]
-    is_mask = batch.valid & (batch.tokens == task.tokenizer.token_to_id(MASK))
+    is_mask = batch.valid & (tokens == task.tokenizer.token_to_id(MASK))
     on_mask = float(to_keys[is_mask].min()) if is_mask.any() else float("nan")
-    on_padding = float(to_keys[~batch.valid].max()) if not batch.valid.all() else 0.0
+    on_padding = float(to_keys[~batch.valid].max())
     return (
         Figure("largest attention weight on [PAD]", on_padding, target=0.0, better="lower"),
         Figure("smallest attention weight on [MASK]", on_mask, note="it is attended: not 0"),
