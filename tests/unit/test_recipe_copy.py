@@ -77,7 +77,8 @@ def test_only_whole_copies_count() -> None:
         task.model.layers.decoder.norm.bias.fill_(1.0)
         task.model.head.weight.zero_()
         task.model.head.weight[END] = 1.0
-    outcome = task.finish(task.model.eval(), tell)
+    with torch.no_grad():
+        outcome = task.finish(task.model.eval(), tell)
     assert (outcome.figures[0].value, outcome.figures[0].reached) == (0.0, False)
     assert {row[1] for row in outcome.tables[0].rows} == {"end"}
     for shown in outcome.masks:
