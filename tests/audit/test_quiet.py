@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sightline.audit.locating.quiet import Axes, Judge, axes_of
+from sightline.audit.locating.quiet import Axes, Judge, Seen, axes_of
 
 BATCH, LENGTH, MEMORY, WIDTH, HEADS = 3, 7, 11, 5, 2
 QUIET = np.arange(LENGTH) < np.array([3, 6, 1])[:, None]
@@ -157,3 +157,10 @@ def test_what_has_no_numbers_is_left_out() -> None:
     seen: list[object] = []
     torch.vmap(lambda row: seen.append(judge.see(row)) or row)(torch.zeros(BATCH, LENGTH))
     assert seen == [None]
+
+
+def test_a_change_from_nothing_is_as_large_as_can_be() -> None:
+    nothing, something = (Seen(np.full((2, 3), value), None, 0.0) for value in (0.0, 10.0))
+    assert nothing.change(something) == np.inf
+    assert something.change(nothing) == 1
+    assert nothing.change(nothing) == 0

@@ -118,7 +118,8 @@ class Seen:
         gap = np.abs(before - after)
         if not gap.any():
             return 0.0
-        return float(gap.max() / max(np.sqrt(np.mean(before**2)), np.finfo(np.float64).tiny))
+        with np.errstate(over="ignore"):  # beside nothing, a change is as large as can be
+            return float(gap.max() / max(np.sqrt(np.mean(before**2)), np.finfo(np.float64).tiny))
 
 
 @dataclass(eq=False)
