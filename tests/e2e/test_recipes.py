@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_a_few_seconds_of_training_teach_something(name, tmp_path, capsys, monke
     part = max(1, len(curve) // 5)
     assert sum(curve[-part:]) < 0.9 * sum(curve[:part])
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert all(figure["name"].split(" ")[0] in page for figure in figures)
+    assert all(escape(figure["name"]) in page for figure in figures)
     assert page.count("<svg") >= 1
     # A finished run is told again, not trained again.
     assert main(["train", name, "--preset", "smoke", "--out", str(folder), "--json"]) == 0

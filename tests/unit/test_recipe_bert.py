@@ -18,7 +18,6 @@ pytest.importorskip("tokenizers")
 pytest.importorskip("conllu")
 
 from sightline.errors import DataError, InvalidArgument  # noqa: E402
-from sightline.readers.corpora import corpus_folder  # noqa: E402
 from sightline.readers.documents import read_documents  # noqa: E402
 from sightline.recipes.bert import held_out, overfit  # noqa: E402
 from sightline.recipes.bert.batches import call, pack  # noqa: E402
@@ -125,11 +124,11 @@ def test_a_single_document_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-def test_the_real_texts() -> None:
-    texts = held_out.read_treebank(corpus_folder("ewt"))
+def test_the_real_texts(sightline_data: Path) -> None:
+    texts = held_out.read_treebank(sightline_data / "ewt")
     assert len(texts["train"]) == 540
     assert sum(map(len, texts["train"])) == 12_544
-    sample = list(read_documents(corpus_folder("bert") / "sample_text.txt"))
+    sample = list(read_documents(sightline_data / "bert" / "sample_text.txt"))
     assert [len(document) for document in sample] == [3, 13, 15]
 
 

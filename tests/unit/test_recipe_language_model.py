@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -298,10 +297,7 @@ def test_a_spoiled_run_is_refused(run_folder: Path, tmp_path: Path, spoil: Any, 
 
 
 @pytest.mark.data
-def test_the_corpus_has_the_published_sizes() -> None:
-    folder = os.environ.get("SIGHTLINE_DATA")
-    if not folder:
-        pytest.skip("SIGHTLINE_DATA is not set")
-    made = RECIPE.build(RECIPE.presets["small"], Path(folder) / "shakespeare", 0)
+def test_the_corpus_has_the_published_sizes(sightline_data: Path) -> None:
+    made = RECIPE.build(RECIPE.presets["small"], sightline_data / "shakespeare", 0)
     assert isinstance(made, LanguageModelTask)
     assert (len(made.characters), len(made.learned), len(made.held_out)) == (65, 1003854, 111540)

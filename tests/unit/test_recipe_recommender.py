@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from sightline.errors import DataError, InvalidArgument  # noqa: E402
 from sightline.models.sasrec import SASRec  # noqa: E402
 from sightline.readers.clicks import Clicks, read_clicks  # noqa: E402
+from sightline.readers.lines import find_file  # noqa: E402
 from sightline.recipes.recommender import RECIPE, RecommenderSettings, RecommenderTask  # noqa: E402
 from sightline.recipes.recommender.answers import (  # noqa: E402
     popularity_ranks,
@@ -300,15 +301,8 @@ def test_only_masks_that_are_there_are_shown(split: Split, options: Any, masks: 
 
 
 @pytest.mark.data
-def test_the_published_corpus() -> None:
-    import os
-
-    from sightline.readers.corpora import corpus_folder
-    from sightline.readers.lines import find_file
-
-    if "SIGHTLINE_DATA" not in os.environ:
-        pytest.skip("SIGHTLINE_DATA names no folder with the corpora")
-    path = find_file(corpus_folder("sasrec"), FILE, "clicks")
+def test_the_published_corpus(sightline_data: Path) -> None:
+    path = find_file(sightline_data / "sasrec", FILE, "clicks")
     clicks = read_clicks(path)
     assert (len(clicks.users), len(clicks.items)) == (31013, 23715)
     assert sum(len(each) for each in clicks.sequences) == 287107
