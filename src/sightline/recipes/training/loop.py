@@ -105,14 +105,9 @@ class _Training:
                     self._evaluate()
             if last or self.counts.step % settings.checkpoint_every == 0:
                 self._save()
-        bare = self.accelerator.unwrap_model(self.model)
-        if self.run.best.exists():
-            load_weights(self.run.best, bare)
-        with self._clock(), self._quiet():
-            outcome = self.task.finish(bare, self.watch.tell)
         return Trained(
             task=self.task,
-            outcome=outcome,
+            outcome=self._outcome(),
             counts=self.counts,
             losses=self.losses.read() if self.main else [],
             evaluations=self.evaluations.read() if self.main else [],
@@ -120,6 +115,18 @@ class _Training:
             device=str(self.accelerator.device),
             processes=self.accelerator.num_processes,
         )
+
+    def _outcome(self) -> Outcome:
+        """Let the task finish with the best weights, on the first process; the others wait."""
+        outcome = Outcome(())
+        if self.main:
+            bare = self.accelerator.unwrap_model(self.model)
+            if self.run.best.exists():
+                load_weights(self.run.best, bare)
+            with self._clock(), self._quiet():
+                outcome = self.task.finish(bare, self.watch.tell)
+        self.accelerator.wait_for_everyone()
+        return outcome
 
     def _step(self, step: int) -> None:
         from accelerate.utils import send_to_device
