@@ -135,21 +135,22 @@ def variants(own: Result, runs: dict[str, Kept]) -> Iterator[str]:
     told = [each for each in figures if each.target is not None or each.published is not None]
     names = [each.name for each in (told or figures)][:MOST_FIGURES]
     yield "## Variants\n\n"
-    yield line(("Run", "Settings that differ", *names, "Time"))
+    yield line(("Run", "What differs", *names, "CPU time"))
     yield line(["---"] * (len(names) + 3))
     for name, result in {own.recipe: own, **others}.items():
         values = {figure.name: short(figure.value) for figure in result.outcome.figures}
         shown = [values.get(each, "-") for each in names]
-        yield line((name, changes(own, result), *shown, minutes(result.seconds)))
+        yield line((name, changes(own, result), *shown, minutes(result.cpu_seconds)))
     yield "\n"
 
 
 def changes(own: Result, other: Result) -> str:
-    """Return the settings of another run that differ."""
+    """Return what differs in another run: its seed, and settings."""
     apart = {
         key: value for key, value in other.settings.items() if own.settings.get(key, value) != value
     }
-    return ", ".join(f"{key}={value}" for key, value in apart.items()) or "-"
+    seed = {"seed": other.seed} if other.seed != own.seed else {}
+    return ", ".join(f"{key}={value}" for key, value in {**seed, **apart}.items()) or "-"
 
 
 def examples(shown: Table) -> Iterator[str]:

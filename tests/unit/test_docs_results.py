@@ -126,12 +126,12 @@ def test_a_variant_stands_beside_its_recipe(elsewhere: ModuleType, tmp_path: Pat
     assert elsewhere.main([str(folder)]) == 0
     outcome = Outcome((Figure("BLEU", 22.5), Figure("other", 1.0)))
     settings = {**recorded_runs.result().settings, "bold": True}
-    changed = recorded_runs.result(outcome=outcome, settings=settings, seconds=30.0)
+    changed = recorded_runs.result(outcome=outcome, settings=settings, cpu_seconds=30.0, seed=9)
     (folder / "result.json").write_text(as_lines(changed.as_dict()), encoding="utf-8")
     assert elsewhere.main([str(folder), "small"]) == 0
     page = (tmp_path / "pages" / "translation.md").read_text(encoding="utf-8")
-    assert "| translation | - | 31.25 | 1.95 | nan | 70 minutes |" in page
-    assert "| small | bold=True | 22.5 | - | - | 30.0 s |" in page
+    assert "| translation | - | 31.25 | 1.95 | nan | 2.5 minutes |" in page
+    assert "| small | seed=9, bold=True | 22.5 | - | - | 30.0 s |" in page
     assert not (tmp_path / "pages" / "small.md").exists()
     assert elsewhere.main(["--check"]) == 0
 
