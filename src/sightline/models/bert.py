@@ -15,6 +15,7 @@ from torch import nn
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.masks.positional import everything
+from sightline.models.token_checks import check_tokens
 from sightline.nn.attention import MultiheadAttention
 from sightline.nn.linear import linear
 from sightline.nn.positions import LearnedPositions
@@ -208,11 +209,7 @@ class BERT(nn.Module):
         positions: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return what goes into the first block, [batch, length, width]; arguments as above."""
-        if tokens.ndim != 2 or tokens.dtype != torch.int64:
-            raise ShapeMismatch(
-                f"got tokens {list(tokens.shape)} of {tokens.dtype}; wanted [batch, length] of "
-                "torch.int64; add an axis with tokens[None], convert with tokens.long()."
-            )
+        check_tokens(tokens)
         if positions is None:
             positions = self._count(tokens)
         if segments is None:

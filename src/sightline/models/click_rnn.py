@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from sightline.errors import InvalidArgument
-from sightline.models.sasrec import PAD, check_items, draw_weights, score_items
+from sightline.models.sasrec import PAD, draw_weights, score_items
+from sightline.models.token_checks import check_tokens
 from sightline.nn.recurrent import MaskedGRU, MaskedLSTM
 
 
@@ -98,7 +99,7 @@ class ClickRNN(nn.Module):
 
     def features(self, items: torch.Tensor) -> torch.Tensor:
         """Return what the model knows behind each click, [batch, length, width]; 0 at padding."""
-        check_items(items)
+        check_tokens(items, "items")
         output, _ = self.recurrent(self.drop(self.item_embedding(items)), items != PAD)
         return self.drop(output)
 

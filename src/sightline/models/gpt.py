@@ -21,6 +21,7 @@ from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.masks.named import find_row
 from sightline.masks.positional import causal
+from sightline.models.token_checks import check_tokens
 from sightline.nn.generation.rows import ROW_STEP, RowLayout, fill_rows, gelu_tanh
 from sightline.nn.kv_cache import KVCache
 from sightline.nn.positions import Rotary, turn
@@ -354,11 +355,7 @@ class GPT(nn.Module):
         return self.head(self.norm(chosen))[: batch * n].view(batch, n, -1)
 
     def _check(self, tokens: torch.Tensor, cache: Any) -> tuple[int, int]:
-        if tokens.ndim != 2 or tokens.dtype != torch.int64:
-            raise ShapeMismatch(
-                f"got tokens {list(tokens.shape)} of {tokens.dtype}; wanted [batch, length] of "
-                "torch.int64; add an axis with tokens[None], convert with tokens.long()."
-            )
+        check_tokens(tokens)
         batch, length = tokens.shape
         if cache is not None and len(cache.counts) != batch:
             raise ShapeMismatch(

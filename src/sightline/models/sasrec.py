@@ -19,6 +19,7 @@ from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.masks.padding import padding
 from sightline.masks.positional import causal, everything
+from sightline.models.token_checks import check_tokens
 from sightline.nn.batch import Batch
 from sightline.nn.valid import clear
 
@@ -238,7 +239,7 @@ class SASRec(nn.Module):
         self, items: torch.Tensor, positions: torch.Tensor | None, mask: Mask | None
     ) -> tuple[torch.Tensor, torch.Tensor | None, Mask]:
         """Return what goes into the first block, which clicks are real (None: all), the mask."""
-        check_items(items)
+        check_tokens(items, "items")
         real: torch.Tensor | None = items != PAD
         if real.all():
             real = None
@@ -322,19 +323,6 @@ def score_items(
     if not (real := candidates != PAD).all():
         vectors = clear(vectors, real)
     return (vectors @ features[..., None])[..., 0]
-
-
-def check_items(items: torch.Tensor) -> None:
-    """Refuse what are no items [batch, length].
-
-    Raises:
-        ShapeMismatch: another shape or dtype.
-    """
-    if items.ndim != 2 or items.dtype != torch.int64:
-        raise ShapeMismatch(
-            f"got items {list(items.shape)} of {items.dtype}; wanted [batch, length] of "
-            "torch.int64; add an axis with items[None], convert with items.long()."
-        )
 
 
 def draw_weights(model: nn.Module) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.masks.positional import causal, everything
+from sightline.models.token_checks import check_tokens
 from sightline.nn.positions import SinusoidalPositions
 from sightline.nn.transformer import Transformer as Layers
 
@@ -262,11 +263,7 @@ class Transformer(nn.Module):
         self, table: nn.Embedding, tokens: torch.Tensor, positions: torch.Tensor | None
     ) -> torch.Tensor:
         """Return the vectors of tokens at their positions, [batch, length, width]."""
-        if tokens.ndim != 2 or tokens.dtype != torch.int64:
-            raise ShapeMismatch(
-                f"got tokens {list(tokens.shape)} of {tokens.dtype}; wanted [batch, length] of "
-                "torch.int64; add an axis with tokens[None], convert with tokens.long()."
-            )
+        check_tokens(tokens)
         if positions is None:
             positions = torch.arange(tokens.shape[1], device=tokens.device)[None]
         if positions.numel() and int(positions.max()) >= self.context:

@@ -19,7 +19,7 @@ from sightline.errors import InvalidArgument
 from sightline.masks.mask import Mask
 from sightline.masks.positional import everything, keys, window
 from sightline.models.xlnet_attention import RelativeAttention, Stream
-from sightline.models.xlnet_checks import check_masks, check_memory, check_targets, check_tokens
+from sightline.models.xlnet_checks import check_inputs, check_masks, check_memory, check_targets
 
 _ACTIVATIONS = {
     "gelu": functional.gelu,
@@ -333,7 +333,7 @@ class XLNet(nn.Module):
     ) -> Pass:
         """Return what is the same for all blocks."""
         mask = self.config.mask if mask is None else mask
-        check_tokens(tokens, positions=positions, segments=segments)
+        check_inputs(tokens, positions=positions, segments=segments)
         check_masks(mask, query_mask)
         if targets is not None:
             check_targets(targets, tokens)

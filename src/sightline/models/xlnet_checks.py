@@ -9,19 +9,16 @@ import torch
 
 from sightline.errors import InvalidMask, ShapeMismatch
 from sightline.masks.mask import Mask
+from sightline.models.token_checks import check_tokens
 
 
-def check_tokens(tokens: torch.Tensor, **beside: torch.Tensor | None) -> None:
+def check_inputs(tokens: torch.Tensor, **beside: torch.Tensor | None) -> None:
     """Refuse tokens that are not [batch, length] int64, and what is not of their shape.
 
     Raises:
         ShapeMismatch: with both shapes.
     """
-    if tokens.ndim != 2 or tokens.dtype != torch.int64:
-        raise ShapeMismatch(
-            f"got tokens {list(tokens.shape)} of {tokens.dtype}; wanted [batch, length] of "
-            "torch.int64; add an axis with tokens[None], convert with tokens.long()."
-        )
+    check_tokens(tokens)
     for name, each in beside.items():
         if each is not None and each.shape != tokens.shape:
             raise ShapeMismatch(

@@ -14,6 +14,7 @@ import torch
 from sightline.nn.batch import Batch
 from sightline.recipes.bert.batches import call, moved, pack
 from sightline.recipes.bert.data import Instance
+from sightline.recipes.frequencies import frequency_losses
 from sightline.recipes.training.outcome import AttentionMap, Figure, MaskShown, Table
 from sightline.recipes.wordpiece import MASK, PAD
 
@@ -41,11 +42,8 @@ def unigram_loss(documents: Any, tokens: np.ndarray, vocab: int) -> float:
     >>> round(unigram_loss([[[0, 0, 1]]], np.array([0, 0]), vocab=2), 4)  # log(5 / 3)
     0.5108
     """
-    counts = np.ones(vocab)
-    for document in documents:
-        for sentence in document:
-            np.add.at(counts, sentence, 1)
-    return float(-np.log(counts / counts.sum())[tokens].mean())
+    learned = np.concatenate([sentence for document in documents for sentence in document])
+    return float(frequency_losses(learned, tokens, vocab).mean())
 
 
 def examples(task: PreTraining, model: Any, instances: Sequence[Instance]) -> tuple[Table, ...]:

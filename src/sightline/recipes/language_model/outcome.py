@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sightline.masks.positional import causal
+from sightline.recipes.frequencies import frequency_losses
 from sightline.recipes.language_model.growing_triangle import GrowingTriangle
 from sightline.recipes.language_model.settings import published
 from sightline.recipes.language_model.writer import Writer, write_uncached
@@ -88,17 +89,11 @@ def _losses(task: LanguageModelTask, model: Any, tell: Tell) -> list[Figure]:
         ),
         Figure(
             "loss of the characters' frequencies alone",
-            _unigram_loss(task.learned, task.held_out, len(task.characters)),
+            float(frequency_losses(task.learned, task.held_out[1:], len(task.characters)).mean()),
             better="lower",
             note="a baseline that sees nothing",
         ),
     ]
-
-
-def _unigram_loss(learned: np.ndarray, held_out: np.ndarray, vocab: int) -> float:
-    """Return the held-out text's mean -log of each character's share (one added to each count)."""
-    counts = np.bincount(learned, minlength=vocab) + 1
-    return float(-np.log(counts / counts.sum())[held_out[1:]].mean())
 
 
 def _attention(task: LanguageModelTask, model: Any) -> tuple[list[AttentionMap], float]:

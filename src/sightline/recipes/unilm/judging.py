@@ -16,6 +16,7 @@ from torch.nn import functional
 from sightline.masks.explicit import dense
 from sightline.models.unilm_masks import MODES, SEGMENTS
 from sightline.nn.batch import Batch
+from sightline.recipes.frequencies import frequency_losses
 from sightline.recipes.training.recipe import Tell
 from sightline.recipes.training.seeds import generator
 from sightline.recipes.unilm.cloze import (
@@ -66,20 +67,15 @@ def figures(task: UniLMTask, model: Any, tell: Tell) -> dict[str, float]:
 
 
 def unigram_loss(task: UniLMTask) -> float:
-    """Return the loss of telling the same held-out tokens from how often each is seen in training.
-
-    Counted with one more of each, so that no token is impossible.
-    """
-    counts = np.ones(task.vocab)
-    for pair in task.train:
-        np.add.at(counts, [*pair.source, *pair.target], 1)
+    """Return the loss of telling the same held-out tokens by their frequency in training."""
+    learned = np.concatenate([[*pair.source, *pair.target] for pair in task.train])
     pairs = task.pairs["val"][: task.settings.held_out]
     answers = [
         each.answers
         for number, start in enumerate(range(0, len(pairs), _AT_ONCE))
         for each in _masked(task, pairs[start : start + _AT_ONCE], number)
     ]
-    return float(-np.log(counts / counts.sum())[np.concatenate(answers)].mean())
+    return float(frequency_losses(learned, np.concatenate(answers), task.vocab).mean())
 
 
 def _masked(task: UniLMTask, pairs: Sequence[Pair], number: int) -> list[Sequenced]:

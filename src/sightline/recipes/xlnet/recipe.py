@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from sightline.errors import DataError, InvalidArgument
 from sightline.models.xlnet import XLNet, XLNetConfig
 from sightline.readers.plain_text import Characters, read_plain_text
+from sightline.recipes.frequencies import frequency_losses
 from sightline.recipes.training.outcome import Figure, Outcome
 from sightline.recipes.training.recipe import Recipe, Settings, Task, Tell
 from sightline.recipes.training.seeds import generator, seed_for
@@ -223,8 +224,7 @@ class XLNetTask(Task):
         """Return the loss beside what a character's frequency gives, examples and pictures."""
         count = _FINALLY * self.settings.held_out
         losses, right, labels = self._held_out_targets(model, tell, count)
-        frequencies = np.bincount(self.learned, minlength=len(self.characters)) + 1
-        unigram = -np.log(frequencies / frequencies.sum())[labels]
+        unigram = frequency_losses(self.learned, labels, len(self.characters))
         error = losses.std(ddof=1) / losses.size**0.5
         labels_of = (*self.characters.known.replace("\n", "⏎"), *MARKS)
         texts = self._texts(self.held_out, "shown", 0)
