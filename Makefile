@@ -119,7 +119,7 @@ $(VENV)/.demo: $(VENV)/.tools pyproject.toml
 $(VENV)/.dev: $(VENV)/.tools pyproject.toml
 	@echo "Setting up $(VENV) with the development tools (a few minutes the first time: torch is large)"
 	SIGHTLINE_NATIVE=0 $(INSTALL) --no-build-isolation \
-	  --editable '.[torch,hf,jax,flax,keras,onnx,train,vision,series,speech,brain,dev]'
+	  --editable '.[torch,hf,jax,flax,keras,onnx,train,vision,series,speech,brain,views,notebook,docs,dev]'
 	@PIP_CONSTRAINT=constraints.txt $(INSTALL) pesq || \
 	  echo "PESQ could not be compiled here; what needs it is skipped, visibly."
 	@touch $@ $(VENV)/.demo
