@@ -23,6 +23,7 @@ from sightline.views.svg_labels import (
     layout_of,
     number,
 )
+from sightline.views.svg_words import ENGLISH, Words
 
 __all__ = ["rectangles", "render_svg", "render_svg_row"]
 
@@ -36,7 +37,12 @@ _SMALLEST_CELL_WITH_GRID = 5
 
 
 def render_svg(
-    picture: MaskPicture, *, cell: float = 18, standalone: bool = True, tooltips: bool = True
+    picture: MaskPicture,
+    *,
+    cell: float = 18,
+    standalone: bool = True,
+    tooltips: bool = True,
+    words: Words = ENGLISH,
 ) -> str:
     """Return ``picture`` as SVG text.
 
@@ -46,15 +52,16 @@ def render_svg(
         standalone: with its own title line and style sheet; without them it is for a page that
             has ``SVG_CSS`` and a caption.
         tooltips: small pictures say what a cell is when the mouse is over it.
+        words: those of svg_words.py, in the reader's language.
 
     >>> from sightline.views.picture import MaskPicture
     >>> svg = render_svg(MaskPicture([[True, False], [True, True]]))
     >>> '<path class="in" d="M0 0h1v1h-1zM0 1h2v1h-2z"/>' in svg
     True
     """
-    layout = layout_of(picture, cell, titled=standalone)
-    body = _drawing(picture, layout, tooltips)
-    return _document(layout.width, layout.height, _summary(picture), body, standalone)
+    layout = layout_of(picture, cell, titled=standalone, words=words)
+    body = _drawing(picture, layout, tooltips, words)
+    return _document(layout.width, layout.height, _summary(picture, words), body, standalone)
 
 
 def render_svg_row(
@@ -73,11 +80,11 @@ def render_svg_row(
     x = 0.0
     for picture, layout in zip(pictures, layouts, strict=True):
         body.append(f'<g transform="translate({number(x)} {number(heading)})">')
-        body += _drawing(picture, layout, tooltips)
+        body += _drawing(picture, layout, tooltips, ENGLISH)
         body.append("</g>")
         x += layout.width
     height = heading + max((layout.height for layout in layouts), default=0.0)
-    summary = "; ".join(_summary(picture) for picture in pictures)
+    summary = "; ".join(_summary(picture, ENGLISH) for picture in pictures)
     return _document(width, height, f"{title}: {summary}", body, True)
 
 
@@ -93,7 +100,7 @@ def _document(width: float, height: float, summary: str, body: list[str], styled
     return "\n".join([*head, *body, "</svg>"]) + "\n"
 
 
-def _drawing(picture: MaskPicture, layout: Layout, tooltips: bool) -> list[str]:
+def _drawing(picture: MaskPicture, layout: Layout, tooltips: bool, words: Words) -> list[str]:
     """Return the elements of one picture, its corner at (0, 0)."""
     place = f"translate({number(layout.left)} {number(layout.top)}) scale({number(layout.side)})"
     parts = _hatch_definition(picture)
@@ -101,7 +108,7 @@ def _drawing(picture: MaskPicture, layout: Layout, tooltips: bool) -> list[str]:
     parts += _lines(picture, layout)
     parts += label_elements(picture, layout)
     if tooltips and 0 < picture.allowed.size <= _MOST_CELLS_WITH_TOOLTIPS:
-        parts += [f'<g transform="{place}">', *_tooltips(picture), "</g>"]
+        parts += [f'<g transform="{place}">', *_tooltips(picture, words), "</g>"]
     return parts
 
 
@@ -210,36 +217,34 @@ def _lines(picture: MaskPicture, layout: Layout) -> list[str]:
     return parts
 
 
-def _tooltips(picture: MaskPicture) -> list[str]:
+def _tooltips(picture: MaskPicture, words: Words) -> list[str]:
     rows, columns = picture.allowed.shape
     return [
         f'<rect class="tip" x="{column}" y="{row}" width="1" height="1">'
-        f"<title>{_text(_meaning(picture, row, column))}</title></rect>"
+        f"<title>{_text(_meaning(picture, row, column, words))}</title></rect>"
         for row in range(rows)
         for column in range(columns)
     ]
 
 
-def _meaning(picture: MaskPicture, row: int, column: int) -> str:
+def _meaning(picture: MaskPicture, row: int, column: int, words: Words) -> str:
     """Return one cell in words."""
     pair = f"{picture.row_labels[row]} -> {picture.column_labels[column]}"
     if picture.aggregated:
-        return f"from {pair}: {picture.share[row, column]:.1%} allowed"
-    verdict = "may attend" if picture.allowed[row, column] else "may not attend"
+        return words["share"].format(pair=pair, share=picture.share[row, column])
+    verdict = words["allowed" if picture.allowed[row, column] else "forbidden"]
     if picture.used is not None:
-        use = "depends on it" if picture.used[row, column] else "does not depend on it"
+        use = words["depends" if picture.used[row, column] else "independent"]
         return f"{pair}: {verdict}, {use}"
     if picture.weights is None:
         return f"{pair}: {verdict}"
-    return f"{pair}: {verdict}, weight {picture.weights[row, column]:.4g}"
+    return f"{pair}: {verdict}, {words['weight'].format(weight=picture.weights[row, column])}"
 
 
-def _summary(picture: MaskPicture) -> str:
+def _summary(picture: MaskPicture, words: Words) -> str:
     queries, keys = picture.shape
-    return (
-        f"{picture.title + ': ' if picture.title else ''}{queries} queries by {keys} keys, "
-        f"{picture.count} pairs allowed"
-    )
+    said = words["summary"].format(queries=queries, keys=keys, count=picture.count)
+    return f"{picture.title + ': ' if picture.title else ''}{said}"
 
 
 def _text(text: str) -> str:

@@ -10,11 +10,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import NamedTuple
 
 import numpy as np
 
 from sightline.views.labels import cells_of, clip, graphemes, is_scale, visible
 from sightline.views.picture import MaskPicture
+from sightline.views.svg_words import ENGLISH, Words
 
 __all__ = [
     "LEAST_WIDTH",
@@ -36,6 +38,13 @@ _ADVANCE = 0.64
 _TITLE_ADVANCE = 13 * 0.62
 # A title of ordinary length has room in this.
 LEAST_WIDTH = 240.0
+
+
+class Note(NamedTuple):
+    """A line below the cells, and whether it warns."""
+
+    text: str
+    warns: bool
 
 
 @dataclass(frozen=True)
@@ -64,10 +73,17 @@ class Layout:
     slanted: bool
     title: tuple[str, ...]
     beside: bool
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
-def layout_of(picture: MaskPicture, cell: float, *, titled: bool, beside: bool = False) -> Layout:
+def layout_of(
+    picture: MaskPicture,
+    cell: float,
+    *,
+    titled: bool,
+    beside: bool = False,
+    words: Words = ENGLISH,
+) -> Layout:
     """Place everything for cells of at most ``cell`` pixels; ``beside`` others under one title."""
     rows, columns = picture.allowed.shape
     padding = _PADDING if titled else 1.0  # a page has margins of its own
@@ -82,8 +98,8 @@ def layout_of(picture: MaskPicture, cell: float, *, titled: bool, beside: bool =
     overhang = math.cos(_SLANT) * column_widest if slanted else 0.0
     left = padding + row_space
     right = max(overhang, 6.0) + padding
-    notes = _notes(picture)
-    note_width = max((cells_of(note) * 11 * _ADVANCE for note in notes), default=0.0)
+    notes = _notes(picture, words)
+    note_width = max((cells_of(note.text) * 11 * _ADVANCE for note in notes), default=0.0)
     # Whole pixels: a picture scaled by a fraction in a viewer would be blurred.
     width = float(math.ceil(max(left + columns * side + right, note_width + 2 * padding)))
     title: tuple[str, ...] = ()
@@ -104,12 +120,12 @@ def label_elements(picture: MaskPicture, layout: Layout) -> list[str]:
     parts += _column_labels(picture, layout)
     parts += _row_labels(picture, layout)
     bottom = layout.top + picture.allowed.shape[0] * layout.side
-    for line, text in enumerate(layout.notes):
+    for line, note in enumerate(layout.notes):
         y = bottom + 6 + (line + 1) * _LINE - 4
-        warn = " warn" if text.startswith(("orange", "solid")) else ""
+        warn = " warn" if note.warns else ""
         parts.append(
             f'<text class="note{warn}" x="{number(layout.padding)}" y="{number(y)}">'
-            f"{_xml(text)}</text>"
+            f"{_xml(note.text)}</text>"
         )
     return parts
 
@@ -184,26 +200,25 @@ def _shown(labels: Sequence[str], layout: Layout, *, across: bool) -> list[tuple
     return list(enumerate(labels))[::every]
 
 
-def _notes(picture: MaskPicture) -> tuple[str, ...]:
+def _notes(picture: MaskPicture, words: Words) -> tuple[Note, ...]:
     notes = []
     if picture.aggregated:
-        notes.append(
-            f"1 cell = {picture.cell[0]} x {picture.cell[1]} pairs; stronger color: more allowed"
-        )
+        queries, keys = picture.cell
+        notes.append(Note(words["cell"].format(queries=queries, keys=keys), False))
     if picture.used is not None:
         if (picture.allowed & ~picture.used).any():
-            notes.append("pale: allowed, not used")
+            notes.append(Note(words["unused"], False))
         if picture.leaks.any():
-            notes.append("orange cells: forbidden, yet used")
+            notes.append(Note(words["used leak"], True))
     elif picture.weights is not None:
-        notes.append(f"strongest: weight {picture.heaviest:.3g}; hatched: may not attend")
+        notes.append(Note(words["weights"].format(heaviest=picture.heaviest), False))
         finite = np.isfinite(picture.weights)
         if (picture.leaks & finite).any():
-            notes.append("orange cells: weight where none may be")
+            notes.append(Note(words["leak"], True))
         if not finite.all():
-            notes.append("solid cells: not a number")
+            notes.append(Note(words["broken"], True))
     if picture.empty_rows.any():
-        notes.append("orange rows: a query sees nothing")
+        notes.append(Note(words["empty"], True))
     return tuple(notes)
 
 
