@@ -1,0 +1,203 @@
+"""Makes the pictures and tables of docs/algebra.md and docs/algebra.zh.md; their prose is by hand.
+
+A table stands between two comments that name it; what is in it comes from the masks themselves.
+
+    python docs/make_algebra.py            write the tables and the pictures
+    python docs/make_algebra.py --check    exit 1 if they are not what would be written
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+
+import make_masks
+from algebra_words import COLUMNS, COMPOSED, SAYS, Composed
+
+import sightline as sl
+from sightline.masks.names import NAMES
+from sightline.views.files import write_atomically
+from sightline.views.picture import MaskPicture, picture_of
+from sightline.views.style import SVG_CSS
+from sightline.views.svg import rectangles, render_svg_row
+
+DOCS = Path(__file__).parent
+PAGES = {"en": "algebra.md", "zh": "algebra.zh.md"}
+CELL = 14
+# The longer side of a small picture, and the gap between two of them, in pixels.
+SMALL, GAP = 84, 8
+# Where the cost of what is put together is counted.
+TOKENS = 4096
+
+# Operators: what is drawn from left to right. Each is drawn at 8 queries and 8 keys.
+OPERATORS = {
+    "and": ("causal()", "window(left=2, right=2)", "causal() & window(left=2, right=2)"),
+    "or": ("window(left=1, right=1)", "keys([0])", "window(left=1, right=1) | keys([0])"),
+    "not": ("chunks(3)", "~chunks(3)"),
+    "minus": ("causal()", "chunks(2)", "causal() - chunks(2)"),
+    "xor": ("causal()", "prefix(4)", "causal() ^ prefix(4)"),
+    "transpose": ("padding(lengths=[5])", "padding(lengths=[5]).T"),
+    "shift": ("causal()", "causal().shift(key=3)", "causal().shift(query=3)"),
+}
+
+
+def operator_picture(expressions: tuple[str, ...]) -> str:
+    """Draw expressions side by side."""
+    panels = [picture_of(sl.parse(each), 8) for each in expressions]
+    named = [
+        MaskPicture(panel.allowed, title=each)
+        for panel, each in zip(panels, expressions, strict=True)
+    ]
+    return render_svg_row(named, cell=CELL, tooltips=False)
+
+
+def small_picture(example: make_masks.Example) -> str:
+    """Draw an example without words, each batch row and head of it side by side."""
+    mask = make_masks.mask_of(example.expression)
+    allowed = mask.dense(example.q_len, example.kv_len)
+    allowed = allowed.reshape(-1, *allowed.shape[2:])
+    rows, columns = allowed.shape[1:]
+    side = SMALL / max(rows, columns)
+    parts: list[str] = []
+    for index, panel in enumerate(allowed):
+        x = index * (columns * side + GAP)
+        inside = "".join(f"M{c} {r}h{w}v{h}h-{w}z" for r, c, h, w in rectangles(panel))
+        empty = "".join(
+            f'<rect class="empty" y="{r}" width="{columns}" height="{h}" '
+            f'stroke-width="{1 / side:.3g}" style="stroke-width:{1.5 / side:.3g}"/>'
+            for r, _, h, _ in rectangles(~panel.any(axis=1)[:, None])
+        )
+        parts.append(
+            f'<g transform="translate({x + 1:.5g} 1) scale({side:.5g})">'
+            f'<rect class="out" width="{columns}" height="{rows}"/>'
+            f'<path class="in" d="{inside}"/>{empty}</g>'
+        )
+    width = len(allowed) * (columns * side + GAP) - GAP + 2
+    height = rows * side + 2
+    label = make_masks.alternative(example).replace("\\", "").replace("&", "&amp;")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="sl" role="img" width="{width:.5g}" '
+        f'height="{height:.5g}" viewBox="0 0 {width:.5g} {height:.5g}" aria-label="{label}">\n'
+        f"<style>\n{SVG_CSS}</style>\n" + "\n".join(parts) + "\n</svg>\n"
+    )
+
+
+def composed_mask(composed: Composed) -> sl.Mask:
+    """Return a composition at TOKENS; an order is too long to be written out."""
+    order = [turn * 1597 % TOKENS for turn in range(TOKENS)]
+    if composed.expression.startswith("permutation(order"):
+        stream = "query" if "query" in composed.expression else "content"
+        return sl.permutation(order, stream=stream)
+    return sl.parse(composed.expression)
+
+
+def table(name: str, language: str) -> str:
+    """Return a table in a language."""
+    head = getattr(COLUMNS[name], language)
+    rule = "|" + " --- |" * (head.count("|") - 1)
+    rows = mask_rows(language) if name == "masks" else composed_rows(language)
+    return "\n".join([head, rule, *rows])
+
+
+def mask_rows(language: str) -> Iterator[str]:
+    """Yield a row for each mask, under the example that docs/masks.md draws large."""
+    for name in NAMES:
+        example = make_masks.EXAMPLES[name]
+        seen = f"{image(name, example)}<br>{code(example.expression)}"
+        yield f"| {seen} | {getattr(SAYS[name], language)} |"
+
+
+def composed_rows(language: str) -> Iterator[str]:
+    """Yield a row for each composition, with what it costs at TOKENS."""
+    for name, composed in COMPOSED.items():
+        mask = composed_mask(composed)
+        share = sl.plan(mask, TOKENS).cost().share_computed
+        use = f"{image(name, small_example(composed))}<br>{getattr(composed.use, language)}"
+        figures = f"{percent(mask.density(TOKENS))} | {percent(share)}"
+        yield f"| {use} | {code(composed.expression)} | {figures} |"
+
+
+def image(name: str, example: make_masks.Example) -> str:
+    """Return a small picture for a table, with words for who cannot see it."""
+    words = make_masks.alternative(example).replace("|", "&#124;")
+    return f"![{words}](pictures/algebra/{name}.svg)"
+
+
+def code(text: str) -> str:
+    """Return code for a table, where a bar would end the cell; not all know it escaped."""
+    return f"<code>{escape(text, quote=False).replace('|', '&#124;')}</code>"
+
+
+def percent(share: float) -> str:
+    """Return a share with three figures."""
+    return f"{100 * share:.3g} %"
+
+
+def small_example(composed: Composed) -> make_masks.Example:
+    """Return a composition at the size it is drawn at."""
+    return make_masks.Example(composed.small, composed.size)
+
+
+def with_tables(text: str, language: str) -> str:
+    """Return a page with its tables made anew; each must be there once."""
+    for name in COLUMNS:
+        pattern = rf"(<!-- made: {name} -->\n).*?(<!-- end: {name} -->)"
+        made = table(name, language)
+        text, found = re.subn(
+            pattern, lambda m, t=made: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL
+        )
+        if found != 1:
+            raise SystemExit(f"{PAGES[language]}: wanted one table {name!r}, found {found}")
+    return text
+
+
+def files() -> dict[Path, str]:
+    """Return everything that is made: path -> content."""
+    if missing := NAMES.keys() ^ SAYS.keys():
+        raise SystemExit(f"SAYS and the table of masks differ in: {sorted(missing)}")
+    small = {name: make_masks.EXAMPLES[name] for name in NAMES}
+    small |= {name: small_example(composed) for name, composed in COMPOSED.items()}
+    drawn = {name: small_picture(example) for name, example in small.items()}
+    drawn |= {f"op_{name}": operator_picture(row) for name, row in OPERATORS.items()}
+    made = {DOCS / "pictures" / "algebra" / f"{name}.svg": text for name, text in drawn.items()}
+    for language, file in PAGES.items():
+        made[DOCS / file] = with_tables((DOCS / file).read_text(encoding="utf-8"), language)
+    return made
+
+
+def stale(made: dict[Path, str]) -> list[Path]:
+    """Return the files that are not as they should be, those that nobody makes included."""
+    wrong = [
+        path
+        for path, text in made.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    return wrong + sorted(set((DOCS / "pictures" / "algebra").glob("*.svg")) - made.keys())
+
+
+def main(words: list[str]) -> int:
+    """Write or check, and return the exit code."""
+    if words not in ([], ["--check"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    made = files()
+    old = stale(made)
+    if words:
+        for path in old:
+            print(f"{path.relative_to(DOCS)} is stale: run python docs/make_algebra.py")
+        return 1 if old else 0
+    (DOCS / "pictures" / "algebra").mkdir(parents=True, exist_ok=True)
+    for path in old:
+        if path in made:
+            write_atomically(path, made[path])
+        else:
+            path.unlink()
+        print(f"{'wrote' if path in made else 'removed'} {path.relative_to(DOCS)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,68 @@
+"""The pages of the algebra show what the masks are today, all of them, in both languages."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from sightline.masks.names import NAMES
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ("algebra.md", "algebra.zh.md")
+
+
+@pytest.fixture
+def make_algebra(
+    docs_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> ModuleType:
+    monkeypatch.syspath_prepend(str(DOCS))
+    return docs_script("make_algebra")
+
+
+def test_the_pages_are_up_to_date(
+    make_algebra: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert make_algebra.main(["--check"]) == 0, capsys.readouterr().out
+
+
+def test_whatever_is_stale_is_noticed(
+    make_algebra: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make_algebra, "DOCS", tmp_path)
+    for page in PAGES:
+        shutil.copy(DOCS / page, tmp_path)
+    assert make_algebra.main(["--check"]) == 1, "no picture is there yet"
+    assert make_algebra.main([]) == 0
+    assert make_algebra.main(["--check"]) == 0
+    for name in (*PAGES, "pictures/algebra/causal.svg", "pictures/algebra/op_xor.svg"):
+        path = tmp_path / name
+        whole = path.read_text(encoding="utf-8")
+        path.write_text(whole.replace("<br>", "<hr>", 1).replace("h1v1", "h2v2", 1), "utf-8")
+        assert make_algebra.main(["--check"]) == 1, name
+        assert make_algebra.main([]) == 0
+        assert path.read_text(encoding="utf-8") == whole
+    (tmp_path / "pictures" / "algebra" / "old.svg").write_text("a picture that nobody makes")
+    assert make_algebra.main(["--check"]) == 1
+    assert make_algebra.main([]) == 0
+    assert not (tmp_path / "pictures" / "algebra" / "old.svg").exists()
+    assert make_algebra.main(["--chekc"]) == 2
+
+
+def test_a_page_without_its_table_is_refused(make_algebra: ModuleType) -> None:
+    text = (DOCS / "algebra.md").read_text(encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"algebra\.md: wanted one table 'masks', found 0"):
+        make_algebra.with_tables(text.replace("<!-- end: masks -->", ""), "en")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_mask_and_picture_is_shown(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    shown = re.findall(r"\]\(pictures/algebra/(\w+)\.svg\)", text)
+    assert shown[: len(NAMES)] == list(NAMES)
+    drawn = {path.stem for path in (DOCS / "pictures" / "algebra").glob("*.svg")}
+    assert set(shown) == drawn
