@@ -198,11 +198,22 @@ def test_a_pack_of_a_million_tokens_is_asked_cheaply() -> None:
     assert megabytes < 50
 
 
+def test_a_few_positions_of_a_pack_of_any_length_are_searched_not_tabled() -> None:
+    pack = sl.documents(lengths=[[2**27, 2**28 - 1, 5], [2**28, 7, 2**27]])
+    at = 2**27 + 2**28 - 2  # the last of the second document, and the first of the third's
+    dense, megabytes = peak_of(lambda: pack.dense(3, 4, at, at - 1))
+    assert dense[:, 0].astype(int).tolist() == [
+        [[1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]],
+        [[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]],
+    ]
+    assert megabytes < 1
+
+
 def test_a_pack_too_long_to_be_asked_cell_by_cell_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         sl.InvalidMask, match=f"{2**26 + 1} positions are too long.*at most {2**26}"
     ):
-        sl.documents(lengths=[2**26 + 1]).dense(1)
+        sl.documents(lengths=[2**26 + 1]).dense(2**22 + 1, 1)
     monkeypatch.setattr(data, "MOST_EXPANDED", 6)
     assert sl.documents(lengths=[3, 3]).count(6) == 18
     assert sl.documents(lengths=[[3], [1, 1]]).count(3) == 11

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 # A table with the segment of each position is only made to ask single cells: 256 MiB at most.
 MOST_EXPANDED = 2**26
+# It is made where there are more positions than this share of it, 1 in so many, to look up.
+WORTH_A_TABLE = 16
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -73,10 +75,24 @@ class Segments(Atom):
         return int(self.lengths.array.sum(axis=1).max())
 
     def allowed(self, cells: Cells) -> Array:
+        if self._few(cells.query) and self._few(cells.key):
+            query, key = (self._ids_at(cells.batch, at) for at in (cells.query, cells.key))
+            return (query == key) & (query >= 0)
         table = self.id_of_position()
         query, query_inside = cells.lookup(table, cells.query)
         key, key_inside = cells.lookup(table, cells.key)
         return (query == key) & (query >= 0) & query_inside & key_inside
+
+    def _few(self, position: Array) -> bool:
+        """Return whether searching the runs costs less than a table of all positions, not made."""
+        if not isinstance(position, np.ndarray) or not position.ndim or self.expanded:
+            return False
+        return position.size * WORTH_A_TABLE < self.size()
+
+    def _ids_at(self, batch: Array, position: Array) -> Array:
+        index = self.index()
+        batch, position = np.broadcast_arrays(batch, position)
+        return index.ids.take(index.place(batch, position))
 
     def index(self) -> SegmentRuns:
         """Return the runs, ready to be asked for many positions. Kept."""

@@ -48,6 +48,11 @@ class Blocks:
             *self._owners(places), self.row.take(places), self.column.take(places), self.size
         )
 
+    def owned_by(self, batch: int, head: int) -> Blocks:
+        """Return the same squares of one batch row and head."""
+        rows, heads = (np.broadcast_to(np.array([of]), len(self)) for of in (batch, head))
+        return Blocks(rows, heads, self.row, self.column, self.size)
+
     def _owners(self, places: Ints) -> tuple[Ints, Ints]:
         if self.batch.strides == (0,):  # one batch row and head for all, which need no looking up
             count = len(places)
@@ -169,13 +174,19 @@ def _cut_edges(offset: int, length: int, block: int, cuts: Ints) -> Ints:
     return np.stack([np.pad(row, (0, most - len(row)), mode="edge") for row in rows])
 
 
-def descend(mask: Mask, grid: Grid) -> Iterator[tuple[int, Blocks]]:
+def descend(
+    mask: Mask, grid: Grid, owner: tuple[int, int] | None = None
+) -> Iterator[tuple[int, Blocks]]:
     """Yield (FULL, squares) for what is wholly allowed, and (PARTIAL, single blocks).
 
     Every allowed cell lies in exactly one of them; a PARTIAL block may turn out to be empty or
-    full when its cells are read.
+    full when its cells are read. ``owner`` is the one (batch row, head) to follow; None is all.
     """
-    waiting = [_first(mask.batch, mask.heads, grid)] if grid.rows and grid.columns else []
+    waiting: list[Blocks] = []
+    if grid.rows and grid.columns:
+        axes = (mask.batch, mask.heads) if owner is None else (1, 1)
+        first = _first(*axes, grid)
+        waiting = [first if owner is None else first.owned_by(*owner)]
     while waiting:
         full, mixed = _sorted_out(mask, grid, waiting.pop())
         if len(full):

@@ -25,7 +25,7 @@ from sightline.masks.text import short
 if TYPE_CHECKING:
     from sightline.masks.bits import Words
 
-__all__ = ["Survey", "cell_side", "survey"]
+__all__ = ["Survey", "cell_side", "per_cell", "survey"]
 
 # The side of the blocks that are read: a power of two, as the side of a cell is.
 _SIDE = 128
@@ -173,7 +173,7 @@ class _Tally:
     def _add_mixed(self, tiles: Tiles) -> None:
         """Read blocks and add what they hold."""
         for numbers, words, group in read(self._mask, tiles):
-            held = _per_cell(words, self._block, self._cell)
+            held = per_cell(words, self._block, self._cell)
             down, across = held.shape[1:]
             step = max(1, _MOST_ADDED // (down * across))
             for begin in range(0, len(numbers), step):
@@ -229,7 +229,7 @@ def _overlap(first: NDArray, last: NDArray, cell: NDArray, side: int, offset: in
     return np.maximum(np.minimum(stop, (cell + 1) * side) - np.maximum(start, cell * side), 0)
 
 
-def _per_cell(words: Words, block: tuple[int, ...], cell: tuple[int, int]) -> NDArray[np.int64]:
+def per_cell(words: Words, block: tuple[int, ...], cell: tuple[int, int]) -> NDArray[np.int64]:
     """Return the set bits in each part of every block that is a cell's, ``[P, down, across]``."""
     height, width = (min(side, most) for side, most in zip(cell, block, strict=True))
     # What is read is as large as the largest tile, which may be less than a block.

@@ -9,17 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from sightline.masks.bounds import EMPTY, FULL, PARTIAL
-from sightline.views.survey import cell_side
+from sightline.errors import InvalidArgument
+from sightline.masks.arguments import as_int
+from sightline.views.atlas.canvas import Canvas
+from sightline.views.atlas.tally import Clock, OutOfTime
+from sightline.views.owners import owner_of
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from sightline.masks.mask import Mask
 
 __all__ = ["Look", "View", "look"]
+
+# How much of the time may be spent on counting; what is left is for estimates.
+_SHARE_COUNTING = 0.7
+# Views of no more pairs are counted however long it takes: a few milliseconds for most masks.
+_FEW_PAIRS = 2**17
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class Look:
         share: float32 ``[rows, columns]``, allowed pairs ÷ pairs; 0 or 1 only with EMPTY or FULL.
         sure: bool ``[rows, columns]``; False where ``share`` was estimated from a sample of the
             cell's pairs, and where ``state`` may be PARTIAL only because nobody looked at them all.
+
+    Cells that hold fewer pairs, at the view's last query and key, count those.
     """
 
     view: View
@@ -77,38 +86,42 @@ def look(mask: Mask, view: View, *, seconds: float = 0.1) -> Look:
 
     Cells at the edge of the view are whole cells; beyond the view's last query and key there is
     nothing. ``seconds`` is about how long it may take; what is not known by then is estimated,
-    and said to be.
+    and said to be. Single pairs, and views of few pairs, are exact however long they take.
+
+    Raises:
+        InvalidArgument: the view is no rectangle of pairs, or names a batch row or head that the
+            mask does not have.
+        ShapeMismatch: the view goes beyond the array of a ``dense`` mask.
 
     >>> import sightline as sl
     >>> seen = look(sl.causal(), View(0, 8, 0, 8, rows=2, columns=2))
     >>> seen.cell, seen.state.tolist(), seen.share.tolist()
     ((4, 4), [[1, 0], [2, 1]], [[0.625, 0.0], [1.0, 0.625]])
     """
-    cell = (
-        cell_side(view.q_stop - view.q_start, view.rows),
-        cell_side(view.k_stop - view.k_start, view.columns),
+    owner = _checked(mask, view)
+    canvas = Canvas.over(
+        mask,
+        owner,
+        (view.q_start, view.q_stop, view.k_start, view.k_stop),
+        (view.rows, view.columns),
     )
-    q_first, k_first = (
-        start // side * side for start, side in zip((view.q_start, view.k_start), cell, strict=True)
-    )
-    queries, keys = view.q_stop - q_first, view.k_stop - k_first
-    allowed = mask.dense(queries, keys, q_offset=q_first, kv_offset=k_first)
-    pairs = allowed[min(view.batch, mask.batch - 1), min(view.head, mask.heads - 1)]
-    counts, areas = (
-        np.add.reduceat(
-            np.add.reduceat(each, np.arange(0, queries, cell[0]), axis=0, dtype=np.int64),
-            np.arange(0, keys, cell[1]),
-            axis=1,
-        )
-        for each in (pairs, np.ones_like(pairs))
-    )
-    state = np.where(counts == 0, EMPTY, np.where(counts == areas, FULL, PARTIAL))
-    return Look(
-        view,
-        cell,
-        q_first,
-        k_first,
-        state.astype(np.uint8),
-        (counts / areas).astype(np.float32),
-        np.ones_like(state, np.bool_),
-    )
+    exact = canvas.cell == (1, 1) or canvas.pairs <= _FEW_PAIRS
+    end = Clock.of(seconds)
+    try:
+        canvas.count(Clock() if exact else Clock.of(seconds * _SHARE_COUNTING))
+    except OutOfTime:
+        canvas.estimate(end)
+    return Look(view, canvas.cell, *canvas.first, *canvas.result())
+
+
+def _checked(mask: Mask, view: View) -> tuple[int, int]:
+    """Return the batch row and head to look at: those of the view, or the one that serves all."""
+    for name, value in vars(view).items():
+        as_int(value, f"View({name}=)", least=name in ("rows", "columns"), error=InvalidArgument)
+    for axis in "qk":
+        start, stop = (getattr(view, f"{axis}_{end}") for end in ("start", "stop"))
+        if stop < start:
+            raise InvalidArgument(
+                f"View({axis}_stop=) must not be before {axis}_start, got {start} and {stop}."
+            )
+    return owner_of(mask, view.batch, view.head)
