@@ -164,6 +164,15 @@ def test_a_view_that_is_moved_by_a_cell_shows_the_same_cells(name: str) -> None:
         )
 
 
+def test_cells_lie_at_multiples_of_their_sides() -> None:
+    mask = LARGE["random blocks"]
+    here = look(mask, View(64, 704, 128, 1024, 40, 14), seconds=LONG)
+    there = look(mask, View(79, 704, 130, 1024, 40, 14), seconds=LONG)
+    assert here.cell == there.cell == (16, 64)
+    assert (there.q_first, there.k_first) == (64, 128)
+    np.testing.assert_array_equal(here.share, there.share)
+
+
 def test_a_million_and_64_million_tokens_have_the_counts_of_formulas() -> None:
     for size in (2**20, 2**26):
         seen = look(sl.causal(), View(0, size, 0, size), seconds=LONG)
@@ -210,9 +219,9 @@ def test_no_time_at_all_still_gives_every_cell_a_share() -> None:
 
 def test_estimates_are_drawn_where_the_cells_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mask that is dense in one corner and thin elsewhere: shares must not be those of others."""
-    left = sl.predicate(lambda b, h, q, k: (k < 2**18) & ((q + k) % 8 != 0))
+    left = sl.predicate(lambda b, h, q, k: (k < 2**18) & ((q + k) % 8 != 0) & (q > 2**20))
     monkeypatch.setattr(canvas, "_MOST_SAMPLES", 64)
-    seen = look(left, View(5, 2**20, 3, 2**20, 16, 16), seconds=0.5)
+    seen = look(left, View(2**20 + 5, 2**21, 3, 2**20, 16, 16), seconds=0.5)
     assert not seen.sure.any()
     assert (seen.share[:, :3] > 0.7).all()
     assert (seen.share[:, 5:] < 0.1).all()
