@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from sightline.plan.reach import reach as reach
     from sightline.recognize.recognize import recognize as recognize
     from sightline.recognize.result import Recognized as Recognized
+    from sightline.views.draw import draw as draw
 
 __version__ = "0.1.0"
 
@@ -114,6 +115,7 @@ _ROOMS = {
     "plan.reach": "reach",
     "recognize.recognize": "recognize",
     "recognize.result": "Recognized",
+    "views.draw": "draw",
 }
 __all__, __getattr__ = lazy_names("sightline", _ROOMS)
 

@@ -19,13 +19,14 @@ from sightline.views.picture import MaskPicture
 # What fits in a terminal of 80 columns.
 _LINE = 80
 
-__all__ = ["STYLES", "Glyphs", "glyph_of", "glyphs_for", "legend_of", "paint"]
+__all__ = ["STYLES", "Glyphs", "block_lines", "glyph_of", "glyphs_for", "legend_of", "paint"]
 
 STYLES = {
     "allowed": Style(color="color(33)"),
     "forbidden": Style(color="color(244)"),
     "empty": Style(color="color(208)"),
     "leak": Style(color="color(208)", bold=True),
+    "added": Style(color="color(36)", bold=True),
     "label": Style(),
     "title": Style(bold=True),
     "note": Style(color="color(244)"),
@@ -43,6 +44,10 @@ class Glyphs:
         unused: an allowed pair that was not seen to be used.
         leak: weight on a forbidden pair, or its use.
         broken: a weight that is not a number.
+        added: newly allowed, in a difference.
+        removed: no longer allowed.
+        mixed: a cell in which pairs are added and others removed.
+        blocks: an empty, a partial and a full block of a plan.
         arrow: points at a row that is spoken about.
         more: stands for what was cut off.
     """
@@ -55,9 +60,18 @@ class Glyphs:
     broken: str
     arrow: str
     more: str
+    added: str = "+"
+    removed: str = "-"
+    mixed: str = "*"
+    blocks: tuple[str, str, str] = (".", "o", "#")
 
 
-UNICODE = Glyphs("■", "·", ("░", "▒", "▓", "█"), "□", "!", "?", "←", "…")
+UNICODE = Glyphs(
+    *("■", "·", ("░", "▒", "▓", "█"), "□", "!", "?", "←", "…"),
+    removed="−",
+    mixed="±",
+    blocks=("○", "◐", "●"),
+)
 ASCII = Glyphs("#", ".", ("-", "+", "*", "#"), "o", "!", "?", "<-", "~")
 
 
@@ -71,6 +85,9 @@ def glyphs_for(encoding: str) -> Glyphs:
         UNICODE.allowed,
         UNICODE.forbidden,
         *UNICODE.shades,
+        *UNICODE.blocks,
+        UNICODE.removed,
+        UNICODE.mixed,
         UNICODE.unused,
         UNICODE.arrow,
         UNICODE.more,
@@ -98,6 +115,10 @@ def glyph_of(picture: MaskPicture, row: int, column: int, glyphs: Glyphs) -> tup
         return (glyphs.unused, "allowed") if allowed else (glyphs.forbidden, "forbidden")
     if picture.weights is not None:
         return _weighted(picture, row, column, glyphs)
+    if picture.change is not None and picture.change.any[row, column]:
+        added, removed = picture.change.added[row, column], picture.change.removed[row, column]
+        sign = glyphs.mixed if added and removed else glyphs.added if added else glyphs.removed
+        return sign, "leak" if removed else "added"
     if not allowed:
         return glyphs.forbidden, "forbidden"
     if not picture.aggregated:
@@ -135,6 +156,8 @@ def legend_of(picture: MaskPicture, glyphs: Glyphs) -> str:
         if not np.isfinite(picture.weights).all():
             text += f"   {glyphs.broken} not a number"
         return text
+    if picture.change is not None:
+        return _legend_of_change(picture, glyphs)
     if picture.aggregated:
         size = f"1 cell = {cell_text(picture)}:"
         shades = (
@@ -143,6 +166,27 @@ def legend_of(picture: MaskPicture, glyphs: Glyphs) -> str:
         )
         return (" " if len(size) + len(shades) < _LINE else "\n").join((size, shades))
     return f"{glyphs.allowed} may attend   {glyphs.forbidden} may not"
+
+
+def _legend_of_change(picture: MaskPicture, glyphs: Glyphs) -> str:
+    signs = ((glyphs.added, "added"), (glyphs.removed, "removed"))
+    parts = [f"{glyphs.allowed} in both", *(f"{sign} {words}" for sign, words in signs)]
+    if picture.aggregated:
+        low, middle, high, full = glyphs.shades
+        parts[0] = f"{low}{middle}{high}{full} share in both"
+        parts.append(f"{glyphs.mixed} both of these")
+    text = "   ".join([*parts, f"{glyphs.forbidden} in neither"])
+    return f"1 cell = {cell_text(picture)}:\n{text}" if picture.aggregated else text
+
+
+def block_lines(picture: MaskPicture, glyphs: Glyphs) -> list[str]:
+    """Return the blocks of a plan as a drawing of their own, a sign for each; none if too many."""
+    overlay = picture.overlay
+    if overlay is None or overlay.states is None or max(overlay.states.shape) > _LINE // 2 - 2:
+        return []
+    empty, partial, full = glyphs.blocks
+    rows = ["  " + " ".join(glyphs.blocks[state] for state in row) for row in overlay.states]
+    return [*rows, f"{full} full block   {partial} partial   {empty} empty"]
 
 
 def _legend_of_use(picture: MaskPicture, used: NDArray[np.bool_], glyphs: Glyphs) -> str:

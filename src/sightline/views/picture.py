@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import ShapeMismatch
 from sightline.masks.mask import Mask
+from sightline.views.extras import Change, Mark, Overlay
 from sightline.views.survey import Survey, survey
 
 __all__ = ["MaskPicture", "picture_from", "picture_of"]
@@ -44,6 +45,11 @@ class MaskPicture:
         cell: (queries, keys) per cell.
         shape: (queries, keys) in all; None takes it from ``allowed``.
         count: allowed pairs in all; None counts them.
+        sure: bool ``[rows, columns]``, False where ``share`` is an estimate (``count`` then is
+            one, too); None where all of it is exact.
+        change: what is allowed more and less than by another mask, or None.
+        overlay: the blocks of a plan to draw on top, or None.
+        marks: names of stretches of queries and keys.
 
     >>> picture = MaskPicture([[1, 0], [1, 1]], row_labels=("I", "am"), title="causal()")
     >>> picture.count, picture.column_labels, picture.density
@@ -61,6 +67,10 @@ class MaskPicture:
     cell: tuple[int, int] = (1, 1)
     shape: tuple[int, int] = _DERIVED
     count: int = _DERIVED
+    sure: NDArray[np.bool_] | None = None
+    change: Change | None = None
+    overlay: Overlay | None = None
+    marks: tuple[Mark, ...] = ()
 
     def __post_init__(self) -> None:
         allowed = _frozen(self.allowed, np.bool_)
@@ -85,6 +95,8 @@ class MaskPicture:
             fields["weights"] = _sized(self.weights, (rows, columns), np.float64, "weights")
         if self.used is not None:
             fields["used"] = _sized(self.used, (rows, columns), np.bool_, "used")
+        if self.sure is not None:
+            fields["sure"] = _sized(self.sure, (rows, columns), np.bool_, "sure")
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
@@ -98,6 +110,11 @@ class MaskPicture:
     def aggregated(self) -> bool:
         """Whether a cell stands for more than one pair."""
         return self.cell != (1, 1)
+
+    @property
+    def estimated(self) -> bool:
+        """Whether ``count`` is an estimate, and maybe shares of cells."""
+        return self.sure is not None
 
     @property
     def leaks(self) -> NDArray[np.bool_]:

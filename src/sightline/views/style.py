@@ -6,7 +6,83 @@ plain colors, not CSS variables, since not every SVG viewer knows variables. No 
 
 from __future__ import annotations
 
-__all__ = ["CHARTS_CSS", "CURVES_CSS", "PAGE_CSS", "SVG_CSS"]
+from typing import Literal
+
+from sightline.errors import InvalidArgument
+
+__all__ = [
+    "CHARTS_CSS",
+    "CURVES_CSS",
+    "EXTRAS_CSS",
+    "PAGE_CSS",
+    "PALETTES",
+    "SVG_CSS",
+    "THEMES",
+    "Theme",
+    "root_class",
+    "themed",
+]
+
+# "auto" follows the screen of whoever looks.
+Theme = Literal["auto", "light", "dark"]
+THEMES = ("auto", "light", "dark")
+_DARK = "@media (prefers-color-scheme:dark){\n"
+
+# The same colors for whatever draws without style sheets.
+PALETTES: dict[str, dict[str, str]] = {
+    "light": {
+        "text": "#24292f",
+        "note": "#57606a",
+        "paper": "#fff",
+        "out": "#eceff3",
+        "hatch": "#cbd2da",
+        "in": "#0067b1",
+        "bad": "#d55e00",
+        "frame": "#8c959f",
+        "warn": "#b04a00",
+        "added": "#007a5a",
+        "removed": "#8f4a78",
+        "mixed": "#8a6d00",
+    },
+    "dark": {
+        "text": "#e6edf3",
+        "note": "#9aa4b0",
+        "paper": "#0f141a",
+        "out": "#1c232c",
+        "hatch": "#39434f",
+        "in": "#4aa8ff",
+        "bad": "#ff9d4d",
+        "frame": "#5b6672",
+        "warn": "#ffb077",
+        "added": "#3fc79a",
+        "removed": "#d690bd",
+        "mixed": "#d9b84a",
+    },
+}
+
+
+def root_class(theme: Theme) -> str:
+    """Return the class of a drawing's root: drawings of another theme may stand on its page."""
+    return "sl" if theme == "auto" else f"sl-{theme}"
+
+
+def themed(css: str, theme: Theme) -> str:
+    """Return a style sheet of this file for one theme.
+
+    >>> themed(".sl .in{fill:blue}", "dark")
+    '.sl-dark .in{fill:blue}'
+    """
+    if theme not in THEMES:
+        raise InvalidArgument(f"got the theme {theme!r}, wanted one of {', '.join(THEMES)}.")
+    if theme == "auto":
+        return css
+    sheets: list[str] = []
+    for number, piece in enumerate(css.split(_DARK)):
+        dark, _, rest = piece.partition("\n}\n") if number else ("", "", piece)
+        sheets += [f"{dark}\n"] if number and theme == "dark" else []
+        sheets.append(rest)
+    return "".join(sheets).replace(".sl ", f".{root_class(theme)} ")
+
 
 SVG_CSS = """\
 .sl text{font:12px system-ui,-apple-system,"Segoe UI",sans-serif;fill:#24292f}
@@ -39,6 +115,35 @@ SVG_CSS = """\
 .sl .empty{stroke:#ff9d4d}
 .sl text.warn,.sl text.warned{fill:#ffb077}
 .sl .tip{fill:#fff}
+}
+"""
+
+# What lies over a mask: differences, blocks, borders and names of its parts.
+EXTRAS_CSS = """\
+.sl .added{fill:#007a5a}
+.sl .removed{fill:#8f4a78}
+.sl .mixed{fill:#8a6d00}
+.sl .sign{stroke:#fff;fill:none}
+.sl .dots{fill:#fff}
+.sl .cut{stroke:#24292f;stroke-width:1.5;fill:none}
+.sl .bracket{stroke:#57606a;fill:none}
+.sl .halo{stroke:#fff;stroke-width:3;stroke-opacity:.75;fill:none}
+.sl .block{stroke:#24292f;stroke-width:1.25;fill:none}
+.sl .part{stroke:#24292f;stroke-width:1.25;stroke-dasharray:3 2;fill:none}
+.sl .disc{fill:#fff;stroke:#24292f}
+.sl .half{fill:#24292f}
+@media (prefers-color-scheme:dark){
+.sl .added{fill:#3fc79a}
+.sl .removed{fill:#d690bd}
+.sl .mixed{fill:#d9b84a}
+.sl .sign{stroke:#0f141a}
+.sl .dots{fill:#0f141a}
+.sl .cut{stroke:#e6edf3}
+.sl .bracket{stroke:#9aa4b0}
+.sl .halo{stroke:#0f141a}
+.sl .block,.sl .part{stroke:#e6edf3}
+.sl .disc{fill:#0f141a;stroke:#e6edf3}
+.sl .half{fill:#e6edf3}
 }
 """
 

@@ -25,7 +25,7 @@ from sightline.masks.text import short
 if TYPE_CHECKING:
     from sightline.masks.bits import Words
 
-__all__ = ["Survey", "cell_side", "per_cell", "survey"]
+__all__ = ["Survey", "TooMixed", "cell_side", "per_cell", "survey"]
 
 # The side of the blocks that are read: a power of two, as the side of a cell is.
 _SIDE = 128
@@ -33,6 +33,10 @@ _SIDE = 128
 _STRIPS = 16
 # Numbers added to cells at a time: 8 MiB.
 _MOST_ADDED = 1 << 20
+
+
+class TooMixed(InvalidArgument):
+    """A mask has so little structure that looking at all of it would take too long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +106,7 @@ def survey(
     ((2, 2), [[3, 0], [4, 3]])
 
     Raises:
-        InvalidArgument: more than ``most_mixed`` blocks would have to be read; None is no limit.
+        TooMixed: more than ``most_mixed`` blocks would have to be read; None is no limit.
     """
     frame = Frame.of(q_len, kv_len, q_offset)
     most_rows, most_columns = (fit, fit) if isinstance(fit, int) else fit
@@ -141,7 +145,7 @@ class _Tally:
                 continue
             self._mixed += len(blocks)
             if most_mixed is not None and self._mixed > most_mixed:
-                raise InvalidArgument(
+                raise TooMixed(
                     f"{short(self._mask)} has too little structure to look at "
                     f"{self._frame.q_len} queries x {self._frame.kv_len} keys: more than "
                     f"{most_mixed} blocks of {self._block[0]} x {self._block[1]} pairs would have "

@@ -1,20 +1,24 @@
 """A mask drawn as a small SVG that needs nothing around it and fits light and dark pages.
 
 Runs of equal cells become one shape, so that a causal mask of 64 tokens takes a few kilobytes.
-Where the labels stand is in svg_labels.py, the colors are in style.py.
+Where the labels stand is in svg_labels.py, what lies over the cells in svg_extras.py, the colors
+are in style.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sightline.views.labels import visible
 from sightline.views.picture import MaskPicture
-from sightline.views.style import SVG_CSS
+from sightline.views.shapes import rectangles, shaded, shape
+from sightline.views.style import EXTRAS_CSS, SVG_CSS, Theme, root_class, themed
+from sightline.views.svg_extras import change_shapes, definitions, legend_of, over_the_cells
 from sightline.views.svg_labels import (
     LEAST_WIDTH,
     Layout,
@@ -22,18 +26,21 @@ from sightline.views.svg_labels import (
     label_elements,
     layout_of,
     number,
+    remark_elements,
 )
+from sightline.views.svg_margins import cut_elements
 from sightline.views.svg_words import ENGLISH, Words
 
-__all__ = ["rectangles", "render_svg", "render_svg_row"]
+if TYPE_CHECKING:
+    from sightline.views.scene import Scene
 
-# Shades between "nothing of the cell" and "all of it"; weights use the same steps.
-_SHADES = 12
-_LIGHTEST = 0.14
+__all__ = ["rectangles", "render_svg", "render_svg_grid", "render_svg_row"]
+
 # An allowed pair that is not used.
 _UNUSED = 0.3
 _MOST_CELLS_WITH_TOOLTIPS = 150
 _SMALLEST_CELL_WITH_GRID = 5
+_MOST_PIXELS_OF_TWO, _MOST_PIXELS_OF_MANY = 400, 260
 
 
 def render_svg(
@@ -60,7 +67,7 @@ def render_svg(
     True
     """
     layout = layout_of(picture, cell, titled=standalone, words=words)
-    body = _drawing(picture, layout, tooltips, words)
+    body = _drawing(picture, layout, tooltips, words=words)
     return _document(layout.width, layout.height, _summary(picture, words), body, standalone)
 
 
@@ -80,7 +87,7 @@ def render_svg_row(
     x = 0.0
     for picture, layout in zip(pictures, layouts, strict=True):
         body.append(f'<g transform="translate({number(x)} {number(heading)})">')
-        body += _drawing(picture, layout, tooltips, ENGLISH)
+        body += _drawing(picture, layout, tooltips)
         body.append("</g>")
         x += layout.width
     height = heading + max((layout.height for layout in layouts), default=0.0)
@@ -88,54 +95,100 @@ def render_svg_row(
     return _document(width, height, f"{title}: {summary}", body, True)
 
 
-def _document(width: float, height: float, summary: str, body: list[str], styled: bool) -> str:
+def render_svg_grid(
+    scene: Scene, *, theme: Theme = "auto", cell: float = 18, tooltips: bool = True
+) -> str:
+    """Return a scene as one SVG: its pictures in a grid, and below them what the signs mean."""
+    panels = scene.panels
+    if len(panels) == 1:
+        names = [part for part in (scene.title, panels[0].title) if part]
+        panels = (replace(panels[0], title=" - ".join(names)),)
+    several = len(panels) > 1
+    layouts = [
+        layout_of(one, _cell_side(one, cell, len(panels)), titled=True, beside=several)
+        for one in panels
+    ]
+    across = max(1, min(scene.across, len(panels)))
+    columns = [max(each.width for each in layouts[column::across]) for column in range(across)]
+    width = max(sum(columns), LEAST_WIDTH)
+    y, body = heading_elements(scene.title, width) if several else (0.0, [])
+    body = definitions(panels, layouts, root_class(theme)) + body
+    for first in range(0, len(panels), across):
+        row = slice(first, first + across)
+        x = 0.0
+        for picture, layout, wide in zip(panels[row], layouts[row], columns, strict=False):
+            body.append(f'<g transform="translate({number(x)} {number(y)})">')
+            body += _drawing(picture, layout, tooltips and not several, root_class(theme))
+            body.append("</g>")
+            x += wide
+        y += max(layout.height for layout in layouts[row])
+    if scene.remarks:
+        y, remarks = remark_elements(scene.remarks, y)
+        body += remarks
+    y, legend = legend_of(panels, y, width)
+    body += legend
+    styles = SVG_CSS + EXTRAS_CSS if _has_extras(panels) else SVG_CSS
+    return _document(width, y, scene.summary, body, True, themed(styles, theme), theme)
+
+
+def _cell_side(picture: MaskPicture, cell: float, panels: int) -> float:
+    """Return the side of a cell so that several pictures stay together as large as one or two."""
+    if panels == 1:
+        return cell
+    room = _MOST_PIXELS_OF_TWO if panels == 2 else _MOST_PIXELS_OF_MANY
+    return min(cell, max(2.0, room / max(*picture.allowed.shape, 1)))
+
+
+def _has_extras(pictures: Sequence[MaskPicture]) -> bool:
+    return any(
+        one.change is not None or one.overlay is not None or one.marks or one.estimated
+        for one in pictures
+    )
+
+
+def _document(
+    width: float,
+    height: float,
+    summary: str,
+    body: list[str],
+    styled: bool,
+    styles: str = SVG_CSS,
+    theme: Theme = "auto",
+) -> str:
     size = f'width="{number(width)}" height="{number(height)}"'
     head = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="sl" role="img" {size} '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{root_class(theme)}" role="img" {size} '
         f'viewBox="0 0 {number(width)} {number(height)}" aria-label="{_text(summary)}">'
     ]
     if styled:
-        head.append(f"<style>\n{SVG_CSS}</style>")
+        head.append(f"<style>\n{styles}</style>")
         head.append('<rect class="paper" width="100%" height="100%" rx="4"/>')
     return "\n".join([*head, *body, "</svg>"]) + "\n"
 
 
-def _drawing(picture: MaskPicture, layout: Layout, tooltips: bool, words: Words) -> list[str]:
+def _drawing(
+    picture: MaskPicture,
+    layout: Layout,
+    tooltips: bool,
+    root: str = "sl",
+    words: Words = ENGLISH,
+) -> list[str]:
     """Return the elements of one picture, its corner at (0, 0)."""
     place = f"translate({number(layout.left)} {number(layout.top)}) scale({number(layout.side)})"
     parts = _hatch_definition(picture)
     parts += [f'<g transform="{place}" shape-rendering="crispEdges">', *_cells(picture), "</g>"]
+    parts[-1:-1] = change_shapes(picture, layout.side, root)
     parts += _lines(picture, layout)
+    over = [*cut_elements(picture, layout.side), *over_the_cells(picture, layout.side)]
+    wide, tall = (side * layout.side for side in reversed(picture.allowed.shape))
+    over += layout.margins.elements(wide, tall)
+    if over:
+        corner = f"translate({number(layout.left)} {number(layout.top)})"
+        parts += [f'<g transform="{corner}">', *over, "</g>"]
     parts += label_elements(picture, layout)
     if tooltips and 0 < picture.allowed.size <= _MOST_CELLS_WITH_TOOLTIPS:
         parts += [f'<g transform="{place}">', *_tooltips(picture, words), "</g>"]
     return parts
-
-
-def rectangles(cells: NDArray[np.bool_]) -> Iterator[tuple[int, int, int, int]]:
-    """Cover the True cells with (row, column, rows, columns), without overlap.
-
-    A run in a row grows downwards as long as the next row has the same run.
-
-    >>> list(rectangles(np.array([[1, 1, 0], [1, 1, 0], [0, 1, 1]], dtype=bool)))
-    [(0, 0, 2, 2), (2, 1, 1, 2)]
-    """
-    open_runs: dict[tuple[int, int], int] = {}
-    rows = cells.shape[0]
-    for row in range(rows + 1):
-        runs: set[tuple[int, int]] = set()
-        if row < rows:
-            edges = np.flatnonzero(np.diff(cells[row].astype(np.int8), prepend=0, append=0))
-            runs = set(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-        for run in sorted(open_runs.keys() - runs):
-            first = open_runs.pop(run)
-            yield first, run[0], row - first, run[1] - run[0]
-        for run in runs:
-            open_runs.setdefault(run, row)
-
-
-def _path(cells: NDArray[np.bool_]) -> str:
-    return "".join(f"M{c} {r}h{w}v{h}h-{w}z" for r, c, h, w in rectangles(cells))
 
 
 def _cells(picture: MaskPicture) -> list[str]:
@@ -143,40 +196,23 @@ def _cells(picture: MaskPicture) -> list[str]:
     rows, columns = picture.allowed.shape
     parts = [f'<rect class="out" width="{columns}" height="{rows}"/>']
     if picture.used is not None:
-        parts.append(_shape("in", picture.allowed & ~picture.used, _UNUSED))
-        parts.append(_shape("in", picture.allowed & picture.used))
-        parts.append(_shape("bad", picture.leaks))
+        parts.append(shape("in", picture.allowed & ~picture.used, _UNUSED))
+        parts.append(shape("in", picture.allowed & picture.used))
+        parts.append(shape("bad", picture.leaks))
         return [part for part in parts if part]
     if picture.weights is None:
-        return parts + _shaded("in", picture.allowed, picture.share)
+        kept = picture.allowed if picture.change is None else picture.allowed & ~picture.change.any
+        return parts + shaded("in", kept, picture.share)
     parts.append(f'<rect fill="url(#sl-hatch)" width="{columns}" height="{rows}"/>')
     finite = np.isfinite(picture.weights)
     heaviest = picture.heaviest or 1.0
     part = np.where(finite, np.abs(picture.weights), 0.0) / heaviest
     # An allowed cell is never see-through: the hatch stands for "not in play".
-    parts.append(_shape("paper", picture.allowed))
-    parts += _shaded("in", picture.allowed & finite, part)
-    parts += _shaded("bad", picture.leaks & finite, part)
-    parts.append(_shape("broken", ~finite))
+    parts.append(shape("paper", picture.allowed))
+    parts += shaded("in", picture.allowed & finite, part)
+    parts += shaded("bad", picture.leaks & finite, part)
+    parts.append(shape("broken", ~finite))
     return [part for part in parts if part]
-
-
-def _shape(name: str, cells: NDArray[np.bool_], opacity: float = 1.0) -> str:
-    if not cells.any():
-        return ""
-    shade = "" if opacity == 1.0 else f' fill-opacity="{number(opacity)}"'
-    return f'<path class="{name}" d="{_path(cells)}"{shade}/>'
-
-
-def _shaded(name: str, cells: NDArray[np.bool_], part: NDArray[np.float64]) -> list[str]:
-    """Return one shape per shade; only a part of exactly 1 (or more) is fully opaque."""
-    steps = np.clip(np.floor(part * _SHADES), 0, _SHADES - 1)
-    steps = np.where(part >= 1.0, _SHADES, steps).astype(int)
-    shapes = [
-        _shape(name, cells & (steps == step), _LIGHTEST + (1 - _LIGHTEST) * step / _SHADES)
-        for step in range(_SHADES + 1)
-    ]
-    return [shape for shape in shapes if shape]
 
 
 def _hatch_definition(picture: MaskPicture) -> list[str]:
@@ -230,6 +266,8 @@ def _tooltips(picture: MaskPicture, words: Words) -> list[str]:
 def _meaning(picture: MaskPicture, row: int, column: int, words: Words) -> str:
     """Return one cell in words."""
     pair = f"{picture.row_labels[row]} -> {picture.column_labels[column]}"
+    if picture.change is not None:
+        return f"{pair}: {picture.change.meaning(row, column)}"
     if picture.aggregated:
         return words["share"].format(pair=pair, share=picture.share[row, column])
     verdict = words["allowed" if picture.allowed[row, column] else "forbidden"]

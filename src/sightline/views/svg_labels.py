@@ -15,16 +15,20 @@ from typing import NamedTuple
 import numpy as np
 
 from sightline.views.labels import cells_of, clip, graphemes, is_scale, visible
+from sightline.views.numbers import number
 from sightline.views.picture import MaskPicture
+from sightline.views.svg_margins import Margins, margins_of
 from sightline.views.svg_words import ENGLISH, Words
 
 __all__ = [
     "LEAST_WIDTH",
     "Layout",
+    "extra_notes",
     "heading_elements",
     "label_elements",
     "layout_of",
     "number",
+    "remark_elements",
 ]
 
 _MOST_PIXELS = 640
@@ -61,6 +65,7 @@ class Layout:
         title: the title's lines.
         beside: whether the title is one of several below a title of them all.
         notes: what stands below the cells.
+        margins: the names beside and below the cells.
     """
 
     side: float
@@ -74,6 +79,7 @@ class Layout:
     title: tuple[str, ...]
     beside: bool
     notes: tuple[Note, ...]
+    margins: Margins
 
 
 def layout_of(
@@ -97,7 +103,8 @@ def layout_of(
     above = math.sin(_SLANT) * column_widest + font if slanted else font + 6
     overhang = math.cos(_SLANT) * column_widest if slanted else 0.0
     left = padding + row_space
-    right = max(overhang, 6.0) + padding
+    margins = margins_of(picture, side, left)
+    right = max(overhang, margins.right, 6.0) + padding
     notes = _notes(picture, words)
     note_width = max((cells_of(note.text) * 11 * _ADVANCE for note in notes), default=0.0)
     # Whole pixels: a picture scaled by a fraction in a viewer would be blurred.
@@ -108,9 +115,10 @@ def layout_of(
         width = max(width, float(math.ceil(min(own, LEAST_WIDTH))) if beside else LEAST_WIDTH)
         title = _title_lines(picture.title, width)
     top = padding + len(title) * _LINE + (4 if title else 0) + above
-    height = math.ceil(top + rows * side + (6 + len(notes) * _LINE if notes else 0) + padding)
+    below = margins.bottom + (6 + len(notes) * _LINE if notes else 0)
+    height = math.ceil(top + rows * side + below + padding)
     return Layout(
-        side, left, top, padding, width, float(height), font, slanted, title, beside, notes
+        side, left, top, padding, width, float(height), font, slanted, title, beside, notes, margins
     )
 
 
@@ -119,7 +127,7 @@ def label_elements(picture: MaskPicture, layout: Layout) -> list[str]:
     parts = _title_elements(layout.title, "subtitle" if layout.beside else "title")
     parts += _column_labels(picture, layout)
     parts += _row_labels(picture, layout)
-    bottom = layout.top + picture.allowed.shape[0] * layout.side
+    bottom = layout.top + picture.allowed.shape[0] * layout.side + layout.margins.bottom
     for line, note in enumerate(layout.notes):
         y = bottom + 6 + (line + 1) * _LINE - 4
         warn = " warn" if note.warns else ""
@@ -136,6 +144,16 @@ def heading_elements(title: str, width: float) -> tuple[float, list[str]]:
     return len(lines) * (_LINE + 2), _title_elements(lines, "title")
 
 
+def remark_elements(remarks: Sequence[str], y: float) -> tuple[float, list[str]]:
+    """Return the height with remarks below a drawing that ends at ``y``, and their elements."""
+    parts = [
+        f'<text class="note" x="{number(_PADDING)}" y="{number(y + line * _LINE)}">'
+        f"{_xml(visible(text))}</text>"
+        for line, text in enumerate(remarks)
+    ]
+    return y + len(remarks) * _LINE, parts
+
+
 def _title_lines(title: str, width: float) -> tuple[str, ...]:
     return _wrapped(visible(title), int((width - 2 * _PADDING) / _TITLE_ADVANCE + 1e-9))
 
@@ -146,16 +164,6 @@ def _title_elements(lines: tuple[str, ...], name: str) -> list[str]:
         f'y="{number(_PADDING + 12 + line * _LINE)}">{_xml(text)}</text>'
         for line, text in enumerate(lines)
     ]
-
-
-def number(value: float) -> str:
-    """Return ``value`` with at most two decimals and no more characters than it needs.
-
-    >>> number(18.0), number(0.5), number(1 / 3)
-    ('18', '0.5', '0.33')
-    """
-    text = f"{value:.2f}".rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
 
 
 def _column_labels(picture: MaskPicture, layout: Layout) -> list[str]:
@@ -205,6 +213,7 @@ def _notes(picture: MaskPicture, words: Words) -> tuple[Note, ...]:
     if picture.aggregated:
         queries, keys = picture.cell
         notes.append(Note(words["cell"].format(queries=queries, keys=keys), False))
+    notes += [Note(text, text.startswith(("orange", "solid"))) for text in extra_notes(picture)]
     if picture.used is not None:
         if (picture.allowed & ~picture.used).any():
             notes.append(Note(words["unused"], False))
@@ -220,6 +229,30 @@ def _notes(picture: MaskPicture, words: Words) -> tuple[Note, ...]:
     if picture.empty_rows.any():
         notes.append(Note(words["empty"], True))
     return tuple(notes)
+
+
+def extra_notes(picture: MaskPicture) -> list[str]:
+    """Return what is to be said of estimates, a difference and blocks, for any kind of picture."""
+    notes = []
+    if picture.sure is not None:
+        guessed = int((~picture.sure).sum())
+        notes.append(
+            f"{guessed} of {picture.sure.size} cells are estimated from a sample"
+            if guessed
+            else "single queries that see nothing were not looked for"
+        )
+    if (change := picture.change) is not None:
+        notes.append(
+            f"{change.both} pairs in both, {change.pairs_added} added, "
+            f"{change.pairs_removed} removed"
+        )
+    if (overlay := picture.overlay) is not None:
+        empty, partial, full = overlay.counts
+        notes.append(
+            f"blocks of {overlay.size[0]} x {overlay.size[1]}: {full} full, {partial} partial, "
+            f"{empty} empty"
+        )
+    return notes
 
 
 def _widest(labels: Sequence[str], font: float) -> float:

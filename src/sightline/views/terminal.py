@@ -6,12 +6,19 @@ there are is in glyphs.py, how columns are headed in header.py.
 
 from __future__ import annotations
 
-from sightline.views.glyphs import Glyphs, glyph_of, glyphs_for, legend_of, paint
+from typing import TYPE_CHECKING
+
+from sightline.views.glyphs import Glyphs, block_lines, glyph_of, glyphs_for, legend_of, paint
 from sightline.views.header import Header, centered, header_for
 from sightline.views.labels import cells_of, clip, encodable, is_scale, visible
+from sightline.views.marks import marks_text
 from sightline.views.picture import MaskPicture
+from sightline.views.svg_labels import extra_notes
 
-__all__ = ["render_text"]
+if TYPE_CHECKING:
+    from sightline.views.scene import Scene
+
+__all__ = ["render_scene_text", "render_text"]
 
 _WIDEST_ROW_LABEL = 24
 _WIDEST_COLUMN_LABEL = 40
@@ -57,6 +64,23 @@ def render_text(
         if picture.empty_rows.any() and rows and _is_wide(picture, rows[0], header):
             lines.append(paint(f"{glyphs.arrow} a query here sees nothing", "empty", color))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def render_scene_text(scene: Scene, *, color: bool = False, encoding: str = "utf-8") -> str:
+    """Return a scene as lines of text: its pictures one below the other."""
+    lines = [paint(encodable(visible(scene.title), encoding), "title", color)] * bool(scene.title)
+    for number, picture in enumerate(scene.panels):
+        last = number == len(scene.panels) - 1
+        if picture.title:
+            lines.append("")
+        lines.append(render_text(picture, color=color, encoding=encoding, legend=last))
+        for notes, signs in (
+            (extra_notes(picture), block_lines(picture, glyphs_for(encoding))),
+            (marks_text(picture.marks), []),
+        ):
+            lines += [paint(encodable(visible(note), encoding), "note", color) for note in notes]
+            lines += signs
+    return "\n".join([*lines, *scene.remarks])
 
 
 def _label(label: str, widest: int, glyphs: Glyphs, encoding: str) -> str:

@@ -1,0 +1,293 @@
+"""From a mask and wishes to the pictures that are drawn, whatever they are drawn with.
+
+What is allowed is asked in glance.py; how it looks is left to svg.py, terminal.py, png_drawing.py
+and hover.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sightline.errors import InvalidArgument, ShapeMismatch
+from sightline.masks.arrays import as_numpy
+from sightline.masks.frame import Frame
+from sightline.masks.mask import Mask
+from sightline.masks.text import short
+from sightline.plan.block_map import BlockMap
+from sightline.plan.planner import plan
+from sightline.views.extras import Change, overlay_of
+from sightline.views.facets import Choice, Facets, facets_of
+from sightline.views.glance import Glance, glances
+from sightline.views.marks import marks_of
+from sightline.views.picture import MaskPicture
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Scene", "Wishes", "scene_of", "sizes_of"]
+
+_DEFAULT_LENGTH = 8
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What to draw of a mask; the fields are the arguments of ``sl.draw``."""
+
+    batch: Choice = None
+    head: Choice = None
+    blocks: BlockMap | int | tuple[int, int] | None = None
+    against: Mask | None = None
+    weights: object = None
+    marks: bool = True
+    title: str | None = None
+    query_labels: tuple[str, ...] | None = None
+    key_labels: tuple[str, ...] | None = None
+    fit: tuple[int, int] = (64, 64)
+    # Blocks that are read before shares are estimated instead, and the time for each estimate.
+    most_mixed: int = 1 << 16
+    seconds: float = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Pictures side by side.
+
+    Attributes:
+        title: what all of them show.
+        panels: the pictures; the title of each tells it apart from the others.
+        across: how many stand side by side.
+        remarks: what is not drawn.
+        summary: everything in one line.
+    """
+
+    title: str
+    panels: tuple[MaskPicture, ...]
+    across: int
+    remarks: tuple[str, ...]
+    summary: str
+
+
+def sizes_of(
+    mask: Mask,
+    q_len: int | None,
+    kv_len: int | None,
+    q_offset: int,
+    tokens: tuple[Sequence[str] | None, Sequence[str] | None],
+) -> tuple[int, int]:
+    """Return the queries and keys to draw: as asked, else a token each, else what the data cover.
+
+    >>> import sightline as sl
+    >>> sizes_of(sl.padding(lengths=[5, 3]), None, None, 0, (None, None))
+    (5, 5)
+    """
+    queries, keys = mask.extent()
+    if kv_len is None:
+        if tokens[1] is not None:
+            kv_len = len(tokens[1])
+        elif q_len is not None:
+            kv_len = q_len
+        else:
+            kv_len = keys or queries or _DEFAULT_LENGTH + q_offset
+    if q_len is None:
+        whole = len(tokens[0]) if tokens[0] is not None else (queries or kv_len) - q_offset
+        if whole < 1 and q_offset:
+            raise ShapeMismatch(
+                f"draw(q_offset=) got {q_offset}, beyond the last query at {q_offset + whole - 1}; "
+                "give a smaller one, or q_len."
+            )
+        q_len = whole
+    return q_len, kv_len
+
+
+def scene_of(mask: Mask, frame: Frame, wishes: Wishes) -> Scene:
+    """Return what there is to draw of ``mask``."""
+    _check_labels(frame, wishes)
+    facets = facets_of(_leading(mask, wishes.against), wishes.batch, wishes.head)
+    seen = _look(mask, frame, facets, wishes)
+    changes = _changes(mask, frame, facets, wishes, seen)
+    block_map = _plan(mask, frame, wishes)
+    panels: list[MaskPicture] = []
+    for (batch, head), name, one, change in zip(
+        facets.panels, facets.names, seen, changes, strict=True
+    ):
+        here = one.origin
+        marks = (
+            tuple(
+                replace(mark, start=mark.start - first, stop=mark.stop - first)
+                for mark in marks_of(
+                    mask, frame, min(batch, mask.batch - 1), min(head, mask.heads - 1)
+                )
+                for first in (here[mark.axis == "key"],)
+            )
+            if wishes.marks
+            else ()
+        )
+        panels.append(
+            MaskPicture(
+                allowed=one.share > 0,
+                row_labels=_labels(wishes.query_labels, one, 0),
+                column_labels=_labels(wishes.key_labels, one, 1),
+                title=name,
+                weights=_weights(wishes.weights, facets, one),
+                empty_rows=_empty_rows(one),
+                share=one.share,
+                cell=one.cell,
+                shape=(frame.q_len, frame.kv_len),
+                count=one.count,
+                sure=one.sure,
+                change=change,
+                overlay=None if block_map is None else overlay_of(block_map, batch, head),
+                marks=marks,
+            )
+        )
+    title = _title(mask, wishes)
+    return Scene(
+        title, tuple(panels), facets.across, _remarks(facets), _summary(title, panels, facets)
+    )
+
+
+def _leading(mask: Mask, against: Mask | None) -> tuple[int, int]:
+    """Return the batch rows and heads that either of the masks tells apart."""
+    sizes = []
+    for name, word in (("batch", "batch rows"), ("heads", "heads")):
+        own = getattr(mask, name)
+        other = own if against is None else getattr(against, name)
+        if own != other and 1 not in (own, other):
+            raise ShapeMismatch(
+                f"the masks to compare have {own} and {other} {word}; they must have as many, or "
+                "one of them 1."
+            )
+        sizes.append(max(own, other))
+    return sizes[0], sizes[1]
+
+
+def _look(mask: Mask, frame: Frame, facets: Facets, wishes: Wishes) -> list[Glance]:
+    return glances(
+        mask,
+        frame,
+        facets.panels,
+        wishes.fit,
+        most_mixed=wishes.most_mixed,
+        seconds=wishes.seconds,
+    )
+
+
+def _changes(
+    mask: Mask, frame: Frame, facets: Facets, wishes: Wishes, seen: list[Glance]
+) -> list[Change | None]:
+    """Return what each picture's mask allows more and less than the one it is compared with."""
+    if wishes.against is None:
+        return [None] * len(seen)
+    old = _look(wishes.against, frame, facets, wishes)
+    both = _look(mask & wishes.against, frame, facets, wishes)
+    found: list[Change | None] = []
+    for new, before, common in zip(seen, old, both, strict=True):
+        if new.sure is not None or before.sure is not None or common.sure is not None:
+            raise InvalidArgument(
+                f"{short(mask)} and {short(wishes.against)} have too little structure to be "
+                f"compared exactly at {frame.q_len} queries x {frame.kv_len} keys; draw a part, "
+                "with a smaller q_len and kv_len."
+            )
+        found.append(
+            Change(
+                added=np.clip(new.share - common.share, 0.0, 1.0),
+                removed=np.clip(before.share - common.share, 0.0, 1.0),
+                both=common.count,
+                pairs_added=new.count - common.count,
+                pairs_removed=before.count - common.count,
+            )
+        )
+    return found
+
+
+def _plan(mask: Mask, frame: Frame, wishes: Wishes) -> BlockMap | None:
+    blocks = wishes.blocks
+    if blocks is None:
+        return None
+    if isinstance(blocks, BlockMap):
+        blocks.check(mask, frame.q_len, frame.kv_len, frame.q_offset)
+        return blocks
+    sizes = (blocks, blocks) if not isinstance(blocks, (tuple, list)) else tuple(blocks)
+    if len(sizes) != 2:
+        raise InvalidArgument(
+            f"draw(blocks=) must be a plan, one size or (block_q, block_kv), got {blocks!r}."
+        )
+    return plan(
+        mask,
+        frame.q_len,
+        frame.kv_len,
+        q_offset=frame.q_offset,
+        block_q=sizes[0],
+        block_kv=sizes[1],
+    )
+
+
+def _check_labels(frame: Frame, wishes: Wishes) -> None:
+    for labels, length, word in (
+        (wishes.query_labels, frame.q_len, "queries"),
+        (wishes.key_labels, frame.kv_len, "keys"),
+    ):
+        if labels is not None and len(labels) != length:
+            raise ShapeMismatch(
+                f"got {len(labels)} tokens for {length} {word}; give one for each, or a smaller "
+                "length."
+            )
+
+
+def _labels(labels: tuple[str, ...] | None, seen: Glance, axis: int) -> tuple[str, ...]:
+    """Return a label for each cell: its token, or its first position."""
+    if labels is not None and seen.cell[axis] == 1:
+        return labels
+    side, first = seen.cell[axis], seen.origin[axis]
+    return tuple(str(first + side * number) for number in range(seen.share.shape[axis]))
+
+
+def _empty_rows(seen: Glance) -> NDArray[np.bool_]:
+    """Return the rows that hold a query that sees nothing; unknown, those with nothing in them."""
+    known = seen.share.max(axis=1, initial=0.0) == 0.0 if seen.empty is None else seen.empty
+    return np.asarray(known, np.bool_)
+
+
+def _weights(weights: object, facets: Facets, seen: Glance) -> NDArray[np.float64] | None:
+    if weights is None:
+        return None
+    array = as_numpy(weights)
+    if array.ndim != 2 or len(facets.panels) + facets.left_out > 1:
+        raise ShapeMismatch(
+            f"draw(weights=) takes [queries, keys] of one batch row and head, got shape "
+            f"{array.shape}; choose them with batch= and head=, such as weights[0, 0]."
+        )
+    if seen.cell != (1, 1):
+        raise ShapeMismatch(
+            f"weights can be drawn only where a cell is one pair, here it is "
+            f"{seen.cell[0]} x {seen.cell[1]}; raise fit or draw a part."
+        )
+    return np.asarray(array, np.float64)
+
+
+def _title(mask: Mask, wishes: Wishes) -> str:
+    if wishes.title is not None:
+        return wishes.title
+    text = repr(mask)
+    return text if wishes.against is None else f"{text}, against {wishes.against!r}"
+
+
+def _remarks(facets: Facets) -> tuple[str, ...]:
+    if not facets.left_out:
+        return ()
+    choices = [name for name, more in zip(("batch=", "head="), facets.several, strict=True) if more]
+    return (f"... and {facets.left_out} more; choose with {' and '.join(choices)}",)
+
+
+def _summary(title: str, panels: Sequence[MaskPicture], facets: Facets) -> str:
+    queries, keys = panels[0].shape
+    parts = [
+        f"{f'{name}: ' if name else ''}{'about ' if one.estimated else ''}{one.count} pairs allowed"
+        for name, one in zip(facets.names, panels, strict=True)
+    ]
+    sizes = f"{queries} queries by {keys} keys"
+    return f"{title}: {sizes}; {'; '.join(parts)}" if title else f"{sizes}; {'; '.join(parts)}"
