@@ -116,6 +116,14 @@ def paint_scene(scene: Scene, to: Kind, theme: Theme = "auto") -> Drawing:
         from sightline.views.terminal import render_scene_text
 
         return Drawing(to, render_scene_text(scene), scene.summary)
+    if to == "html":
+        from sightline.views.hover import render_hover
+
+        return Drawing(to, render_hover(scene, theme=theme), scene.summary)
+    if to == "png":
+        from sightline.views.png_drawing import render_png
+
+        return Drawing(to, render_png(scene, theme=theme), scene.summary)
     from sightline.views.svg import render_svg_grid
 
     return Drawing(to, render_svg_grid(scene, theme=theme), scene.summary)

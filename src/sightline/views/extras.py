@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from sightline.masks.bounds import EMPTY, FULL, PARTIAL
+from sightline.views.labels import share_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +61,7 @@ class Change:
             return "no difference"
         told = [("added", added), ("removed", removed)]
         return ", ".join(
-            word if share == 1.0 else f"{share:.1%} {word}" for word, share in told if share
+            word if share == 1.0 else f"{share_text(share)} {word}" for word, share in told if share
         )
 
     def cells(self) -> dict[str, NDArray[np.bool_]]:

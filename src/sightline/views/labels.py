@@ -21,6 +21,7 @@ __all__ = [
     "ranges_text",
     "runs",
     "runs_text",
+    "share_text",
     "visible",
 ]
 
@@ -139,6 +140,18 @@ def is_scale(labels: Sequence[str]) -> bool:
     numbers = [int(label) for label in labels]
     steps = {after - before for before, after in pairwise(numbers)}
     return len(steps) == 0 or (len(steps) == 1 and steps.pop() > 0)
+
+
+def share_text(share: float) -> str:
+    """Return a share as a percentage that says 0 % and 100 % only of none and all.
+
+    >>> share_text(0.0), share_text(1e-6), share_text(1 / 3), share_text(1 - 1e-9), share_text(1)
+    ('0.0%', 'under 0.1%', '33.3%', 'over 99.9%', '100.0%')
+    """
+    text = f"{share:.1%}"
+    if text == "0.0%" and share > 0:
+        return "under 0.1%"
+    return "over 99.9%" if text == "100.0%" and share < 1 else text
 
 
 def ranges_text(positions: Sequence[int]) -> str:

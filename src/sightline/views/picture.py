@@ -50,6 +50,7 @@ class MaskPicture:
         change: what is allowed more and less than by another mask, or None.
         overlay: the blocks of a plan to draw on top, or None.
         marks: names of stretches of queries and keys.
+        first: the absolute positions of the first query and the first key.
 
     >>> picture = MaskPicture([[1, 0], [1, 1]], row_labels=("I", "am"), title="causal()")
     >>> picture.count, picture.column_labels, picture.density
@@ -71,6 +72,7 @@ class MaskPicture:
     change: Change | None = None
     overlay: Overlay | None = None
     marks: tuple[Mark, ...] = ()
+    first: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         allowed = _frozen(self.allowed, np.bool_)
@@ -208,6 +210,7 @@ def picture_from(
         else empty,
         share=counts / seen.areas,
         cell=seen.cell,
+        first=(seen.q_offset, 0),
         shape=(seen.q_len, seen.kv_len),
         count=int(counts.sum()),
     )

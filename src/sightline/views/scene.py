@@ -136,6 +136,7 @@ def scene_of(mask: Mask, frame: Frame, wishes: Wishes) -> Scene:
                 empty_rows=_empty_rows(one),
                 share=one.share,
                 cell=one.cell,
+                first=one.origin,
                 shape=(frame.q_len, frame.kv_len),
                 count=one.count,
                 sure=one.sure,

@@ -14,6 +14,7 @@ __all__ = [
     "CHARTS_CSS",
     "CURVES_CSS",
     "EXTRAS_CSS",
+    "HOVER_CSS",
     "PAGE_CSS",
     "PALETTES",
     "SVG_CSS",
@@ -144,6 +145,27 @@ EXTRAS_CSS = """\
 .sl .block,.sl .part{stroke:#e6edf3}
 .sl .disc{fill:#0f141a;stroke:#e6edf3}
 .sl .half{fill:#e6edf3}
+}
+"""
+
+# Around drawings that answer to whoever points at them.
+HOVER_CSS = """\
+.sl .sheet{display:inline-block;box-sizing:border-box;max-width:100%;padding:12px;
+border-radius:6px;background:#fff;color:#24292f;
+font:14px/1.5 system-ui,-apple-system,"Segoe UI","PingFang SC","Noto Sans CJK SC",sans-serif}
+.sl .sheet p{margin:0 0 6px;overflow-wrap:anywhere}
+.sl .name{font-weight:600}
+.sl .sheet p.note{color:#57606a;font-size:12px}
+.sl .panels{display:flex;flex-wrap:wrap;gap:8px;margin:0 0 6px}
+.sl .sheet figure{margin:0;max-width:100%}
+.sl .sheet svg{display:block;max-width:100%;height:auto}
+.sl .panels svg{width:100%}
+.sl .sheet p.said{min-height:3em;margin:6px 0 0}
+.sl .at{fill:none;stroke:#24292f;stroke-width:2;paint-order:stroke}
+@media (prefers-color-scheme:dark){
+.sl .sheet{background:#0f141a;color:#e6edf3}
+.sl .sheet p.note{color:#9aa4b0}
+.sl .at{stroke:#e6edf3}
 }
 """
 

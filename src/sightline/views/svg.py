@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sightline.views.labels import visible
+from sightline.views.labels import share_text, visible
 from sightline.views.picture import MaskPicture
 from sightline.views.shapes import rectangles, shaded, shape
 from sightline.views.style import EXTRAS_CSS, SVG_CSS, Theme, root_class, themed
@@ -34,7 +34,15 @@ from sightline.views.svg_words import ENGLISH, Words
 if TYPE_CHECKING:
     from sightline.views.scene import Scene
 
-__all__ = ["rectangles", "render_svg", "render_svg_grid", "render_svg_row"]
+__all__ = [
+    "cell_words",
+    "rectangles",
+    "render_legend",
+    "render_panel",
+    "render_svg",
+    "render_svg_grid",
+    "render_svg_row",
+]
 
 # An allowed pair that is not used.
 _UNUSED = 0.3
@@ -129,6 +137,23 @@ def render_svg_grid(
     body += legend
     styles = SVG_CSS + EXTRAS_CSS if _has_extras(panels) else SVG_CSS
     return _document(width, y, scene.summary, body, True, themed(styles, theme), theme)
+
+
+def render_panel(
+    picture: MaskPicture, *, theme: Theme = "auto", cell: float = 18
+) -> tuple[str, Layout]:
+    """Return one picture as SVG for a page that has the styles, and where everything stands."""
+    root = root_class(theme)
+    layout = layout_of(picture, cell, titled=False)
+    body = definitions([picture], [layout], root) + _drawing(picture, layout, False, root)
+    summary = _summary(picture)
+    return _document(layout.width, layout.height, summary, body, False, theme=theme), layout
+
+
+def render_legend(pictures: Sequence[MaskPicture], width: float, theme: Theme = "auto") -> str:
+    """Return what the signs of pictures mean, as SVG for a page that has the styles."""
+    height, body = legend_of(pictures, 12.0, width)
+    return _document(width, height, "what the signs mean", body, False, theme=theme) if body else ""
 
 
 def _cell_side(picture: MaskPicture, cell: float, panels: int) -> float:
@@ -264,19 +289,35 @@ def _tooltips(picture: MaskPicture, words: Words) -> list[str]:
 
 
 def _meaning(picture: MaskPicture, row: int, column: int, words: Words) -> str:
-    """Return one cell in words."""
+    """Return one cell and its pair in words."""
     pair = f"{picture.row_labels[row]} -> {picture.column_labels[column]}"
-    if picture.change is not None:
-        return f"{pair}: {picture.change.meaning(row, column)}"
+    said = cell_words(picture, row, column, words)
+    return words["from"].format(pair=pair, said=said) if picture.aggregated else f"{pair}: {said}"
+
+
+def cell_words(picture: MaskPicture, row: int, column: int, words: Words = ENGLISH) -> str:
+    """Return what a cell holds in words.
+
+    >>> from sightline.views.picture import MaskPicture
+    >>> cell_words(MaskPicture([[1, 0]]), 0, 1)
+    'may not attend'
+    """
+    if picture.change is not None and picture.change.any[row, column]:
+        return picture.change.meaning(row, column)
     if picture.aggregated:
-        return words["share"].format(pair=pair, share=picture.share[row, column])
+        share = float(picture.share[row, column])
+        told = {0.0: words["none"], 1.0: words["all"]}.get(share) or share_text(share)
+        guessed = picture.sure is not None and not picture.sure[row, column]
+        return (words["about"] if guessed else "") + words["share"].format(share=told)
     verdict = words["allowed" if picture.allowed[row, column] else "forbidden"]
+    if picture.change is not None:
+        both = words["in both" if picture.allowed[row, column] else "in neither"]
+        return f"{verdict}, {both}"
     if picture.used is not None:
-        use = words["depends" if picture.used[row, column] else "independent"]
-        return f"{pair}: {verdict}, {use}"
+        return f"{verdict}, {words['depends' if picture.used[row, column] else 'independent']}"
     if picture.weights is None:
-        return f"{pair}: {verdict}"
-    return f"{pair}: {verdict}, {words['weight'].format(weight=picture.weights[row, column])}"
+        return verdict
+    return f"{verdict}, {words['weight'].format(weight=picture.weights[row, column])}"
 
 
 def _summary(picture: MaskPicture, words: Words) -> str:

@@ -24,7 +24,13 @@ ENGLISH: Words = {
     "depends": "depends on it",
     "independent": "does not depend on it",
     "weight": "weight {weight:.4g}",
-    "share": "from {pair}: {share:.1%} allowed",
+    "from": "from {pair}: {said}",
+    "share": "{share} allowed",
+    "about": "about ",
+    "none": "none",
+    "all": "all",
+    "in both": "in both",
+    "in neither": "in neither",
     "summary": "{queries} queries by {keys} keys, {count} pairs allowed",
 }
 
@@ -41,6 +47,12 @@ CHINESE: Words = {
     "depends": "依赖于它",
     "independent": "不依赖于它",
     "weight": "权重 {weight:.4g}",
-    "share": "从 {pair} 起：{share:.1%} 允许",
+    "from": "从 {pair} 起：{said}",
+    "share": "允许 {share}",
+    "about": "约",
+    "none": "无",
+    "all": "全部",
+    "in both": "两者都是",
+    "in neither": "两者都不",
     "summary": "{queries} 个查询，{keys} 个键，允许 {count} 对",
 }
