@@ -31,6 +31,7 @@ OUTPUT_CLOSED = 141
 
 # Name on the command line -> module:function. A module imports nothing heavy at its top.
 COMMANDS = {
+    "atlas": "sightline.cli.atlas:atlas",
     "audit": "sightline.cli.audit:audit",
     "bench": "sightline.cli.bench:bench",
     "convert": "sightline.cli.convert:convert",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import typer
 
-__all__ = ["read_size"]
+from sightline.errors import InvalidArgument
+from sightline.views.sizes import parse_size
 
-_SIZE = re.compile(r"(\d{1,12})([km]?)(?:[x×](\d{1,12})([km]?))?", re.ASCII | re.IGNORECASE)
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20}
+__all__ = ["read_size"]
 
 
 def read_size(text: str, option: str = "--size") -> tuple[int, int]:
@@ -21,17 +19,7 @@ def read_size(text: str, option: str = "--size") -> tuple[int, int]:
     Raises:
         typer.BadParameter: if it is not a size, or zero.
     """
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise typer.BadParameter(
-            f"got {text!r}, wanted a number such as 8 or 4k, or queries x keys such as 4x16.",
-            param_hint=repr(option),
-        )
-    number, unit, other_number, other_unit = match.groups()
-    q_len = int(number) * _UNITS[unit.lower()]
-    kv_len = q_len if other_number is None else int(other_number) * _UNITS[other_unit.lower()]
-    if q_len == 0 or kv_len == 0:
-        raise typer.BadParameter(
-            f"got {text!r}, wanted at least one query and one key.", param_hint=repr(option)
-        )
-    return q_len, kv_len
+    try:
+        return parse_size(text)
+    except InvalidArgument as error:
+        raise typer.BadParameter(str(error), param_hint=repr(option)) from None

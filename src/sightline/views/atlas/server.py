@@ -247,6 +247,9 @@ def _page_handler() -> type[Any]:
             contexts = this.application.applications.values()
             if sum(len(list(context.sessions)) for context in contexts) >= MOST_VISITORS:
                 raise HTTPError(503, reason=f"more than {MOST_VISITORS} pages are open; close some")
+            # Of the address a page needs its language here; the rest its script sends later.
+            kept = {k: v for k, v in this.request.arguments.items() if k == "lang"}
+            this.request.arguments = this.request.query_arguments = kept
             session = await this.get_session()
             resources = this.application.resources()
             resources.components = list(self._page.components)

@@ -1,0 +1,248 @@
+"""The map itself: a bokeh figure of cells, and how it looks, light and dark.
+
+Positions are the middles of their cells: the pair of query 5 and key 7 is the square around
+(7, 5). What is in the cells is worked out elsewhere and put in here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.views.atlas.asked import Box
+from sightline.views.atlas.palette import Colors
+
+__all__ = ["Plot"]
+
+# Lines between cells where a pair is so many pixels wide at least; they would hide it otherwise.
+_LINES_FROM = 9
+# At most so many marks of one kind; closer ones are joined.
+_MOST_MARKS = 600
+# Queries and keys that stay in view at the least.
+_CLOSEST = 3
+
+
+class Plot:
+    """A bokeh figure and its data; must be used while its document is locked."""
+
+    def __init__(self, colors: Colors, query: str, key: str) -> None:
+        from bokeh.models import BoxZoomTool, ColumnDataSource, PanTool, Range1d, WheelZoomTool
+        from bokeh.plotting import figure
+
+        # Typed loosely: bokeh's properties take what pyright does not see.
+        self.figure: Any = figure(
+            name="map",
+            x_range=Range1d(start=-0.5, end=7.5, min_interval=_CLOSEST),
+            y_range=Range1d(start=7.5, end=-0.5, min_interval=_CLOSEST),
+            x_axis_location="above",
+            x_axis_label=f"{key} →",
+            y_axis_label=f"← {query}",
+            sizing_mode="stretch_both",
+            tools=[],
+            toolbar_location="right",
+        )
+        wheel = WheelZoomTool()
+        box = BoxZoomTool(match_aspect=True)
+        self.figure.add_tools(PanTool(), wheel, box)
+        self.figure.toolbar.active_scroll = wheel
+        self.figure.toolbar.logo = None
+        self.sources: dict[str, Any] = {
+            name: ColumnDataSource(data={column: [] for column in columns})
+            for name, columns in {
+                "cells": ("image", "x", "y", "dw", "dh"),
+                "lines": ("x0", "y0", "x1", "y1"),
+                "unsure": ("x", "y"),
+                "empty": ("left", "right", "top", "bottom"),
+                "edges": ("x0", "y0", "x1", "y1"),
+                "frame": ("left", "right", "top", "bottom"),
+                "pick": ("left", "right", "top", "bottom"),
+            }.items()
+        }
+        self._add_glyphs()
+        self._settle_axes()
+        self.paint(colors)
+
+    def _add_glyphs(self) -> None:
+        from bokeh.models import LinearColorMapper
+
+        plot, sources = self.figure, self.sources
+        self._mapper = LinearColorMapper(palette=["#000000", "#ffffff"])
+        plot.image(
+            "image", "x", "y", "dw", "dh", source=sources["cells"], color_mapper=self._mapper
+        )
+        self._lines = plot.segment("x0", "y0", "x1", "y1", source=sources["lines"]).glyph
+        self._edges = plot.segment(
+            "x0", "y0", "x1", "y1", source=sources["edges"], line_dash="6 3", line_width=1.25
+        ).glyph
+        quads = {"left": "left", "right": "right", "top": "top", "bottom": "bottom"}
+        self._empty = plot.quad(
+            **quads, source=sources["empty"], fill_alpha=0.12, hatch_pattern="right_diagonal_line",
+            hatch_scale=8, line_width=1.25,
+        ).glyph  # fmt: skip
+        self._unsure = plot.scatter("x", "y", source=sources["unsure"], size=3).glyph
+        self._frame = plot.quad(**quads, source=sources["frame"], fill_alpha=0).glyph
+        self._pick_outer = plot.quad(
+            **quads, source=sources["pick"], fill_alpha=0, line_width=5
+        ).glyph
+        self._pick = plot.quad(**quads, source=sources["pick"], fill_alpha=0, line_width=2).glyph
+
+    def _settle_axes(self) -> None:
+        from bokeh.models import AdaptiveTicker, NumeralTickFormatter
+
+        for axis in (self.figure.xaxis[0], self.figure.yaxis[0]):
+            # Powers of two, as the cells are; never between two positions.
+            axis.ticker = AdaptiveTicker(
+                base=2, mantissas=[1], min_interval=1, desired_num_ticks=5, num_minor_ticks=0
+            )
+            axis.formatter = NumeralTickFormatter(format="0,0")
+            axis.axis_label_text_font_style = "normal"
+        self.figure.grid.visible = False
+
+    def paint(self, colors: Colors) -> None:
+        """Give everything the colors of a theme."""
+        palette = colors.palette()
+        self._mapper.update(palette=palette, low=-0.5, high=len(palette) - 0.5)
+        plot = self.figure
+        plot.background_fill_color = plot.border_fill_color = colors.paper
+        plot.outline_line_color = None
+        for axis in (plot.xaxis[0], plot.yaxis[0]):
+            axis.axis_label_text_color = axis.major_label_text_color = colors.ink
+            axis.axis_line_color = axis.major_tick_line_color = colors.faint
+        self._lines.line_color = colors.paper
+        self._edges.line_color = colors.ink
+        self._empty.update(
+            fill_color=colors.empty, line_color=colors.empty, hatch_color=colors.empty
+        )
+        self._unsure.update(fill_color=colors.ink, line_color=None)
+        self._frame.line_color = colors.faint
+        self._pick.line_color, self._pick_outer.line_color = colors.mark, colors.paper
+
+    def size(self) -> tuple[float, float]:
+        """Return (height, width) of the map in pixels; a guess until the browser has said."""
+        plot = self.figure
+        try:
+            return max(plot.inner_height, 50), max(plot.inner_width, 50)
+        except (AttributeError, TypeError, ValueError):  # bokeh's unset property
+            return 560, 560
+
+    def shown(self) -> tuple[float, float, float, float]:
+        """Return (top, bottom, left, right) in positions."""
+        x, y = self.figure.x_range, self.figure.y_range
+        return y.end, y.start, x.start, x.end
+
+    def show(self, top: float, bottom: float, left: float, right: float, *, square: bool) -> None:
+        """Show a rectangle; more of it, where pairs are to be drawn square."""
+        if square:
+            height, width = self.size()
+            scale = max((bottom - top) / height, (right - left) / width)
+            more = scale * height - (bottom - top)
+            top, bottom = top - more / 2, bottom + more / 2
+            more = scale * width - (right - left)
+            left, right = left - more / 2, right + more / 2
+        self.figure.x_range.update(start=left, end=right)
+        self.figure.y_range.update(start=bottom, end=top)
+
+    def frame(self, whole: Box) -> None:
+        """Draw where the mask ends."""
+        self.sources["frame"].data = _quads([whole])
+        longest = 3 * max(whole.q_stop - whole.q_start, whole.k_stop - whole.k_start, 8)
+        self.figure.x_range.max_interval = self.figure.y_range.max_interval = longest
+
+    def fill(
+        self, cells: NDArray[np.uint8], cell: tuple[int, int], first: tuple[int, int],
+        unsure: NDArray[np.int64], whole: Box,
+    ) -> None:  # fmt: skip
+        """Put in the cells of a look; those beyond the mask's end are cut off there."""
+        rows, columns = cells.shape
+        self.sources["cells"].data = {
+            "image": [cells],
+            "x": [first[1] - 0.5],
+            "y": [first[0] - 0.5],
+            "dw": [columns * cell[1]],
+            "dh": [rows * cell[0]],
+        }
+        middles = _thinned(unsure, cells.shape)
+        self.sources["unsure"].data = {
+            "y": first[0] - 0.5 + (middles[:, 0] + 0.5) * cell[0],
+            "x": first[1] - 0.5 + (middles[:, 1] + 0.5) * cell[1],
+        }
+        self._draw_lines(cells.shape, cell, first, whole)
+
+    def _draw_lines(
+        self, shape: tuple[int, int], cell: tuple[int, int], first: tuple[int, int], whole: Box
+    ) -> None:
+        height, _ = self.size()
+        top, bottom, _, _ = self.shown()
+        if cell != (1, 1) or height / max(bottom - top, 1e-9) < _LINES_FROM:
+            self.sources["lines"].data = {"x0": [], "y0": [], "x1": [], "y1": []}
+            return
+        q_stop = min(first[0] + shape[0], whole.q_stop)
+        k_stop = min(first[1] + shape[1], whole.k_stop)
+        across, down = np.arange(first[0], q_stop + 1) - 0.5, np.arange(first[1], k_stop + 1) - 0.5
+        self.sources["lines"].data = {
+            "x0": np.r_[np.full_like(across, first[1] - 0.5), down],
+            "x1": np.r_[np.full_like(across, k_stop - 0.5), down],
+            "y0": np.r_[across, np.full_like(down, first[0] - 0.5)],
+            "y1": np.r_[across, np.full_like(down, q_stop - 0.5)],
+        }
+
+    def mark_empty(self, runs: list[tuple[int, int]], whole: Box) -> None:
+        """Hatch the queries that see nothing, in view or not; runs are (first, last)."""
+        joined = _joined(runs, (whole.q_stop - whole.q_start) // _MOST_MARKS)
+        self.sources["empty"].data = _quads(
+            [Box(first, last + 1, whole.k_start, whole.k_stop) for first, last in joined]
+        )
+
+    def draw_edges(self, edges: list[int], whole: Box) -> None:
+        """Draw a dashed cross at each edge of documents or sequences; too many are left out."""
+        if len(edges) > _MOST_MARKS:
+            edges = []
+        across = np.array([e for e in edges if whole.q_start < e < whole.q_stop], float) - 0.5
+        down = np.array([e for e in edges if 0 < e < whole.k_stop], float) - 0.5
+        self.sources["edges"].data = {
+            "x0": np.r_[np.full_like(across, -0.5), down],
+            "x1": np.r_[np.full_like(across, whole.k_stop - 0.5), down],
+            "y0": np.r_[across, np.full_like(down, whole.q_start - 0.5)],
+            "y1": np.r_[across, np.full_like(down, whole.q_stop - 0.5)],
+        }
+
+    def pick(self, box: Box | None) -> None:
+        """Put a frame around what is explained."""
+        self.sources["pick"].data = _quads([] if box is None else [box])
+
+
+def _quads(boxes: list[Box]) -> dict[str, list[float]]:
+    return {
+        "left": [box.k_start - 0.5 for box in boxes],
+        "right": [box.k_stop - 0.5 for box in boxes],
+        "top": [box.q_start - 0.5 for box in boxes],
+        "bottom": [box.q_stop - 0.5 for box in boxes],
+    }
+
+
+def _joined(runs: list[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
+    """Join runs that lie closer than could be seen, where there are too many to draw.
+
+    >>> _joined([(0, 1), (3, 4), (90, 99)], 10)
+    [(0, 1), (3, 4), (90, 99)]
+    """
+    if len(runs) <= _MOST_MARKS:
+        return runs
+    joined = [runs[0]]
+    for first, last in runs[1:]:
+        if first - joined[-1][1] <= gap:
+            joined[-1] = joined[-1][0], last
+        else:
+            joined.append((first, last))
+    return joined
+
+
+def _thinned(cells: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return where to put dots for these cells: on each, or one for each group of them."""
+    side = 1
+    while len(cells) > _MOST_MARKS * 2:
+        side *= 2
+        cells = np.unique(cells // 2, axis=0)
+    return np.minimum(cells * side + (side - 1) / 2, np.array(shape) - 1.0)
