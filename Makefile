@@ -25,7 +25,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-all alone lint native sanitize docs bench mutate clean
+.PHONY: help demo test test-all alone lint native sanitize docs site bench mutate clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,12 @@ docs: $(VENV)/.dev ## draw the pictures of docs/ and write its tables again
 	$(BIN)/python docs/make_results.py
 	$(BIN)/python docs/make_claims.py
 	$(BIN)/python docs/make_comparison.py
+	$(BIN)/python docs/make_architecture.py
+	$(BIN)/python docs/make_reference.py
+
+# Nothing is asked of the network; NO_MKDOCS_2_WARNING silences what the theme says of its future.
+site: $(VENV)/.dev ## the documentation as a site, in build/site: open index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.dev $(VENV)/.native ## measure, and print the numbers (beside create_block_mask: minutes, 11 GB)
 	$(BIN)/python benchmarks/masks.py

@@ -152,7 +152,7 @@ def explain_choice(
     """Return which engine ``attend`` would run for these arguments, and why; runs nothing.
 
     Raises:
-        Whatever ``attend`` raises for them.
+        SightlineError: whatever ``attend`` raises for them.
 
     >>> import sightline as sl, torch
     >>> x = torch.zeros(1, 1, 3, 4)

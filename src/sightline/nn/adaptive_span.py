@@ -134,7 +134,8 @@ class AdaptiveSpan(SoftMask):
             options: scale, bias, dropout, return_lse, engine, as for ``attend``.
 
         Raises:
-            Whatever ``attend`` raises; ShapeMismatch where the query has other heads.
+            SightlineError: whatever ``attend`` raises.
+            ShapeMismatch: the query has other heads.
         """
         if self.frozen:
             return attend(query, key, value, mask, q_offset=q_offset, **options)
