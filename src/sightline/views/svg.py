@@ -320,7 +320,7 @@ def cell_words(picture: MaskPicture, row: int, column: int, words: Words = ENGLI
     return f"{verdict}, {words['weight'].format(weight=picture.weights[row, column])}"
 
 
-def _summary(picture: MaskPicture, words: Words) -> str:
+def _summary(picture: MaskPicture, words: Words = ENGLISH) -> str:
     queries, keys = picture.shape
     said = words["summary"].format(queries=queries, keys=keys, count=picture.count)
     return f"{picture.title + ': ' if picture.title else ''}{said}"
