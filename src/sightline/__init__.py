@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from sightline.recognize.recognize import recognize as recognize
     from sightline.recognize.result import Recognized as Recognized
     from sightline.views.draw import draw as draw
+    from sightline.views.why import why as why
 
 __version__ = "0.1.0"
 
@@ -116,6 +117,7 @@ _ROOMS = {
     "recognize.recognize": "recognize",
     "recognize.result": "Recognized",
     "views.draw": "draw",
+    "views.why": "why",
 }
 __all__, __getattr__ = lazy_names("sightline", _ROOMS)
 

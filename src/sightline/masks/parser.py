@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable
 from functools import partial, reduce
 from inspect import signature
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from sightline.errors import ParseError, SightlineError
 from sightline.masks.mask import Mask
 from sightline.masks.names import NAMES
 from sightline.masks.rewrite import conjunction, disjunction
+
+Result = TypeVar("Result")
 
 # Limits on what is read: far beyond what a person or repr() writes, and safe for every reader of
 # syntax trees, which are recursive.
@@ -61,10 +63,10 @@ def parse(text: str) -> Mask:
     if not isinstance(cast(Any, text), str):
         wrong = type(text).__name__
         raise ParseError(f"an expression must be text, got {wrong}", text="", position=0)
-    return _Reader(text).read()
+    return Reader(text).read()
 
 
-class _Reader:
+class Reader:
     """Walks the syntax tree of one expression and builds the mask it describes."""
 
     def __init__(self, text: str) -> None:
@@ -75,11 +77,15 @@ class _Reader:
         self.skipped = len(flat) - len(flat.lstrip())
 
     def read(self) -> Mask:
+        return self.within(self.mask)
+
+    def within(self, build: Callable[[ast.expr], Result]) -> Result:
+        """Return what ``build`` makes of the syntax tree; what goes wrong is a ParseError."""
         if not self.source:
             raise self.error("the expression is empty; write for example causal()", 0)
         self.check_limits()
         try:
-            return self.mask(ast.parse(self.source, mode="eval").body)
+            return build(ast.parse(self.source, mode="eval").body)
         except ParseError:
             raise
         except SyntaxError as mistake:
@@ -171,7 +177,8 @@ class _Reader:
                 operands = [self.built(partial(_COMBINE[type(step.op)], operands), step.right)]
         return operands[0]
 
-    def call(self, node: ast.Call) -> Mask:
+    def arguments(self, node: ast.Call) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments of a call: those told by their place, those told by name."""
         positional = [self.literal(argument) for argument in node.args]
         named: dict[str, Any] = {}
         for keyword in node.keywords:
@@ -180,6 +187,10 @@ class _Reader:
             if keyword.arg in named:
                 raise self.error(f"{keyword.arg} is given twice", keyword)
             named[keyword.arg] = self.literal(keyword.value)
+        return positional, named
+
+    def call(self, node: ast.Call) -> Mask:
+        positional, named = self.arguments(node)
         if isinstance(node.func, ast.Attribute):
             if node.func.attr != "shift":
                 raise self.unknown_attribute(node.func)

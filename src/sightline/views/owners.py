@@ -10,7 +10,7 @@ from sightline.masks.arguments import as_int
 if TYPE_CHECKING:
     from sightline.masks.mask import Mask
 
-__all__ = ["owner_of"]
+__all__ = ["one_of", "owner_of"]
 
 
 def owner_of(mask: Mask, batch: int, head: int) -> tuple[int, int]:
@@ -23,11 +23,12 @@ def owner_of(mask: Mask, batch: int, head: int) -> tuple[int, int]:
     Raises:
         InvalidArgument: a negative one, or one that the mask does not have.
     """
-    rows = _one_of(batch, "batch", mask.batch, "batch rows")
-    return rows, _one_of(head, "head", mask.heads, "heads")
+    rows = one_of(batch, "batch", mask.batch, "batch rows")
+    return rows, one_of(head, "head", mask.heads, "heads")
 
 
-def _one_of(index: int, name: str, count: int, what: str) -> int:
+def one_of(index: int, name: str, count: int, what: str) -> int:
+    """Return the index of one of ``count`` batch rows or heads; 0 where one serves all."""
     index = as_int(index, f"{name}=", least=0, error=InvalidArgument)
     if count == 1:
         return 0
