@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -25,6 +26,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _LONGEST_QUERY = 40_000
+_SCRIPT = re.compile(r"/static/js/[a-z-]+(\.min)?\.js", re.ASCII)
 
 
 def is_loopback(host: str) -> bool:
@@ -83,7 +85,7 @@ class Access:
             return 403, f"this server answers at {self.address('/')} only."
         if not self.knows_token(request):
             return 403, "this server needs the address that it printed when it started."
-        if request.path not in paths and not request.path.startswith("/static/js/"):
+        if request.path not in paths and not _SCRIPT.fullmatch(request.path):
             return 404, "there is no such page."
         if request.method not in ("GET", "HEAD"):
             return 405, "this server is only read."

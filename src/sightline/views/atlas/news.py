@@ -26,7 +26,7 @@ def error_text(words: Mapping[str, str], error: Mapping[str, Any]) -> str:
 
 
 def legend(words: Mapping[str, str], colors: Colors, compare: bool) -> list[list[str]]:
-    """Return (sign, color, words) of all that can be seen."""
+    """Return (sign, color, words, perhaps the color of the sign) of all that can be seen."""
     rows = [
         ["solid", colors.inside, words["both" if compare else "allowed"]],
         ["shade", colors.inside, words["some"]],
@@ -34,9 +34,9 @@ def legend(words: Mapping[str, str], colors: Colors, compare: bool) -> list[list
     ]
     if compare:
         rows += [
-            ["solid", colors.first_only, words["first_only"]],
-            ["solid", colors.second_only, words["second_only"]],
-            ["solid", colors.both_ways, words["both_ways"]],
+            ["minus", colors.first_only, words["first_only"], colors.paper],
+            ["plus", colors.second_only, words["second_only"], colors.ink],
+            ["star", colors.both_ways, words["both_ways"], colors.paper],
         ]
     rows += [
         ["hatch", colors.empty, words["empty"]],

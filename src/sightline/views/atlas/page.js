@@ -18,7 +18,8 @@
   };
 
   // A drawing of what stands in the legend, told apart by its pattern as well as by its color.
-  const swatch = (sign, color) => {
+  const STROKES = { minus: "M7 8h10", plus: "M7 8h10M12 3v10", star: "M7 8h10M12 3v10M8.5 4.5l7 7M15.5 4.5l-7 7" };
+  const swatch = (sign, color, over) => {
     const space = "http://www.w3.org/2000/svg";
     const svg = document.createElementNS(space, "svg");
     svg.setAttribute("viewBox", "0 0 24 16");
@@ -28,7 +29,8 @@
       for (const [name, value] of Object.entries(values)) part.setAttribute(name, value);
       svg.append(part);
     };
-    if (sign === "solid") add("rect", { width: 24, height: 16, fill: color });
+    if (sign === "solid" || sign in STROKES) add("rect", { width: 24, height: 16, fill: color });
+    if (sign in STROKES) add("path", { d: STROKES[sign], stroke: over, "stroke-width": 2 });
     if (sign === "shade")
       for (let at = 0; at < 4; at++)
         add("rect", { x: at * 6, width: 6, height: 16, fill: color, "fill-opacity": 0.3 + at * 0.18 });
@@ -101,9 +103,9 @@
       by("scale").textContent = news.text;
     },
     legend(news) {
-      by("legend").replaceChildren(...news.rows.map(([sign, color, text]) => {
+      by("legend").replaceChildren(...news.rows.map(([sign, color, text, over]) => {
         const item = make("li");
-        item.append(swatch(sign, color), make("span", text));
+        item.append(swatch(sign, color, over), make("span", text));
         return item;
       }));
     },

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sightline.views.atlas.cells import SHADES
+from sightline.views.style import PALETTES
 
 __all__ = ["DARK", "LIGHT", "Colors", "theme"]
 
@@ -27,7 +28,6 @@ class Colors:
         first_only: allowed by the first of two masks only.
         second_only: by the second only.
         both_ways: a cell in which there are pairs of both kinds.
-        mark: around the pair that is explained.
     """
 
     paper: str
@@ -39,7 +39,6 @@ class Colors:
     first_only: str
     second_only: str
     both_ways: str
-    mark: str
 
     def palette(self) -> list[str]:
         """Return the color of each number, from forbidden over the shades to what differs."""
@@ -52,30 +51,28 @@ class Colors:
         ]  # fmt: skip
 
 
-LIGHT = Colors(
-    paper="#ffffff",
-    ink="#24292f",
-    faint="#8c959f",
-    out="#e6eaef",
-    inside="#0067b1",
-    empty="#d55e00",
-    first_only="#5a1846",
-    second_only="#35b779",
-    both_ways="#15181c",
-    mark="#24292f",
-)
-DARK = Colors(
-    paper="#0f141a",
-    ink="#e6edf3",
-    faint="#5b6672",
-    out="#1c232c",
-    inside="#4aa8ff",
-    empty="#ff9d4d",
-    first_only="#f2b8dc",
-    second_only="#1f8a63",
-    both_ways="#ffffff",
-    mark="#ffffff",
-)
+def _colors(name: str, **differing: str) -> Colors:
+    """Return the colors of style.py, and those by which two masks differ."""
+    shared = PALETTES[name]
+    return Colors(
+        paper=_long(shared["paper"]),
+        ink=shared["text"],
+        faint=shared["frame"],
+        out=shared["out"],
+        inside=shared["in"],
+        empty=shared["bad"],
+        **differing,
+    )
+
+
+def _long(color: str) -> str:
+    """Return a color with six digits."""
+    return color if len(color) == 7 else "#" + "".join(2 * digit for digit in color[1:])
+
+
+# Purple and green as in drawings of differences, but much darker and lighter than what is allowed.
+LIGHT = _colors("light", first_only="#5a1846", second_only="#35b779", both_ways="#15181c")
+DARK = _colors("dark", first_only="#f2b8dc", second_only="#1f8a63", both_ways="#ffffff")
 
 
 def theme(dark: bool) -> Colors:

@@ -6,12 +6,14 @@ Positions are the middles of their cells: the pair of query 5 and key 7 is the s
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.views.atlas.asked import Box
+from sightline.views.atlas.cells import BOTH_WAYS, FIRST_ONLY, SECOND_ONLY
 from sightline.views.atlas.palette import Colors
 
 __all__ = ["Plot"]
@@ -22,6 +24,14 @@ _LINES_FROM = 9
 _MOST_MARKS = 600
 # Queries and keys that stay in view at the least.
 _CLOSEST = 3
+# Where two masks differ, beside the color: source, bokeh's marker, the number of such cells.
+_SIGNS = (
+    ("first_only", "dash", FIRST_ONLY),
+    ("second_only", "cross", SECOND_ONLY),
+    ("both_ways", "asterisk", BOTH_WAYS),
+)
+# Pixels from one such sign, or one dot, to the next.
+_APART = {"signs": 22, "dots": 7}
 
 
 class Plot:
@@ -41,7 +51,7 @@ class Plot:
             y_axis_label=f"← {query}",
             sizing_mode="stretch_both",
             tools=[],
-            toolbar_location="right",
+            toolbar_location="below",
         )
         wheel = WheelZoomTool()
         box = BoxZoomTool(match_aspect=True)
@@ -54,6 +64,7 @@ class Plot:
                 "cells": ("image", "x", "y", "dw", "dh"),
                 "lines": ("x0", "y0", "x1", "y1"),
                 "unsure": ("x", "y"),
+                **{name: ("x", "y") for name, _, _ in _SIGNS},
                 "empty": ("left", "right", "top", "bottom"),
                 "edges": ("x0", "y0", "x1", "y1"),
                 "frame": ("left", "right", "top", "bottom"),
@@ -82,6 +93,12 @@ class Plot:
             hatch_scale=8, line_width=1.25,
         ).glyph  # fmt: skip
         self._unsure = plot.scatter("x", "y", source=sources["unsure"], size=3).glyph
+        self._signs = {
+            name: plot.scatter(
+                "x", "y", marker=marker, size=7, line_width=2, source=sources[name]
+            ).glyph
+            for name, marker, _ in _SIGNS
+        }
         self._frame = plot.quad(**quads, source=sources["frame"], fill_alpha=0).glyph
         self._pick_outer = plot.quad(
             **quads, source=sources["pick"], fill_alpha=0, line_width=5
@@ -117,7 +134,10 @@ class Plot:
         )
         self._unsure.update(fill_color=colors.ink, line_color=None)
         self._frame.line_color = colors.faint
-        self._pick.line_color, self._pick_outer.line_color = colors.mark, colors.paper
+        self._pick.line_color, self._pick_outer.line_color = colors.ink, colors.paper
+        # Dark on the light one of the three, light on the dark ones; in the dark the reverse.
+        for name, glyph in self._signs.items():
+            glyph.line_color = colors.ink if name == "second_only" else colors.paper
 
     def size(self) -> tuple[float, float]:
         """Return (height, width) of the map in pixels; a guess until the browser has said."""
@@ -163,12 +183,24 @@ class Plot:
             "dw": [columns * cell[1]],
             "dh": [rows * cell[0]],
         }
-        middles = _thinned(unsure, cells.shape)
-        self.sources["unsure"].data = {
-            "y": first[0] - 0.5 + (middles[:, 0] + 0.5) * cell[0],
-            "x": first[1] - 0.5 + (middles[:, 1] + 0.5) * cell[1],
-        }
+        self._dot("unsure", unsure, cell, first, _APART["dots"])
+        for name, _, number in _SIGNS:
+            self._dot(name, np.argwhere(cells == number), cell, first, _APART["signs"])
         self._draw_lines(cells.shape, cell, first, whole)
+
+    def _dot(
+        self, name: str, cells: NDArray[np.int64], cell: tuple[int, int],
+        first: tuple[int, int], apart: float,
+    ) -> None:  # fmt: skip
+        """Put a sign into some of the cells, so that they stand about ``apart`` pixels apart."""
+        height, _ = self.size()
+        top, bottom, _, _ = self.shown()
+        step = math.ceil(apart * max(bottom - top, 1e-9) / height / cell[0])
+        chosen = _thinned(cells, max(step, 1))
+        self.sources[name].data = {
+            "y": first[0] - 0.5 + (chosen[:, 0] + 0.5) * cell[0],
+            "x": first[1] - 0.5 + (chosen[:, 1] + 0.5) * cell[1],
+        }
 
     def _draw_lines(
         self, shape: tuple[int, int], cell: tuple[int, int], first: tuple[int, int], whole: Box
@@ -239,10 +271,15 @@ def _joined(runs: list[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
     return joined
 
 
-def _thinned(cells: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return where to put dots for these cells: on each, or one for each group of them."""
-    side = 1
-    while len(cells) > _MOST_MARKS * 2:
-        side *= 2
-        cells = np.unique(cells // 2, axis=0)
-    return np.minimum(cells * side + (side - 1) / 2, np.array(shape) - 1.0)
+def _thinned(cells: NDArray[np.int64], step: int) -> NDArray[np.int64]:
+    """Return one of the cells of each square of ``step`` cells: the one nearest to its middle.
+
+    >>> _thinned(np.array([[0, 0], [0, 1], [1, 1], [7, 7]]), 3).tolist()
+    [[1, 1], [7, 7]]
+    """
+    if step == 1 or not len(cells):
+        return cells
+    square, within = np.divmod(cells, step)
+    order = np.argsort(np.abs(within - step // 2).sum(axis=1), kind="stable")
+    _, nearest = np.unique(square[order], axis=0, return_index=True)
+    return cells[order[nearest]]

@@ -7,6 +7,7 @@ see it is ``gate.py``'s. The browser gets all of its JavaScript from here, none 
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import signal
 import socket
@@ -22,10 +23,11 @@ __all__ = ["DEFAULT_PORT", "ServedPage", "Server", "serve"]
 
 DEFAULT_PORT = 5006
 # A visitor is one open page; each has a document of its own here.
-MOST_VISITORS = 16
+MOST_VISITORS = 32
 # What a browser may send at once; an expression is shorter.
 _LONGEST_MESSAGE = 1 << 18
-_UNUSED_MS = 15_000
+# A closed page is forgotten after that; a fresh one must open its socket before.
+_UNUSED_MS = 10_000
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ class Server:
         if len({page.path for page in pages}) < len(pages):
             raise InvalidArgument("two pages stand at the same path; give each its own.")
         self.pages = tuple(pages)
-        self._sockets = _listen(host, port)
-        self.port = int(self._sockets[0].getsockname()[1])
+        self._socket = _listen(host, port)
+        self.port = int(self._socket.getsockname()[1])
         token = None if is_loopback(host) else secrets.token_urlsafe(24)
         self.access = Access(host=host, port=self.port, token=token)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -91,6 +93,7 @@ class Server:
             return
         finally:
             self._running.clear()
+            self._loop = None
             for page in self.pages:
                 if page.close is not None:
                     page.close()
@@ -114,7 +117,7 @@ class Server:
         application = _application(self.pages, self.access)
         application.initialize(IOLoop.current())
         http = HTTPServer(gate_before(application, self.access, _paths(self.pages)))
-        http.add_sockets(self._sockets)
+        http.add_socket(self._socket)
         application.start()
         self._running.set()
         try:
@@ -156,20 +159,30 @@ def _require_bokeh() -> None:
         raise MissingExtra(what="the atlas", package="bokeh", extra="views") from error
 
 
-def _listen(host: str, port: int) -> list[socket.socket]:
-    from tornado.netutil import bind_sockets
-
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there, the host's first address."""
     if not 0 <= port < 1 << 16:
         raise InvalidArgument(f"port {port} is none; give one of 1-65535, or 0 for any free one.")
     try:
-        # One of them: port 0 would be another port for each address of a host.
-        return bind_sockets(port, host)[:1] if port == 0 else bind_sockets(port, host)
-    except OSError as error:
-        reason = error.strerror or str(error)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        listening = socket.socket(family, kind, protocol)
+        try:
+            if os.name == "posix":  # a port that was just given up may be taken at once
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.setblocking(False)
+            listening.bind(address)
+            listening.listen(128)
+        except BaseException:
+            listening.close()
+            raise
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise InvalidArgument(
             f"cannot listen at {host}, port {port}: {reason}. "
             "Give another port (0 is any free one) or host."
         ) from error
+    return listening
 
 
 def _on_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:

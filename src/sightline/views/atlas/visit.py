@@ -29,7 +29,7 @@ __all__ = ["Desk", "Visit"]
 LOOK_SECONDS, LOOK_LIMIT = 0.1, 5.0
 FACTS_SECONDS, FACTS_LIMIT = 3.0, 10.0
 # Pixels of the side of a cell, at the least, and cells along a side, at the most.
-_FINEST, _MOST_CELLS = 2.5, 256
+_FINEST, _MOST_CELLS = 1.6, 384
 _ZOOM = 2.0
 
 
