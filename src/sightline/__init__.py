@@ -79,6 +79,9 @@ if TYPE_CHECKING:
     from sightline.recognize.result import Recognized as Recognized
     from sightline.views.draw import draw as draw
     from sightline.views.why import why as why
+    from sightline.views.moving.frames import draw_decoding as draw_decoding
+    from sightline.views.moving.frames import draw_reach as draw_reach
+    from sightline.views.moving.weights import draw_weights as draw_weights
 
 __version__ = "0.1.0"
 
@@ -118,6 +121,8 @@ _ROOMS = {
     "recognize.result": "Recognized",
     "views.draw": "draw",
     "views.why": "why",
+    "views.moving.frames": "draw_decoding draw_reach",
+    "views.moving.weights": "draw_weights",
 }
 __all__, __getattr__ = lazy_names("sightline", _ROOMS)
 
