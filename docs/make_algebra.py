@@ -1,6 +1,7 @@
 """Makes the pictures and tables of docs/algebra.md and docs/algebra.zh.md; their prose is by hand.
 
-A table stands between two comments that name it; what is in it comes from the masks themselves.
+The figures of other pages are drawn here as well. A table stands between two comments that name
+it; what is in it comes from the masks themselves.
 
     python docs/make_algebra.py            write the tables and the pictures
     python docs/make_algebra.py --check    exit 1 if they are not what would be written
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -42,6 +44,60 @@ OPERATORS = {
     "transpose": ("padding(lengths=[5])", "padding(lengths=[5]).T"),
     "shift": ("causal()", "causal().shift(key=3)", "causal().shift(query=3)"),
 }
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A picture within a figure.
+
+    Attributes:
+        title: stands above it; nothing means the expression.
+        expression: the mask.
+        q_len, kv_len, q_offset, batch: what of it is drawn.
+        tokens: labels of the keys; of the queries as well where they begin at 0.
+    """
+
+    expression: str
+    q_len: int
+    kv_len: int
+    q_offset: int = 0
+    batch: int = 0
+    title: str = ""
+    tokens: tuple[str, ...] = ()
+
+
+_PADDED = "causal() & padding(lengths=[5, 3], side='left')"
+_ROLLING = "causal() & (window(left=2) | sinks(1))"
+# Figures of first-steps.md and decoding.md.
+FIGURES = {
+    "left_padding": (Panel(_PADDED, 5, 5, batch=1, tokens=("pad", "pad", "我", "爱", "你")),),
+    "alignment": (
+        Panel("causal()", 2, 5, title="q_offset=0, top left"),
+        Panel("causal()", 2, 5, q_offset=3, title="q_offset=3, bottom right"),
+    ),
+    "steps": tuple(
+        Panel(_ROLLING, 1, at + 1, q_offset=at, title=f"q_offset={at}") for at in (3, 4, 5, 6)
+    ),
+    "rolling": (Panel(_ROLLING, 8, 8),),
+}
+
+
+def figure(panels: tuple[Panel, ...]) -> str:
+    """Draw the panels of a figure side by side."""
+    return render_svg_row([panel_picture(each) for each in panels], cell=CELL + 6, tooltips=False)
+
+
+def panel_picture(panel: Panel) -> MaskPicture:
+    """Return what is drawn in a panel, rows and columns under their absolute positions."""
+    mask = sl.parse(panel.expression)
+    allowed = mask.dense(panel.q_len, panel.kv_len, q_offset=panel.q_offset)
+    stop = panel.q_offset + panel.q_len
+    return MaskPicture(
+        allowed[panel.batch, 0],
+        row_labels=panel.tokens or tuple(map(str, range(panel.q_offset, stop))),
+        column_labels=panel.tokens or tuple(map(str, range(panel.kv_len))),
+        title=panel.title or panel.expression,
+    )
 
 
 def operator_picture(expressions: tuple[str, ...]) -> str:
@@ -162,6 +218,7 @@ def files() -> dict[Path, str]:
     small |= {name: small_example(composed) for name, composed in COMPOSED.items()}
     drawn = {name: small_picture(example) for name, example in small.items()}
     drawn |= {f"op_{name}": operator_picture(row) for name, row in OPERATORS.items()}
+    drawn |= {name: figure(panels) for name, panels in FIGURES.items()}
     made = {DOCS / "pictures" / "algebra" / f"{name}.svg": text for name, text in drawn.items()}
     for language, file in PAGES.items():
         made[DOCS / file] = with_tables((DOCS / file).read_text(encoding="utf-8"), language)

@@ -1,11 +1,11 @@
-"""Makes docs/conventions.md: one small mask in the form of every library, side by side.
+"""Makes docs/conventions.md and .zh.md: one small mask in the form of every library, side by side.
 
-The forms are made by sl.lower, the readings by the sources of sl.recognize, so that the page shows
+The forms are made by sl.lower, the readings by the sources of sl.recognize, so that the pages show
 what the code does today. A new destination gets its row by itself. Only the examples are chosen
-here.
+here; the words of both languages are in conventions_words.py.
 
-    python docs/make_conventions.py            write the page
-    python docs/make_conventions.py --check    exit 1 if it is not what would be written
+    python docs/make_conventions.py            write the pages
+    python docs/make_conventions.py --check    exit 1 if they are not what would be written
 
 A row whose library is not installed is kept as it stands, and named.
 """
@@ -13,13 +13,13 @@ A row whose library is not installed is kept as it stands, and named.
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from conventions_words import CHINESE, ENGLISH, Language, Section
 
 import sightline as sl
 from sightline.errors import SightlineError
@@ -30,7 +30,6 @@ from sightline.views.files import write_atomically
 from sightline.views.parts import Part, parts_of
 
 DOCS = Path(__file__).parent
-PAGE = DOCS / "conventions.md"
 
 
 @dataclass(frozen=True)
@@ -88,32 +87,6 @@ PLACES = ("query_index", "key_index", "batch", "q_len", "kv_len", "leading")
 # Arrays are written out up to this many numbers.
 MOST_NUMBERS = 64
 
-INTRODUCTION = """\
-# Conventions, side by side
-
-<!-- Made by docs/make_conventions.py; `make docs` makes it again. -->
-
-Libraries disagree about what True means, where a causal mask is aligned, how wide a window is, and
-what becomes of a query that may see nothing. In Sightline True means "may attend", positions are
-absolute, and `sl.lower(mask, to=...)` writes the form that a library wants, exactly, or refuses.
-`sl.recognize(given, source=...)` reads it back.
-
-## One mask in every form
-
-The example is `{example}` for three queries (rows) and three keys; in the
-second batch row the last key is padding:
-
-```text
-{drawing}
-```
-
-The values are those that `sl.lower` gives; a group of digits is a row of bools, batch rows are
-parted by semicolons, and axes of size 1 are left out. Where a form cannot say this mask, another
-one is shown and named. The last column says whether the form can say a mask in which a query may
-see nothing, such as `{empty}`; where that is refused, the library would give NaN or a
-mean of values.
-"""
-
 
 # -- the forms ---------------------------------------------------------------------------------
 
@@ -138,18 +111,22 @@ def first_said(destination: Destination) -> tuple[Example, Any] | None:
     return None
 
 
-def row(destination: Destination) -> str:
+def row(destination: Destination, words: Language) -> str:
     """Return a destination's row of the table."""
     found = first_said(destination)
+    means = true_means(destination.name, words)
     if found is None:
-        cells = code(destination.name), true_means(destination.name), "none of the examples", ""
-        return f"| {' | '.join(cells)} |"
+        return line(code(destination.name), means, words.tell("none of the examples"), "")
     example, given = found
     shown = "<br>".join(said(part) for part in worth_showing(parts_of(given)))
     if example != EXAMPLES[0]:
-        shown = f"of {code(example.expression)}{at(example)}:<br>{shown}"
-    cells = (code(destination.name), true_means(destination.name), shown)
-    cells = (*cells, empty_row(destination, example))
+        of = words.of.format(expression=code(example.expression), shape=at(example, words))
+        shown = f"{of}<br>{shown}"
+    return line(code(destination.name), means, shown, words.tell(empty_row(destination, example)))
+
+
+def line(*cells: str) -> str:
+    """Return a row of a table."""
     return f"| {' | '.join(cells)} |"
 
 
@@ -190,18 +167,20 @@ def code(text: str) -> str:
     return f"`{plain(text)}`"
 
 
-def at(example: Example) -> str:
+def at(example: Example, words: Language) -> str:
     """Return where an example of another shape stands."""
     if (example.q_len, example.kv_len, example.q_offset) == (3, 3, 0):
         return ""
-    offset = f" from position {example.q_offset}" if example.q_offset else ""
-    return f", {example.q_len} x {example.kv_len}{offset}"
+    start = words.start.format(offset=example.q_offset) if example.q_offset else ""
+    return words.shape.format(q_len=example.q_len, kv_len=example.kv_len, start=start)
 
 
-def true_means(name: str) -> str:
+def true_means(name: str, words: Language) -> str:
     """Return what True means in a form, as its source says it."""
     known = {each.name: each.true_means for each in source_rows()}
-    return plain(known.get(name) or TRUE_MEANS.get(name, "see `sightline convert --list`"))
+    if name not in known and name not in TRUE_MEANS:
+        raise SystemExit(f"TRUE_MEANS does not say what True means in {name}")
+    return plain(words.tell(known.get(name) or TRUE_MEANS[name]))
 
 
 def plain(text: str) -> str:
@@ -256,75 +235,94 @@ NOTHING_SAID = {
 }
 
 
-def calls(title: str, table: dict[str, dict[str, Any]], q_len: int, kv_len: int) -> Iterator[str]:
-    """Yield a table of calls and what they let be seen."""
-    yield f"| Library | Call | {title} |"
-    yield "| --- | --- | --- |"
+# Forms that say padding in a way of their own, and what they are told besides.
+PADDING: dict[str, dict[str, Any]] = {
+    "torch.sdpa": {},
+    "torch.mha": {},
+    "hf.2d": {"own": sl.everything()},
+    "keras": {},
+    "jax.dot_product_attention": {},
+    "xlnet": {},
+}
+
+
+def head(columns: tuple[str, ...]) -> str:
+    """Return the head of a table."""
+    return f"{line(*columns)}\n|{' --- |' * len(columns)}"
+
+
+def opening(section: Section, words: Language) -> Iterator[str]:
+    """Yield what stands above the rows of a section."""
+    yield f"\n## {section.title}\n"
+    if section.text:
+        yield words.paragraph(section.text)
+    yield head(section.columns)
+
+
+def paddings(words: Language, old: str) -> Iterator[str]:
+    """Yield a row for each form of padding; one whose library is missing is kept."""
+    for name, options in PADDING.items():
+        try:
+            given = sl.lower(sl.padding(lengths=[3, 2]), name, 3, 3, **options)
+        except sl.MissingExtra:
+            yield from old_row(old.partition(f"## {words.padding.title}")[2], name)
+        else:
+            arrays = [said(part) for part in parts_of(given) if part.array is not None]
+            yield line(code(name), true_means(name, words), "<br>".join(arrays))
+
+
+def calls(table: dict[str, dict[str, Any]], q_len: int, kv_len: int) -> Iterator[str]:
+    """Yield rows of calls and what they let be seen."""
     for name, call in table.items():
         options = {"q_len": q_len, "kv_len": kv_len} if name != "torch.varlen" else {}
         (found,) = read(call, name, options)
         shown = ", ".join(f"{key}={value!r}" for key, value in call.items())
-        yield f"| {code(name)} | {code(shown)} | {drawn(found.allowed[0, 0])} |"
+        yield line(code(name), code(shown), drawn(found.allowed[0, 0]))
 
 
-def paragraph(text: str) -> str:
-    """Return text in lines of ordinary length."""
-    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False) + "\n"
-
-
-def facts() -> Iterator[str]:
-    """Yield the sections below the table of forms."""
-    yield "## Where causal is aligned\n"
-    yield paragraph(
-        "Two queries, four keys. Top left counts the queries from the first key on, bottom right "
-        "lets the last query stand at the last key. Sightline has no such flag: the first is "
-        "`causal()` at `q_offset=0`, the second at `q_offset=2`."
-    )
-    yield from calls("seen, two rows of four keys", CAUSAL, 2, 4)
-    yield "\n## How wide a window is\n"
-    yield paragraph(
-        "Three queries, three keys. Sightline counts distances, as these do: `window(left=1, "
-        "right=0)` sees two keys. Others count keys: `sliding_window=2` of transformers, and "
-        "of Keras with `use_causal_mask`, is `window(left=1)`, the query's own key included."
-    )
-    yield from calls("seen, three rows of three keys", WINDOWS, 3, 3)
-    yield "\n## What no mask means\n"
-    yield paragraph(
-        "In Sightline a mask is never None; `everything()` says so. For a transformers model no "
-        "`attention_mask` means the model's own mask, and that packed sequences are looked for in "
-        "`position_ids`; one of all ones switches that off."
-    )
-    yield from calls("seen, two rows of two keys", NOTHING_SAID, 2, 2)
-    yield "\n## What can be read back\n"
-    yield "| `source=` | Give | True, or 1 | Options |\n| --- | --- | --- | --- |"
+def sources(words: Language) -> Iterator[str]:
+    """Yield a row for each form that can be read back."""
     for each in source_rows():
-        options = ", ".join(code(option) for option in each.options) or "none"
-        cells = (code(each.name), plain(each.reads), plain(each.true_means), options)
-        yield f"| {' | '.join(cells)} |"
+        options = ", ".join(code(option) for option in each.options) or words.none
+        means = plain(words.tell(each.true_means))
+        yield line(code(each.name), plain(words.tell(each.reads)), means, options)
+
+
+def facts(words: Language, old: str) -> Iterator[str]:
+    """Yield the sections below the table of forms."""
+    yield from opening(words.causal, words)
+    yield from calls(CAUSAL, 2, 4)
+    yield from opening(words.windows, words)
+    yield from calls(WINDOWS, 3, 3)
+    yield from opening(words.padding, words)
+    yield from paddings(words, old)
+    yield from opening(words.nothing, words)
+    yield from calls(NOTHING_SAID, 2, 2)
+    yield from opening(words.sources, words)
+    yield from sources(words)
 
 
 # -- the page ----------------------------------------------------------------------------------
 
 
-def page(old: str) -> tuple[str, list[str]]:
+def page(old: str, words: Language = ENGLISH) -> tuple[str, list[str]]:
     """Return the page, and the forms whose rows were kept from the old one."""
     kept: list[str] = []
     rows = []
     for destination in sl.backends():
         try:
-            rows.append(row(destination))
+            rows.append(row(destination, words))
         except sl.MissingExtra:
             kept.append(destination.name)
             rows += old_row(old, destination.name)
     example = EXAMPLES[0]
     pictures = sl.parse(example.expression).dense(example.q_len)[:, 0]
     lines = ["     ".join(drawing(line) for line in side) for side in zip(*pictures, strict=True)]
-    introduction = INTRODUCTION.format(
+    introduction = words.introduction.format(
         example=example.expression, drawing="\n".join(lines), empty=EMPTY_ROWS[0]
     )
-    head = "| Form | True, or 1 | The example in it | A query that sees nothing |"
-    table = "\n".join([head, "| --- | --- | --- | --- |", *rows])
-    return f"{introduction}\n{table}\n\n" + "\n".join(facts()) + "\n", kept
+    table = "\n".join([head(words.forms), *rows])
+    return f"{introduction}\n{table}\n" + "\n".join(facts(words, old)) + "\n", kept
 
 
 def drawing(line: Any) -> str:
@@ -342,18 +340,22 @@ def main(words: list[str]) -> int:
     if words not in ([], ["--check"]):
         print(__doc__, file=sys.stderr)
         return 2
-    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    new, kept = page(old)
+    made = {}
+    for language in (ENGLISH, CHINESE):
+        path = DOCS / language.file
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        new, kept = page(old, language)
+        if new != old:
+            made[path] = new
     for name in kept:
         print(f"not looked at, since its library is not installed: {name}")
-    if new == old:
-        return 0
-    if words:
-        print(f"docs/{PAGE.name} is stale: run python docs/make_conventions.py")
-        return 1
-    write_atomically(PAGE, new)
-    print(f"wrote docs/{PAGE.name}")
-    return 0
+    for path, new in made.items():
+        if words:
+            print(f"docs/{path.name} is stale: run python docs/make_conventions.py")
+        else:
+            write_atomically(path, new)
+            print(f"wrote docs/{path.name}")
+    return 1 if words and made else 0
 
 
 if __name__ == "__main__":

@@ -13,12 +13,19 @@ import sightline as sl
 from sightline.errors import MissingExtra
 from sightline.lower.destinations import NAMES, rows
 from sightline.recognize.sources.table import NAMES as SOURCES
+from sightline.recognize.sources.table import rows as sources
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
+PAGES = {"conventions.md": "## Where causal", "conventions.zh.md": "## 因果掩码对齐到哪里"}
+
+
 @pytest.fixture
-def make_conventions(docs_script: Callable[[str], ModuleType]) -> ModuleType:
+def make_conventions(
+    docs_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> ModuleType:
+    monkeypatch.syspath_prepend(str(DOCS))
     return docs_script("make_conventions")
 
 
@@ -35,20 +42,23 @@ def test_the_page_is_up_to_date(
 def test_whatever_is_stale_is_noticed(
     make_conventions: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = tmp_path / "conventions.md"
-    monkeypatch.setattr(make_conventions, "PAGE", page)
+    monkeypatch.setattr(make_conventions, "DOCS", tmp_path)
     assert make_conventions.main(["--check"]) == 1, "nothing is there yet"
     assert make_conventions.main([]) == 0
     assert make_conventions.main(["--check"]) == 0
-    page.write_text(page.read_text(encoding="utf-8").replace("100 110", "100 111", 1))
-    assert make_conventions.main(["--check"]) == 1
+    for name in PAGES:
+        page = tmp_path / name
+        whole = page.read_text(encoding="utf-8")
+        page.write_text(whole.replace("100 110", "100 111", 1), encoding="utf-8")
+        assert make_conventions.main(["--check"]) == 1
+        page.write_text(whole, encoding="utf-8")
     assert make_conventions.main(["--chekc"]) == 2
 
 
 def test_a_row_whose_library_is_missing_is_kept(
     make_conventions: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = make_conventions.PAGE.read_text(encoding="utf-8")
+    old = (DOCS / "conventions.md").read_text(encoding="utf-8")
     lower = sl.lower
 
     def without_torch(masks: object, to: str, *shape: int, **options: object) -> object:
@@ -60,12 +70,29 @@ def test_a_row_whose_library_is_missing_is_kept(
     new, kept = make_conventions.page(old)
     assert "torch.sdpa" in kept
     assert "| `torch.sdpa` | " in new
-    assert make_conventions.page("")[0].count("| `torch.sdpa` | ") < new.count("| `torch.sdpa` | ")
+    assert (
+        make_conventions.page("")[0].count("| `torch.sdpa` | ")
+        == new.count("| `torch.sdpa` | ") - 2
+    )
+    assert new == old
 
 
-def test_every_form_and_source_has_its_row() -> None:
-    text = (DOCS / "conventions.md").read_text(encoding="utf-8")
-    forms, _, facts = text.partition("\n## Where causal")
+def test_what_the_code_says_and_nobody_translated_stops_the_page(
+    make_conventions: ModuleType,
+) -> None:
+    with pytest.raises(SystemExit, match="no Chinese for: 'is upside down'"):
+        make_conventions.CHINESE.tell("is upside down")
+    assert make_conventions.ENGLISH.tell("is upside down") == "is upside down"
+    said = {make_conventions.TRUE_MEANS[name] for name in make_conventions.TRUE_MEANS}
+    said |= {text for each in sources() for text in (each.reads, each.true_means)}
+    told = {"refused", "can be said", "no such mask can be said", "none of the examples"}
+    assert make_conventions.CHINESE.said.keys() == said | told
+
+
+@pytest.mark.parametrize(("page", "facts_begin"), PAGES.items())
+def test_every_form_and_source_has_its_row(page: str, facts_begin: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    forms, _, facts = text.partition(f"\n{facts_begin}")
     for name in NAMES:
         assert f"\n| `{name}` | " in forms
     for name in SOURCES:
