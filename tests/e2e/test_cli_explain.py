@@ -150,6 +150,48 @@ def test_a_form_of_several_masks(run: Run, tmp_path: Path) -> None:
         assert f"call.safetensors: {name}: " in out
 
 
+def test_a_drawing_of_show_is_explained(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "drawing.txt"
+    path.write_text(run("show", "causal() & padding(lengths=[4, 2])")[1], encoding="utf-8")
+    code, out, err = run("explain", path)
+    assert (code, err) == (0, "")
+    assert "4 queries x 4 keys, 2 batch rows\n\ncausal() & padding(lengths=[4, 2])\n" in out
+    assert "because: read from a drawing: ■ may attend" in out
+    path.write_text("x..\nxyx\nxxx\n")
+    code, out, err = run("explain", path)
+    assert (code, out) == (2, "")
+    assert f"{path}: line 3: cells go on" in err
+    path.write_text("1 0\n1 1\n")
+    assert "Say which" in run("explain", path)[2]
+    code, out, _ = run("explain", path, "--means", "attend", "--json")
+    assert code == 0
+    assert json.loads(out)["masks"][0]["expression"] == "causal()"
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "told"),
+    [
+        (b"x.\nxx", ("--source", "torch.mha"), "is read as a drawing"),
+        (b"x.\nxx", ("--source-option", "a=1"), "is read as a drawing"),
+        (b"x.\nxx", ("--means", "ignore"), "leave means out"),
+        (b"x.\n\xff", (), "not UTF-8"),
+        (b"words only\n", (), "in which no mask is drawn"),
+        (b"x" * (5 << 20), (), "larger than 4 MiB"),
+        (None, (), "no such file"),
+    ],
+)
+def test_drawings_that_are_none(
+    run: Run, tmp_path: Path, content: bytes | None, words: tuple[str, ...], told: str
+) -> None:
+    path = tmp_path / "drawing.txt"
+    if content is not None:
+        path.write_bytes(content)
+    code, out, err = run("explain", path, *words)
+    assert (code, out) == (2, "")
+    assert told in err
+    assert "Traceback" not in err
+
+
 def test_options_of_a_form(run: Run, saved: Callable[[Any], str]) -> None:
     name = saved(np.array([[1, 1, 0]]))
     words = ("explain", name, "--source", "hf.2d")

@@ -1,4 +1,4 @@
-"""`sightline explain`: read a mask file back into an expression, and say why, in words and drawn.
+"""`sightline explain`: read a mask file or a drawing back into an expression, and say why.
 
 Reads the arguments and prints; the expression comes from sightline.recognize, the sentences from
 sightline.views.sentences, the picture from sightline.views.
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli.asking import MOST_MIXED, Means, Tensor
-from sightline.cli.given import FileOptions, Held, Source, held_by, read_options
+from sightline.cli.given import DRAWING, FileOptions, Held, Source, held_by, read_options
 from sightline.cli.output import output_encoding, progress_bar, use_color, write_line
 from sightline.cli.show_report import Shown, panels, remarks
 from sightline.readers.mask_file import MASK_SUFFIXES, looks_like_file
@@ -29,7 +29,10 @@ _PAIRS_WORTH_A_BAR = 10**9
 _COLORS = ("auto", "always", "never")
 
 _File = Annotated[
-    str | None, typer.Argument(metavar="FILE", help="A .npy, .pt or .safetensors file.")
+    str | None,
+    typer.Argument(
+        metavar="FILE", help="A .npy, .pt or .safetensors file, or a drawing in a .txt."
+    ),
 ]
 _QOffset = Annotated[
     int | None,
@@ -56,6 +59,7 @@ def explain(
     Examples:
       sightline explain mask.npy
       sightline explain mask.npy --means ignore --json
+      sightline explain drawing.txt
       sightline explain call.safetensors --source torch.mha --source-option num_heads=8
     """
     path = _path(file)
@@ -88,7 +92,8 @@ def _path(file: str | None) -> str:
         got = "" if file is None else f"got {file!r}, which is no file; `sightline show` draws an "
         got += "expression; " if file is not None else ""
         raise typer.BadParameter(
-            f"{got}give a file that ends in {', '.join(MASK_SUFFIXES)}.", param_hint="'FILE'"
+            f"{got}give a file that ends in {', '.join((*MASK_SUFFIXES, DRAWING))}.",
+            param_hint="'FILE'",
         )
     return file
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,15 +17,22 @@ from numpy.typing import NDArray
 
 from sightline.cli.asking import all_means
 from sightline.cli.output import working
+from sightline.errors import DataError, InvalidArgument, ParseError
 from sightline.masks.parser import parse
+from sightline.readers.lines import read_text
 from sightline.readers.mask_file import read_mask_array, read_stored
 from sightline.recognize.conventions import MEANS
+from sightline.recognize.drawn import read_drawing
 from sightline.recognize.recognize import recognize
 from sightline.recognize.result import Recognized
 from sightline.recognize.sources.front import each_recognized
 from sightline.recognize.sources.table import module_of
 
-__all__ = ["FileOptions", "Held", "Source", "held_by", "read_options"]
+__all__ = ["DRAWING", "FileOptions", "Held", "Source", "held_by", "read_options"]
+
+# How the name of a text drawing ends, and how large it may be.
+DRAWING = ".txt"
+_LARGEST_DRAWING = 4 << 20
 
 Source = Annotated[
     str | None,
@@ -94,6 +102,8 @@ def held_by(
     Raises:
         typer.BadParameter: arguments that do not go together; numbers that do not say their sense.
     """
+    if path.lower().endswith(DRAWING):
+        return (_drawn(path, means, q_offset, {"--source": source, "--tensor": tensor, **options}),)
     if source is None:
         return (_bare(path, means, tensor, q_offset, options),)
     if means is not None:
@@ -109,6 +119,31 @@ def held_by(
         Held(name if len(names) > 1 else "", one, read.allowed.shape)
         for name, (read, one) in zip(names, found, strict=True)
     )
+
+
+def _drawn(path: str, means: str | None, at: int | None, others: dict[str, Any]) -> Held:
+    """Read a text drawing; like an array, but that its signs say what they mean."""
+    for name, value in others.items():
+        if value is not None:
+            raise typer.BadParameter(
+                f"this belongs to files of arrays; {path} is read as a drawing.",
+                param_hint=repr(name if name.startswith("--") else "--source-option"),
+            )
+    if not Path(path).is_file():
+        raise DataError("there is no such file; wanted a mask drawn as text.", path=path)
+    if Path(path).stat().st_size > _LARGEST_DRAWING:
+        raise DataError(
+            f"it is larger than {_LARGEST_DRAWING >> 20} MiB; a mask of that size is not drawn; "
+            "save it as an array with numpy.save.",
+            path=path,
+        )
+    text = read_text(Path(path))
+    try:
+        with working("reading"):
+            found = recognize(text, means, q_offset=at)
+            return Held("", found, read_drawing(text).cells.shape)
+    except (ParseError, InvalidArgument) as error:
+        raise DataError(str(error), path=path) from error
 
 
 def _bare(

@@ -1,4 +1,4 @@
-"""The front door of recognition: a bare array in, an exact expression out.
+"""The front door of recognition: a bare array or a drawing in, an exact expression out.
 
 What the values mean is judged in conventions.py, the expression is found in search.py; here the
 parts meet, and the result is compared with the array, cell by cell.
@@ -16,6 +16,7 @@ from sightline.masks.text import short
 from sightline.recognize.canvas import Canvas
 from sightline.recognize.conventions import Reading, as_numbers, readings, with_four_axes
 from sightline.recognize.cost import Cost
+from sightline.recognize.drawn import recognize_drawing
 from sightline.recognize.findings import open_questions, warnings
 from sightline.recognize.region import Region
 from sightline.recognize.result import Recognized
@@ -57,7 +58,8 @@ def recognize(
     Args:
         array: bools or numbers ``[queries, keys]``, ``[batch, queries, keys]`` or ``[batch, heads,
             queries, keys]``; anything numpy reads, torch tensors included. With ``source`` what
-            that library takes: mostly a dict of the call's keywords.
+            that library takes: mostly a dict of the call's keywords. A text is a drawing, as
+            ``sl.draw(mask, to="txt")`` makes it, or rows of x and . (or 0 and 1) written by hand.
         means: ``"attend"`` (True or 1 may), ``"ignore"`` (True or 1 may not), ``"additive"`` (0
             may, -inf or -1e4 and below may not), or None to be judged from the values: bools by
             what masks have in common, floats by their values; 0 and 1 as numbers are refused.
@@ -75,6 +77,7 @@ def recognize(
     Raises:
         InvalidArgument: not an array of bools or numbers, values that are no mask (nan, a bias), or
             values that do not say what they mean; an option without its source.
+        ParseError: a drawing that cannot be read exactly; says in which line and why.
         UnknownBackend: no source of that name.
         ShapeMismatch: not two to four axes, or no cell at all.
 
@@ -96,6 +99,8 @@ def recognize(
             f"got option {', '.join(sorted(options))} without a source; options belong to the form "
             'of a library: pass source=, such as source="torch.mha".'
         )
+    if isinstance(array, str):
+        return recognize_drawing(array, means, recognize, q_offset=q_offset)
     numbers = as_numbers(array)
     axes = numbers.ndim
     numbers = with_four_axes(numbers)
