@@ -13,6 +13,18 @@ from typing import Any
 Loader = Callable[[str], Any]
 
 
+def room(name: str) -> Any:
+    """Return a room of the house by its name, loaded when it is asked for.
+
+    For what a value is asked by people and notebooks (``mask.show()``): it is answered in a room
+    above, which the value's own room must not import, and which costs nothing before.
+
+    >>> room("masks.names").NAMES["causal"]()
+    causal()
+    """
+    return import_module(f"sightline.{name}")
+
+
 def lazy_names(package: str, rooms: Mapping[str, str]) -> tuple[list[str], Loader]:
     """Return a package's public names, sorted, and its ``__getattr__``, which loads one of them.
 

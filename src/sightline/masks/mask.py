@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import numpy as np
 
 from sightline.errors import InvalidMask, NoTruthValue
+from sightline.lazy import room
 from sightline.masks.arguments import as_int, describe
 from sightline.masks.arrays import Array, Cells
 from sightline.masks.bounds import one_by_one
@@ -311,6 +312,33 @@ class Mask:
         from sightline.masks.text import write
 
         return write(self.spec(), most_values=512)
+
+    # -- pictures -----------------------------------------------------------------------------
+
+    def show(self, q_len: int | None = None, kv_len: int | None = None, **wishes: Any) -> None:
+        """Show who may see whom: a picture in a notebook, text in a terminal.
+
+        Takes what ``sl.draw`` takes; both lengths None means as many as there are tokens, else as
+        the mask's data cover, else 8.
+
+        >>> import sightline as sl
+        >>> sl.causal().show(3)
+        causal()
+          0 1 2
+        0 ■ · ·
+        1 ■ ■ ·
+        2 ■ ■ ■
+        ■ may attend   · may not
+        """
+        room("views.notebook").show(self, q_len, kv_len, **wishes)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """Return what a notebook may show: the text, and a small picture."""
+        return room("views.notebook").mask_bundle(self)
+
+    def _repr_html_(self) -> str | None:
+        """Return the picture for notebooks that ask for one kind; None if there is none."""
+        return self._repr_mimebundle_().get("text/html")
 
 
 def _refuse_left(other: object, operator: str) -> NoReturn:

@@ -66,8 +66,18 @@ def _value(name: str, value: Any, most_values: int | None) -> str:
         section = cast(Any, value)  # its step is 1: canonical positions are whole intervals
         return f"{type(section).__name__}({section.start}, {section.stop})"
     if isinstance(value, list):
-        return _list([repr(item) for item in cast("list[Any]", value)], most_values)
+        items = cast("list[Any]", value)
+        if most_values is not None and (values := _count(items)) > most_values:
+            return f"[{items[0]!r:.40}, ... {values} values]"
+        return f"[{', '.join(map(repr, items))}]"
     return repr(value)
+
+
+def _count(items: list[Any]) -> int:
+    """Return how many values a list holds, those of its lists included; an empty one is one."""
+    if not any(isinstance(item, list) for item in items[:1]):
+        return max(1, len(items))
+    return sum(_count(item) for item in items)
 
 
 def _list(items: list[str], most_values: int | None) -> str:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from sightline.plan.block_map import BlockMap
 
-__all__ = ["draw", "paint_scene"]
+__all__ = ["arrange", "draw", "paint_scene"]
+
+Tokens = Sequence[str] | None
 
 # Queries and keys that are drawn one by one, and cells of a longer axis.
 _SINGLES = 64
@@ -91,11 +93,14 @@ def draw(
         ShapeMismatch: tokens or weights do not fit, or there is no such batch row or head.
         MissingExtra: a PNG is asked for, and matplotlib is not installed.
     """
-    _check(mask, against, to, theme)
-    first = as_int(q_offset, "draw(q_offset=)", least=0, error=ShapeMismatch)
-    queries, keys = _tokens(tokens, query_tokens, key_tokens, first, q_len)
-    frame = Frame.of(*sizes_of(mask, q_len, kv_len, first, (queries, keys)), first)
-    wishes = Wishes(
+    scene = arrange(
+        mask,
+        q_len,
+        kv_len,
+        to=to,
+        q_offset=q_offset,
+        tokens=(tokens, query_tokens, key_tokens),
+        fit=fit,
         batch=batch,
         head=head,
         blocks=blocks,
@@ -103,15 +108,42 @@ def draw(
         weights=weights,
         marks=marks,
         title=title,
-        query_labels=None if queries is None else queries[: frame.q_len],
-        key_labels=None if keys is None else keys[: frame.kv_len],
-        fit=_fit(fit, to, frame),
     )
-    return paint_scene(scene_of(mask, frame, wishes), to, theme)
+    return paint_scene(scene, to, theme)
+
+
+def arrange(
+    mask: Mask,
+    q_len: int | None,
+    kv_len: int | None,
+    *,
+    to: Kind,
+    q_offset: int,
+    tokens: tuple[Tokens, Tokens, Tokens],
+    fit: int | tuple[int, int] | None,
+    **wishes: Any,
+) -> Scene:
+    """Return what ``draw`` draws, for its own arguments; ``tokens`` are the three kinds of it."""
+    _check(mask, wishes.get("against"), to)
+    first = as_int(q_offset, "draw(q_offset=)", least=0, error=ShapeMismatch)
+    queries, keys = _tokens(*tokens, first, q_len)
+    frame = Frame.of(*sizes_of(mask, q_len, kv_len, first, (queries, keys)), first)
+    return scene_of(
+        mask,
+        frame,
+        Wishes(
+            query_labels=None if queries is None else queries[: frame.q_len],
+            key_labels=None if keys is None else keys[: frame.kv_len],
+            fit=_fit(fit, to, frame),
+            **wishes,
+        ),
+    )
 
 
 def paint_scene(scene: Scene, to: Kind, theme: Theme = "auto") -> Drawing:
     """Draw what a scene holds as a picture of that kind."""
+    if theme not in THEMES:
+        raise InvalidArgument(f"draw(theme=) got {theme!r}, wanted one of {', '.join(THEMES)}.")
     if to == "txt":
         from sightline.views.terminal import render_scene_text
 
@@ -129,25 +161,19 @@ def paint_scene(scene: Scene, to: Kind, theme: Theme = "auto") -> Drawing:
     return Drawing(to, render_svg_grid(scene, theme=theme), scene.summary)
 
 
-def _check(mask: Any, against: Any, to: Any, theme: Any) -> None:
+def _check(mask: Any, against: Any, to: Any) -> None:
     for name, given in (("draw(mask)", mask), ("draw(against=)", against)):
-        if not isinstance(given, Mask) and not (given is None and given is against):
+        if not isinstance(given, Mask) and (given is not None or name == "draw(mask)"):
             raise InvalidMask(
                 f"{name} wants a mask, got {describe(given)}; wrap an array as "
                 "sl.dense(array, means=...)."
             )
     if to not in KINDS:
         raise InvalidArgument(f"draw(to=) got {to!r}, wanted one of {', '.join(KINDS)}.")
-    if theme not in THEMES:
-        raise InvalidArgument(f"draw(theme=) got {theme!r}, wanted one of {', '.join(THEMES)}.")
 
 
 def _tokens(
-    both: Sequence[str] | None,
-    queries: Sequence[str] | None,
-    keys: Sequence[str] | None,
-    q_offset: int,
-    q_len: int | None,
+    both: Tokens, queries: Tokens, keys: Tokens, q_offset: int, q_len: int | None
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
     """Return the labels of the queries that are drawn, and those of the keys from 0 on."""
     found: dict[str, tuple[str, ...] | None] = {}

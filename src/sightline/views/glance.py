@@ -54,12 +54,13 @@ def glances(
     fit: tuple[int, int],
     *,
     most_mixed: int,
+    patience: float,
     seconds: float,
 ) -> list[Glance]:
     """Look at some batch rows and heads, each drawn in at most ``fit`` rows and columns.
 
-    Where more than ``most_mixed`` blocks would have to be read, shares are estimated in about
-    ``seconds`` for each.
+    Where more than ``most_mixed`` blocks would have to be read, or that takes longer than
+    ``patience`` (seconds), shares are estimated, in about ``seconds`` for each.
     """
     try:
         seen = survey(
@@ -69,6 +70,7 @@ def glances(
             q_offset=frame.q_offset,
             fit=fit,
             most_mixed=most_mixed,
+            seconds=patience,
         )
     except TooMixed:
         return [_estimated(mask, frame, panel, fit, seconds) for panel in panels]

@@ -47,8 +47,10 @@ class Wishes:
     query_labels: tuple[str, ...] | None = None
     key_labels: tuple[str, ...] | None = None
     fit: tuple[int, int] = (64, 64)
-    # Blocks that are read before shares are estimated instead, and the time for each estimate.
+    # Blocks that are read and seconds that are waited before shares are estimated instead, and
+    # the seconds for each estimate.
     most_mixed: int = 1 << 16
+    patience: float = 3.0
     seconds: float = 0.5
 
 
@@ -173,6 +175,7 @@ def _look(mask: Mask, frame: Frame, facets: Facets, wishes: Wishes) -> list[Glan
         facets.panels,
         wishes.fit,
         most_mixed=wishes.most_mixed,
+        patience=wishes.patience,
         seconds=wishes.seconds,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,6 +96,7 @@ def survey(
     fit: int | tuple[int, int] = 64,
     progress: Callable[[int], object] | None = None,
     most_mixed: int | None = None,
+    seconds: float | None = None,
 ) -> Survey:
     """Count what ``mask`` allows in each cell of a grid of at most ``fit`` rows and columns.
 
@@ -106,12 +108,13 @@ def survey(
     ((2, 2), [[3, 0], [4, 3]])
 
     Raises:
-        TooMixed: more than ``most_mixed`` blocks would have to be read; None is no limit.
+        TooMixed: more than ``most_mixed`` blocks would have to be read, or it takes more than
+            ``seconds``; None is no limit.
     """
     frame = Frame.of(q_len, kv_len, q_offset)
     most_rows, most_columns = (fit, fit) if isinstance(fit, int) else fit
     cell = cell_side(frame.q_len, most_rows), cell_side(frame.kv_len, most_columns)
-    tally = _Tally(mask, frame, cell)
+    tally = _Tally(mask, frame, cell, None if seconds is None else monotonic() + seconds)
     frame.check(mask)
     strip = max(_SIDE, cell_side(frame.q_len, _STRIPS))
     for start in range(0, frame.q_len, strip):
@@ -125,7 +128,9 @@ def survey(
 class _Tally:
     """What has been counted so far, in cells of a picture and for each query."""
 
-    def __init__(self, mask: Mask, frame: Frame, cell: tuple[int, int]) -> None:
+    def __init__(
+        self, mask: Mask, frame: Frame, cell: tuple[int, int], deadline: float | None
+    ) -> None:
         lead = mask.batch, mask.heads
         shape = len(_spans(frame.q_len, cell[0])), len(_spans(frame.kv_len, cell[1]))
         self.counts: NDArray[np.int64] = np.zeros((*lead, *shape), np.int64)
@@ -133,12 +138,18 @@ class _Tally:
         self._mask, self._frame, self._cell = mask, frame, cell
         self._block = tuple(min(_SIDE, _power(n)) for n in (frame.q_len, frame.kv_len))
         self._mixed = 0
+        self._deadline = deadline
 
     def add(self, start: int, stop: int, most_mixed: int | None) -> None:
         """Count the queries from ``start`` up to ``stop``, a strip of whole blocks."""
         frame = Frame(stop - start, self._frame.kv_len, self._frame.q_offset + start, 0)
         grid = Grid.uniform(frame, *self._block)
         for state, blocks in descend(self._mask, grid):
+            if self._deadline is not None and monotonic() > self._deadline:
+                raise TooMixed(
+                    f"{short(self._mask)} takes too long to look at {self._frame.q_len} queries x "
+                    f"{self._frame.kv_len} keys. Give a smaller size, or a part of this one."
+                )
             tiles = grid.tiles(blocks)
             if state == FULL:
                 self._add_full(tiles, blocks.size)
