@@ -72,7 +72,7 @@ class Attention:
     @property
     def empty(self) -> NDArray[np.bool_]:
         """Queries that may see nothing, ``[layers, batch, heads, Q]``."""
-        return ~self.allowed.any(axis=-1)
+        return np.asarray(~self.allowed.any(axis=-1))
 
     @property
     def sums(self) -> NDArray[np.float64]:

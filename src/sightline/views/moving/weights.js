@@ -114,6 +114,7 @@
     }
     function draw() {
       place = layout();
+      base.dataset.cells = `${place.left} ${place.top} ${place.side}`;
       const { left, top, side } = place, m = here(), most = heaviest(m), pen = sized(base);
       const gap = side >= 7 ? 1 : 0;
       pen.fillStyle = hatched(pen);
@@ -306,7 +307,7 @@
       pen.putImageData(image, 0, 0);
       const wrong = data.faults.leaks[m] + data.faults.broken[m];
       button.querySelector(".mark").hidden = !wrong;
-      const words = wrong ? `, ${wrong} wrong weights` : "";
+      const words = wrong ? `, ${wrong} wrong ${wrong === 1 ? "weight" : "weights"}` : "";
       button.setAttribute("aria-label", button.title + words);
     }
     function redrawAll() {
