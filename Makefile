@@ -68,6 +68,7 @@ sanitize: $(VENV)/.dev $(VENV)/.native ## the cpu engine's tests, checked for me
 docs: $(VENV)/.dev ## draw the pictures of docs/ and write its tables again
 	$(BIN)/python docs/make_masks.py
 	$(BIN)/python docs/make_algebra.py
+	$(BIN)/python docs/make_choosing.py
 	$(BIN)/python docs/make_backends.py
 	$(BIN)/python docs/make_conventions.py
 	$(BIN)/python docs/make_hf.py

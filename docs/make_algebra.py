@@ -9,7 +9,6 @@ it; what is in it comes from the masks themselves.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import make_masks
 from algebra_words import COLUMNS, COMPOSED, SAYS, Composed
+from filled import fill, table
 
 import sightline as sl
 from sightline.masks.names import NAMES
@@ -150,12 +150,12 @@ def composed_mask(composed: Composed) -> sl.Mask:
     return sl.parse(composed.expression)
 
 
-def table(name: str, language: str) -> str:
-    """Return a table in a language."""
-    head = getattr(COLUMNS[name], language)
-    rule = "|" + " --- |" * (head.count("|") - 1)
-    rows = mask_rows(language) if name == "masks" else composed_rows(language)
-    return "\n".join([head, rule, *rows])
+def tables(language: str) -> dict[str, str]:
+    """Return the tables of a page, by name."""
+    rows = {"masks": mask_rows, "composed": composed_rows}
+    return {
+        name: table(getattr(COLUMNS[name], language), of(language)) for name, of in rows.items()
+    }
 
 
 def mask_rows(language: str) -> Iterator[str]:
@@ -197,19 +197,6 @@ def small_example(composed: Composed) -> make_masks.Example:
     return make_masks.Example(composed.small, composed.size)
 
 
-def with_tables(text: str, language: str) -> str:
-    """Return a page with its tables made anew; each must be there once."""
-    for name in COLUMNS:
-        pattern = rf"(<!-- made: {name} -->\n).*?(<!-- end: {name} -->)"
-        made = table(name, language)
-        text, found = re.subn(
-            pattern, lambda m, t=made: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL
-        )
-        if found != 1:
-            raise SystemExit(f"{PAGES[language]}: wanted one table {name!r}, found {found}")
-    return text
-
-
 def files() -> dict[Path, str]:
     """Return everything that is made: path -> content."""
     if missing := NAMES.keys() ^ SAYS.keys():
@@ -221,7 +208,8 @@ def files() -> dict[Path, str]:
     drawn |= {name: figure(panels) for name, panels in FIGURES.items()}
     made = {DOCS / "pictures" / "algebra" / f"{name}.svg": text for name, text in drawn.items()}
     for language, file in PAGES.items():
-        made[DOCS / file] = with_tables((DOCS / file).read_text(encoding="utf-8"), language)
+        text = (DOCS / file).read_text(encoding="utf-8")
+        made[DOCS / file] = fill(text, file, tables(language))
     return made
 
 

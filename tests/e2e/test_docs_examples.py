@@ -26,7 +26,7 @@ FENCE = re.compile(
 # Extras that an installation may lack; a file without them runs up to the first block that asks.
 NEEDS = {name: re.compile(rf"\b{name}\b") for name in ("torch", "transformers")}
 # What the compiled kernels answer otherwise, or alone.
-NEEDS_KERNELS = re.compile(r"explain_choice|return_lse")
+NEEDS_KERNELS = re.compile(r"explain_choice|return_lse|engine=\"cpu\"")
 
 
 class Block(NamedTuple):

@@ -53,10 +53,21 @@ def test_whatever_is_stale_is_noticed(
     assert make_algebra.main(["--chekc"]) == 2
 
 
-def test_a_page_without_its_table_is_refused(make_algebra: ModuleType) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("<!-- made: masks -->", "", r"has the tables \['composed'\], made were"),
+        ("<!-- made: masks -->", "<!-- made: mask -->", r"\['composed', 'mask'\]"),
+        ("<!-- end: masks -->", "", "nothing ends the table 'masks'"),
+        ("<!-- made: masks -->", "<!-- made: masks -->\n" * 2, "'masks', 'masks'"),
+    ],
+)
+def test_a_page_without_its_table_is_refused(
+    make_algebra: ModuleType, old: str, new: str, said: str
+) -> None:
     text = (DOCS / "algebra.md").read_text(encoding="utf-8")
-    with pytest.raises(SystemExit, match=r"algebra\.md: wanted one table 'masks', found 0"):
-        make_algebra.with_tables(text.replace("<!-- end: masks -->", ""), "en")
+    with pytest.raises(SystemExit, match=rf"algebra\.md: .*{said}"):
+        make_algebra.fill(text.replace(old, new), "algebra.md", make_algebra.tables("en"))
 
 
 def shown(pages: Iterable[str]) -> list[str]:
