@@ -78,10 +78,10 @@ if TYPE_CHECKING:
     from sightline.recognize.recognize import recognize as recognize
     from sightline.recognize.result import Recognized as Recognized
     from sightline.views.draw import draw as draw
-    from sightline.views.why import why as why
     from sightline.views.moving.frames import draw_decoding as draw_decoding
     from sightline.views.moving.frames import draw_reach as draw_reach
     from sightline.views.moving.weights import draw_weights as draw_weights
+    from sightline.views.why import why as why
 
 __version__ = "0.1.0"
 

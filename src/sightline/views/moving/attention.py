@@ -72,7 +72,7 @@ class Attention:
     @property
     def empty(self) -> NDArray[np.bool_]:
         """Queries that may see nothing, ``[layers, batch, heads, Q]``."""
-        return np.asarray(~self.allowed.any(axis=-1))
+        return np.equal(np.count_nonzero(self.allowed, axis=-1), 0)
 
     @property
     def sums(self) -> NDArray[np.float64]:
