@@ -37,8 +37,8 @@ def server() -> Iterator[Server]:
 def atlas(server: Server, window: Any) -> Open:
     """Opens the atlas and waits until a map is drawn."""
 
-    def open_atlas(drawn: bool = True, size: Any = None, dark: bool = False, **query: str) -> Any:
-        page = window(dark=dark) if size is None else window(size, dark=dark)
+    def open_atlas(drawn: bool = True, screen: Any = None, dark: bool = False, **query: str) -> Any:
+        page = window(dark=dark) if screen is None else window(screen, dark=dark)
         page.goto(server.address("/", urlencode(query)))
         if drawn:
             settled(page)
@@ -95,7 +95,8 @@ def test_zoom_to_single_cells(atlas: Open) -> None:
     before = box(page)
     middle = page.locator("#map").bounding_box()
     page.mouse.move(middle["x"] + middle["width"] * 0.5, middle["y"] + middle["height"] * 0.5)
-    page.mouse.wheel(0, -600)
+    for _ in range(3):
+        page.mouse.wheel(0, -100)
     page.wait_for_function(
         "view => document.querySelector('#map').dataset.view !== view",
         arg=shown(page)["view"],
@@ -288,7 +289,7 @@ def test_colors_of_what_is_drawn(atlas: Open, dark: bool) -> None:
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_a_phone_needs_no_sideways_scrolling(atlas: Open, lang: str) -> None:
     long = "causal() & documents(lengths=[" + ", ".join(["123456"] * 40) + "])"
-    page = atlas(size=PHONE, expr=long, lang=lang)
+    page = atlas(screen=PHONE, expr=long, lang=lang)
     page.wait_for_selector("#facts[data-busy='0'] dt")
     page.locator("#pair [name=query]").fill("7")
     page.locator("#pair [name=key]").fill("3")

@@ -164,6 +164,13 @@ class Plot:
         self.figure.x_range.update(start=left, end=right)
         self.figure.y_range.update(start=bottom, end=top)
 
+    def square_up(self) -> None:
+        """Draw pairs square again, around the same middle and with the same keys in view."""
+        top, bottom, left, right = self.shown()
+        height, width = self.size()
+        middle, half = (top + bottom) / 2, (right - left) / width * height / 2
+        self.figure.y_range.update(start=middle + half, end=middle - half)
+
     def frame(self, whole: Box) -> None:
         """Draw where the mask ends."""
         self.sources["frame"].data = _quads([whole])

@@ -93,11 +93,11 @@ class Visit:
         self._drawn: dict[str, Any] = {}
         self._dark = False
         self._serial = 0
+        # What was last shown other than by moving the map, and how it came out.
+        self._fit, self._set = start.whole, (0.0, 0.0, 0.0, 0.0)
         self.plot = Plot(theme(False), self._words["query"], self._words["key"])
         self._heard = ColumnDataSource(data={"json": []}, name="ask")
         self._said = ColumnDataSource(data={"json": []}, name="said")
-        for root in (self.plot.figure, self._heard, self._said):
-            document.add_root(root)
         self._opening = Newest(self._open)
         self._looking = Newest(self._look)
         self._finding = Newest(self._find)
@@ -110,6 +110,9 @@ class Visit:
         for side in ("inner_width", "inner_height"):
             figure.on_change(side, self._resized)
         figure.on_event("tap", self._tapped)
+        # Last: of events a document passes on only those that were asked for by then.
+        for root in (figure, self._heard, self._said):
+            document.add_root(root)
 
     # -- what comes from the browser
 
@@ -217,8 +220,12 @@ class Visit:
             self._looking.ask()
 
     def _resized(self, _attr: str, _old: Any, _new: Any) -> None:
-        if self._serial:
-            self._show_box(self._box() if self.asked.view is not None else self.asked.whole)
+        if not self._serial:
+            return
+        if self.plot.shown() == self._set:  # nobody has moved the map since
+            self._show_box(self._fit)
+        elif self._square:
+            self.plot.square_up()
 
     # -- work
 
@@ -348,9 +355,15 @@ class Visit:
         k_start, k_stop = _within(left, right, whole.k_start, whole.k_stop)
         return Box(q_start, q_stop, k_start, k_stop)
 
+    @property
+    def _square(self) -> bool:
+        """Whether a query is drawn as high as a key is wide."""
+        return self.asked.q_len == self.asked.kv_len
+
     def _show_box(self, box: Box) -> None:
         sides = box.q_start - 0.5, box.q_stop - 0.5, box.k_start - 0.5, box.k_stop - 0.5
-        self.plot.show(*sides, square=self.asked.q_len == self.asked.kv_len)
+        self.plot.show(*sides, square=self._square)
+        self._fit, self._set = box, self.plot.shown()
 
     def _tell_state(self) -> None:
         batch, heads = self._masks

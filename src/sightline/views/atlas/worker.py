@@ -15,7 +15,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache
-from importlib import import_module
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -109,7 +108,7 @@ def _facts(request: dict[str, Any], first: Mask, second: Mask | None) -> Reply:
 
 
 def _why(request: dict[str, Any], first: Mask, second: Mask | None) -> Reply:
-    reasons: Any = import_module("sightline.views.why")
+    from sightline.views.why import why_text
 
     where = {name: request[name] for name in ("query", "key", "batch", "head")}
     texts = [request["expr"]] if second is None else [request["expr"], request["compare"]]
@@ -118,7 +117,7 @@ def _why(request: dict[str, Any], first: Mask, second: Mask | None) -> Reply:
     for text, mask in zip(texts, masks, strict=True):
         place = {**where, "batch": min(where["batch"], mask.batch - 1)}
         place["head"] = min(where["head"], mask.heads - 1)
-        reasons.append(asdict(reasons.why_text(text, **place)))
+        reasons.append(asdict(why_text(text, **place)))
     return {"reasons": reasons, "texts": texts, **where}, {}
 
 
