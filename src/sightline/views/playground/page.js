@@ -4,12 +4,30 @@
 (() => {
   const $ = (id) => document.getElementById(id);
   const given = JSON.parse($("start").textContent);
-  const {state, examples, words, systems} = given;
+  // What each system begins with: the examples, in the page's language.
+  const {starts, words, systems} = given;
   // What was typed, by system; a system that was not touched shows its example.
   const texts = {};
   // Systems that read the same kind of text take it along.
   const alike = ["encoder", "decoder", "xlnet"];
+  const state = {...starts.decoder};
   let serial = 0, ask = null, timer = 0;
+
+  // The address may say what to begin with; what is unknown in it is left out.
+  function read() {
+    const asked = new URLSearchParams(location.search);
+    if (Object.hasOwn(starts, asked.get("system"))) Object.assign(state, starts[asked.get("system")]);
+    for (const name of ["first", "second", "mistake"]) if (asked.has(name)) state[name] = asked.get(name);
+    for (const name of ["attention", "row", "query"]) {
+      if (/^\d{1,3}$/.test(asked.get(name))) state[name] = Number(asked.get(name));
+    }
+    for (const name of ["side", "window", "shuffle"]) {
+      const found = [...$(name).options].find((each) => each.value === asked.get(name));
+      if (found) state[name] = name === "side" ? found.value : Number(found.value);
+    }
+    const step = radios("step").find((each) => each.value === asked.get("step"));
+    if (step) state.step = step.value;
+  }
 
   const radios = (name) => [...document.querySelectorAll(`input[name=${name}]`)];
   const check = (name, value) => radios(name).forEach((each) => {each.checked = each.value === String(value);});
@@ -60,9 +78,9 @@
     $("error").hidden = !answer.error;
     $("error").textContent = answer.error;
     $("shown").classList.toggle("stale", Boolean(answer.error));
-    $("page").dataset.serial = String(answer.serial);
+    Object.assign($("page").dataset, {serial: String(answer.serial), busy: "0"});
     if (answer.error) return;
-    for (const name of ["attention", "row", "query", "mistake"]) state[name] = answer[name];
+    for (const name of ["attention", "row", "mistake"]) state[name] = answer[name];
     $("shown").hidden = false;
     $("about").textContent = answer.about;
     $("mask").textContent = answer.mask;
@@ -84,9 +102,8 @@
   function remember() {
     const kept = new URLSearchParams();
     for (const [name, value] of Object.entries(state)) {
-      const example = examples[state.system][name === "first" ? 0 : 1];
-      const typed = name === "first" || name === "second";
-      if (value !== "" && !(typed && value === example)) kept.set(name, String(value));
+      const usual = name !== "lang" && name !== "system" && value === starts[state.system][name];
+      if (!usual) kept.set(name, String(value));
     }
     history.replaceState(null, "", `?${kept}`);
     kept.set("lang", state.lang === "zh" ? "en" : "zh");
@@ -95,7 +112,9 @@
 
   function send(wait = 0) {
     clearTimeout(timer);
+    $("page").dataset.busy = "1";
     timer = setTimeout(() => {
+      timer = 0;
       if (ask === null) return;
       serial += 1;
       ask.data = {json: [JSON.stringify({...state, serial})]};
@@ -104,11 +123,11 @@
 
   function choose(system) {
     texts[state.system] = [state.first, state.second];
-    const typed = state.first !== examples[state.system][0];
+    const typed = state.first !== starts[state.system].first;
     const along = typed && alike.includes(state.system) && alike.includes(system);
-    const [first, second] = along ? [state.first, ""] : texts[system] || examples[system];
-    Object.assign(state, {system, first, second, attention: 0, row: 0, query: 999, mistake: ""});
-    state.window = system === "swin" ? 2 : 3;
+    const {side, step} = state;
+    const [first, second] = along ? [state.first, ""] : texts[system] || [starts[system].first, starts[system].second];
+    Object.assign(state, starts[system], {side, step, first, second});
     fill();
     send();
   }
@@ -124,10 +143,11 @@
   document.addEventListener("change", ({target}) => {
     if (target.name === "system") return choose(target.value);
     if (target.name === "step") state.step = target.value;
-    else if (target.name === "attention") Object.assign(state, {attention: Number(target.value), query: 999, mistake: ""});
+    else if (target.name === "attention") Object.assign(state, {attention: Number(target.value), query: starts.decoder.query, mistake: ""});
     else if (["side", "mistake"].includes(target.id)) state[target.id] = target.value;
     else if (["window", "shuffle", "row"].includes(target.id)) state[target.id] = Number(target.value);
     else return;
+    if (target.id === "row") state.query = starts.decoder.query;
     send();
   });
   document.addEventListener("input", ({target}) => {
@@ -148,7 +168,8 @@
     const said = held.get_model_by_name("said");
     said.properties.data.change.connect(() => {
       const answer = JSON.parse(said.data.json[0]);
-      if (answer.serial === serial) show(answer);
+      // What was asked meanwhile makes this answer an old one.
+      if (answer.serial === serial && !timer) show(answer);
     });
     held.on_event("connection_lost", () => {
       $("error").textContent = words.lost;
@@ -158,6 +179,7 @@
     send();
   }
 
+  read();
   fill();
   connect();
 })();

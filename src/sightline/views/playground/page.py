@@ -13,11 +13,11 @@ from typing import Any
 
 from sightline.views.atlas.server import ServedPage
 from sightline.views.playground.drawings import NUMBERS_CSS
-from sightline.views.playground.reply import EXAMPLES, MOST_SHUFFLE, MOST_WINDOW, reply, start
+from sightline.views.playground.reply import MOST_SHUFFLE, MOST_WINDOW, reply, start
 from sightline.views.playground.steps import STEPS, WIDTH
 from sightline.views.playground.systems import SYSTEMS
 from sightline.views.playground.tokens import MOST_SENTENCES, MOST_TOKENS
-from sightline.views.playground.words import WORDS, Language, said
+from sightline.views.playground.words import WORDS, Language, language_of, said
 from sightline.views.style import PAGE_CSS, SVG_CSS
 
 __all__ = ["PLAYGROUND", "build"]
@@ -31,20 +31,21 @@ _SAID_THERE = {"none": "no mistake", "written": "written", "query": "query", "lo
 
 
 def build(document: Any) -> None:
-    """Fill a visitor's document; the address may say what to begin with."""
+    """Fill a visitor's document; what else the address says is read by page.js."""
     from bokeh.models import ColumnDataSource
 
-    asked = document.session_context.request.arguments
-    state = start({name: values[-1].decode("utf-8", "replace") for name, values in asked.items()})
+    context = document.session_context
+    given = context.request.arguments.get("lang", []) if context is not None else []
+    language = language_of(given[-1].decode("ascii", "replace")) if given else "en"
     heard = ColumnDataSource(data={"json": []}, name="ask")
     told = ColumnDataSource(data={"json": []}, name="said")
     answering = _Answering(document, told)
     heard.on_change("data", lambda _attr, _old, new: answering.hear(new))
     for source in (heard, told):
         document.add_root(source)
-    document.title = f"Sightline · {said(state['lang'], 'title')}"
+    document.title = f"Sightline · {said(language, 'title')}"
     document.template = _template()
-    document.template_variables.update(_variables(state))
+    document.template_variables.update(_variables(language))
 
 
 class _Answering:
@@ -94,8 +95,7 @@ def _template() -> Any:
     return Environment(autoescape=True).from_string(_file("page.html"))
 
 
-def _variables(state: dict[str, Any]) -> dict[str, Any]:
-    language: Language = state["lang"]
+def _variables(language: Language) -> dict[str, Any]:
     systems = {
         name: {
             "first": _FIRST.get(name, "first text"),
@@ -106,8 +106,11 @@ def _variables(state: dict[str, Any]) -> dict[str, Any]:
     }
     words = {name: said(language, key) for name, key in _SAID_THERE.items()}
     words |= {name: said(language, name) for name in WORDS if name.endswith(" text")}
-    examples = {name: texts[language] for name, texts in EXAMPLES.items()}
-    given = {"state": state, "systems": systems, "words": words, "examples": examples}
+    given = {
+        "starts": {name: start(name, language) for name in SYSTEMS},
+        "systems": systems,
+        "words": words,
+    }
     return {
         "language": language,
         "other": "en" if language == "zh" else "zh",

@@ -6,7 +6,6 @@ is escaped wherever it goes into HTML.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -19,9 +18,9 @@ from sightline.views.playground.mistake_words import MISTAKE_WORDS
 from sightline.views.playground.mistakes import mistakes_of
 from sightline.views.playground.shown import show_mistake, show_query, show_step
 from sightline.views.playground.steps import STEPS, WIDTH, Scene, scene_of
-from sightline.views.playground.systems import SYSTEMS, Options, Sight, sights
+from sightline.views.playground.systems import Options, Sight, sights
 from sightline.views.playground.tokens import Refused
-from sightline.views.playground.words import LANGUAGES, Language, language_of, said
+from sightline.views.playground.words import LANGUAGES, Language, said
 
 __all__ = ["EXAMPLES", "MOST_SHUFFLE", "MOST_WINDOW", "reply", "start"]
 
@@ -56,42 +55,40 @@ EXAMPLES: dict[str, dict[Language, tuple[str, str]]] = {
 _TEXTS = ("first", "second", "system", "side", "step", "mistake", "lang")
 _NUMBERS = ("window", "shuffle", "attention", "row", "query")
 MOST_WINDOW, MOST_SHUFFLE = 6, 5
+# Beyond any sentence: the query that shows most.
+NEWEST = 999
 
 
-def start(asked: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a page begins with, for what stands in its address; the rest is the default.
+def start(system: str = "decoder", language: Language = "en") -> dict[str, Any]:
+    """Return what a page begins with, where its address says nothing else.
 
-    >>> start({"system": "bert"})["first"].splitlines()[0]
+    >>> start("bert")["first"].splitlines()[0]
     'the [MASK] sat'
     """
-    language = language_of(asked.get("lang", ""))
-    system = asked.get("system", "decoder")
-    system = system if system in SYSTEMS else "decoder"
     first, second = EXAMPLES[system][language]
-    state: dict[str, Any] = {
+    return {
         "lang": language,
         "system": system,
-        "first": asked.get("first", first),
-        "second": asked.get("second", second),
-        "side": "left" if asked.get("side") == "left" else "right",
-        "step": asked.get("step") if asked.get("step") in STEPS else "weights",
-        "mistake": asked.get("mistake") if asked.get("mistake") in MISTAKE_WORDS else "",
+        "first": first,
+        "second": second,
+        "side": "right",
+        "window": 2 if system == "swin" else 3,
+        "shuffle": 1,
+        "attention": 0,
+        "row": 0,
+        "query": NEWEST,
+        "step": "weights",
+        "mistake": "",
     }
-    defaults = {"window": 2 if system == "swin" else 3, "shuffle": 1, "query": 999}
-    for name in _NUMBERS:
-        given = asked.get(name, "")
-        fits = re.fullmatch(r"[0-9]{1,3}", given) is not None
-        state[name] = int(given) if fits else defaults.get(name, 0)
-    return state
 
 
 def reply(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parts of the page for a request; ``error`` says what was refused.
 
-    >>> shown = reply(start({"system": "encoder"}))
+    >>> shown = reply(start("encoder"))
     >>> shown["error"], shown["attentions"], shown["mask"]
     ('', ['all to all'], 'padding(lengths=[5, 6])')
-    >>> reply({**start({}), "first": ""})["error"]
+    >>> reply({**start(), "first": ""})["error"]
     'Type at least one sentence.'
     """
     given = asked.get("lang")
