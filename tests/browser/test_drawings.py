@@ -272,3 +272,15 @@ def test_a_phone_scrolls_down_only(opened: Callable[..., Page], dark: bool) -> N
     for name in (".slv-weights", ".slv-frames"):
         color = page.locator(name).first.evaluate("e => getComputedStyle(e).backgroundColor")
         assert color == ("rgb(15, 20, 26)" if dark else "rgb(255, 255, 255)")
+
+
+def test_a_fixed_theme_stays_on_a_page_of_the_other(opened: Callable[..., Page]) -> None:
+    page = opened(
+        sl.draw_weights(weights(), MASK, theme="light"),
+        sl.draw_decoding(MASK, 4, theme="dark"),
+        dark=True,
+    )
+    colors = page.locator(".slv").evaluate_all(
+        "all => all.map(each => getComputedStyle(each).backgroundColor)"
+    )
+    assert colors == ["rgb(255, 255, 255)", "rgb(15, 20, 26)"]

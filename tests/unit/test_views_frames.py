@@ -299,3 +299,16 @@ def test_pages_ask_for_nothing_from_elsewhere() -> None:
         assert not re.search(
             r'(?:src|href)=|url\(|@import|https?://(?!www\.w3\.org/2000/svg")', html
         )
+
+
+def test_a_theme_is_light_or_dark_for_good() -> None:
+    for draw in (sl.draw_decoding, lambda mask, **how: sl.draw_reach(mask, 2, **how)):
+        dark = str(draw(MASK, to="svg", theme="dark"))
+        assert 'class="sl-dark"' in dark
+        assert "prefers-color-scheme" not in dark
+        assert ".sl-dark .pale{fill:#4aa8ff}" in dark
+        page = str(draw(MASK, theme="light"))
+        assert 'class="slv slv-frames slv-light"' in page
+        assert 'class="sl"' not in page
+        with pytest.raises(InvalidArgument, match="theme"):
+            draw(MASK, theme="sepia")  # type: ignore[arg-type]

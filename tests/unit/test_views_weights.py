@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -53,6 +53,7 @@ WEIGHTS = hnp.arrays(
 
 
 @given(WEIGHTS)
+@example(np.array([-1e-239, 1e90]))  # where the one is not even a step below 0
 def test_packed_weights_come_back_within_a_step(weights: np.ndarray) -> None:
     packed = pack_weights(weights)
     back = unpack_weights(packed)

@@ -12,11 +12,12 @@ from importlib.resources import files
 from typing import Any
 
 from sightline.views.labels import visible
+from sightline.views.style import Theme
 
 __all__ = ["fragment", "text"]
 
 
-def fragment(kind: str, body: str, data: Any, *, label: str) -> str:
+def fragment(kind: str, body: str, data: Any, *, label: str, theme: Theme = "auto") -> str:
     """Return the HTML of one drawing: style, ``body``, ``data`` and the script ``kind``.js.
 
     Args:
@@ -24,11 +25,12 @@ def fragment(kind: str, body: str, data: Any, *, label: str) -> str:
         body: what stands there before the script runs, and stays where scripts do not.
         data: anything JSON can hold; the script reads it.
         label: what the drawing shows, for who cannot see it.
+        theme: "auto" is light or dark as the reader's screen is.
     """
     # "<" cannot end the element or open a comment when it is written as an escape.
     held = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return (
-        f'<div class="slv slv-{kind}" role="group" aria-label="{text(label)}">\n'
+        f'<div class="slv slv-{kind} slv-{theme}" role="group" aria-label="{text(label)}">\n'
         f"<style>\n{_beside('moving.css')}</style>\n{body}\n"
         f'<script type="application/json">{held}</script>\n'
         f"<script>\n{_beside(f'{kind}.js')}</script>\n</div>\n"

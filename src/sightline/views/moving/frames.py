@@ -14,12 +14,14 @@ from sightline.masks.arguments import as_int, describe
 from sightline.masks.mask import Mask
 from sightline.views.drawing import Drawing, Kind
 from sightline.views.labels import ranges_text
+from sightline.views.moving.arguments import check_choices
 from sightline.views.moving.decoding import Decoding, Step, follow_decoding
 from sightline.views.moving.frames_page import render_decoding_page, render_reach_page
 from sightline.views.moving.reach import LOST, Layer, Reach, follow_reach
 from sightline.views.moving.sheet import Look, Panel, Sheet, labels_or_numbers
 from sightline.views.moving.sheet_svg import moving_rows, render_svg_sheet
 from sightline.views.moving.sheet_text import render_text_sheet
+from sightline.views.style import Theme
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,6 +57,7 @@ def draw_decoding(
     batch: int = 0,
     head: int = 0,
     to: Kind = "html",
+    theme: Theme = "auto",
     title: str | None = None,
 ) -> Drawing:
     """Draw what happens while tokens are decoded one by one with a cache, step by step.
@@ -73,6 +76,7 @@ def draw_decoding(
         head: which head of the mask.
         to: "html" plays and steps; "svg" moves by itself, unless the reader wants less motion, and
             is whole where nothing moves; "txt" has a row for each step.
+        theme: "light", "dark", or "auto": as the reader's screen is set.
         title: what is drawn; None is the mask's text.
 
     Raises:
@@ -92,7 +96,7 @@ def draw_decoding(
     at most 2 keys must be kept after a step; a cache that drops nothing holds 5
     later is up to query 4, the last one drawn
     """
-    _check_kind(to)
+    check_choices(to, theme, _KINDS)
     if not isinstance(mask, Mask):
         raise InvalidArgument(
             f"draw_decoding wants a mask, got {describe(mask)}; wrap an array as "
@@ -109,9 +113,9 @@ def draw_decoding(
     labels = labels_or_numbers(tokens, size)
     sheet = _decoding_sheet(mask, followed, labels, title, batch, head)
     if to == "html":
-        return render_decoding_page(sheet, followed)
+        return render_decoding_page(sheet, followed, theme)
     cells = moving_rows(sheet.panels[0]) if to == "svg" else ""
-    return _still(sheet, to, cells)
+    return _still(sheet, to, theme, cells)
 
 
 def draw_reach(
@@ -125,6 +129,7 @@ def draw_reach(
     batch: int = 0,
     head: int = 0,
     to: Kind = "html",
+    theme: Theme = "auto",
     title: str | None = None,
 ) -> Drawing:
     """Draw who can influence whom after 0, 1, ... layers of self-attention, a frame for each.
@@ -142,6 +147,7 @@ def draw_reach(
         batch: which batch row of the mask.
         head: which head, where ``mix_heads`` is False and heads stay apart.
         to: "html" plays and steps; "svg" shows all frames side by side, "txt" one under the other.
+        theme: "light", "dark", or "auto": as the reader's screen is set.
         title: what is drawn; None is the mask's text.
 
     Raises:
@@ -177,7 +183,7 @@ def draw_reach(
     9 pairs, 2 of them new; as far as 2 positions
     · no influence   ■ could influence before   + new with this layer
     """
-    _check_kind(to)
+    check_choices(to, theme, _KINDS)
     first = mask[0] if isinstance(mask, (list, tuple)) and mask else mask
     size = _length(first, length, tokens) if isinstance(first, Mask) else _SHORTEST
     found = follow_reach(
@@ -190,19 +196,14 @@ def draw_reach(
         )
     sheet = _reach_sheet(found, _name(mask) if title is None else title, tokens)
     if to == "html":
-        return render_reach_page(sheet, found)
-    return _still(sheet, to, "")
+        return render_reach_page(sheet, found, theme)
+    return _still(sheet, to, theme)
 
 
-def _still(sheet: Sheet, to: Kind, cells: str) -> Drawing:
+def _still(sheet: Sheet, to: Kind, theme: Theme, cells: str = "") -> Drawing:
     if to == "svg":
-        return Drawing("svg", render_svg_sheet(sheet, cells=cells), sheet.summary)
+        return Drawing("svg", render_svg_sheet(sheet, theme=theme, cells=cells), sheet.summary)
     return Drawing("txt", render_text_sheet(sheet), sheet.summary)
-
-
-def _check_kind(to: object) -> None:
-    if to not in _KINDS:
-        raise InvalidArgument(f"got to={to!r}; wanted one of {', '.join(_KINDS)}.")
 
 
 def _length(mask: Mask, length: int | None, tokens: Sequence[str] | None) -> int:

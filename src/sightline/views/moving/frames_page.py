@@ -15,7 +15,7 @@ from sightline.views.moving.fragment import fragment, text
 from sightline.views.moving.reach import Reach
 from sightline.views.moving.sheet import Panel, Sheet
 from sightline.views.moving.sheet_svg import SHEET_CSS, panel_frame, panel_svg, swatch
-from sightline.views.style import SVG_CSS
+from sightline.views.style import SVG_CSS, Theme, root_class, themed
 
 __all__ = ["render_decoding_page", "render_reach_page"]
 
@@ -30,39 +30,46 @@ _BUTTONS = (
 _KEYS = "Keys: ← → step, space plays, Home and End."
 
 
-def render_decoding_page(sheet: Sheet, followed: Decoding) -> Drawing:
+def render_decoding_page(sheet: Sheet, followed: Decoding, theme: Theme = "auto") -> Drawing:
     """Return decoding as a drawing of kind "html": a frame for each step."""
     (panel,) = sheet.panels
     captions = [_caption(step, panel) for step in followed.steps]
     label = f"a row for each step, a column for each key; {sheet.summary}"
-    picture = panel_svg(panel, sheet.looks, label, _cover(panel), most=_MOST_PIXELS)
+    picture = panel_svg(
+        panel, sheet.looks, label, _cover(panel), most=_MOST_PIXELS, root=root_class(theme)
+    )
     body = (
-        f'{_head(sheet, captions[-1])}<div class="main">'
+        f'{_head(sheet, captions[-1], theme)}<div class="main">'
         f'<div class="pictures"><figure class="timeline">{picture}</figure></div>'
         '<div class="side"><p class="soft cache-title">The cache after this step, key by key</p>'
-        f'<ol class="cache"></ol></div></div>{_foot(sheet)}'
+        f'<ol class="cache"></ol></div></div>{_foot(sheet, theme)}'
     )
-    data = {**_data(sheet, captions), "kind": "decoding", "panels": [_panel(panel)]}
-    return Drawing("html", fragment("frames", body, data, label=sheet.summary), sheet.summary)
+    data = {**_data(sheet, captions, theme), "kind": "decoding", "panels": [_panel(panel)]}
+    html = fragment("frames", body, data, label=sheet.summary, theme=theme)
+    return Drawing("html", html, sheet.summary)
 
 
-def render_reach_page(sheet: Sheet, found: Reach) -> Drawing:
+def render_reach_page(sheet: Sheet, found: Reach, theme: Theme = "auto") -> Drawing:
     """Return layered reach as a drawing of kind "html": a frame after each layer."""
     captions = [_sentence(f"{panel.title}: {panel.caption}") for panel in sheet.panels]
+    root = root_class(theme)
     pictures = "".join(
-        f'<figure class="frame">{panel_svg(_bare(panel), sheet.looks, words, most=_MOST_PIXELS)}'
-        f"<figcaption>{text(words)}</figcaption></figure>"
+        '<figure class="frame">'
+        + panel_svg(_bare(panel), sheet.looks, words, most=_MOST_PIXELS, root=root)
+        + f"<figcaption>{text(words)}</figcaption></figure>"
         for panel, words in zip(sheet.panels, captions, strict=True)
     )
-    body = f'{_head(sheet, captions[-1])}<div class="pictures">{pictures}</div>{_foot(sheet)}'
+    head, foot = _head(sheet, captions[-1], theme), _foot(sheet, theme)
+    body = f'{head}<div class="pictures">{pictures}</div>{foot}'
     data = {
-        **_data(sheet, captions),
+        **_data(sheet, captions, theme),
         "kind": "reach",
         "panels": [_panel(_bare(panel)) for panel in sheet.panels],
         "cell": found.cell[0],
         "length": found.length,
     }
-    return Drawing("html", fragment("frames", body, data, label=sheet.summary), sheet.summary)
+    html = fragment("frames", body, data, label=sheet.summary, theme=theme)
+    return Drawing("html", html, sheet.summary)
 
 
 def _caption(step: Step, panel: Panel) -> str:
@@ -90,14 +97,14 @@ def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}."
 
 
-def _head(sheet: Sheet, caption: str) -> str:
+def _head(sheet: Sheet, caption: str, theme: Theme) -> str:
     buttons = "".join(
         f'<button type="button" class="go-{name}" aria-label="{words}">{sign}</button>'
         for name, sign, words in _BUTTONS
     )
     warnings = "".join(f'<p class="warn">{text(_sentence(words))}</p>' for words in sheet.warnings)
     return (
-        f"<style>\n{SVG_CSS}{SHEET_CSS}</style>\n"
+        f"<style>\n{themed(SVG_CSS + SHEET_CSS, theme)}</style>\n"
         f'<p class="title">{text(sheet.title)}</p>{warnings}'
         f'<div class="controls player" hidden>{buttons}'
         '<input type="range" class="slider" min="0" step="1" aria-label="frame">'
@@ -106,9 +113,10 @@ def _head(sheet: Sheet, caption: str) -> str:
     )
 
 
-def _foot(sheet: Sheet) -> str:
+def _foot(sheet: Sheet, theme: Theme) -> str:
     legend = "".join(
-        f"<span><i>{swatch(look)}</i>{text(look.words)}</span>" for _, look in sheet.used()
+        f"<span><i>{swatch(look, root_class(theme))}</i>{text(look.words)}</span>"
+        for _, look in sheet.used()
     )
     notes = "".join(f'<p class="soft">{text(_sentence(note))}</p>' for note in sheet.notes)
     return (
@@ -117,11 +125,11 @@ def _foot(sheet: Sheet) -> str:
     )
 
 
-def _data(sheet: Sheet, captions: list[str]) -> dict[str, Any]:
+def _data(sheet: Sheet, captions: list[str], theme: Theme) -> dict[str, Any]:
     return {
         "captions": captions,
         "words": [look.words or "not there yet" for look in sheet.looks],
-        "swatches": [swatch(look) for look in sheet.looks],
+        "swatches": [swatch(look, root_class(theme)) for look in sheet.looks],
     }
 
 

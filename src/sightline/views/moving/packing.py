@@ -45,7 +45,7 @@ def pack_weights(weights: NDArray[np.float64]) -> Packed:
     low, high = min(0.0, float(numbers.min(initial=0))), max(1.0, float(numbers.max(initial=0)))
     # Halves first: the distance between the largest numbers there are is none.
     step = 2 * ((high / 2 - low / 2) / _STEPS)
-    zero = int(np.ceil(-low / step))
+    zero = max(int(np.ceil(-low / step)), int(low < 0))
     steps = np.rint(numbers / step)
     # What is tiny and not 0 must not look like 0.
     steps = np.where((steps == 0) & (numbers != 0), np.sign(numbers), steps)

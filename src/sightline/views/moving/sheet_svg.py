@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sightline.views.labels import cells_of, clip, is_scale, visible
 from sightline.views.moving.sheet import Look, Panel, Sheet
-from sightline.views.style import SVG_CSS
+from sightline.views.style import SVG_CSS, Theme, root_class, themed
 from sightline.views.svg import rectangles
 from sightline.views.svg_labels import number
 
@@ -83,7 +83,9 @@ def panel_frame(panel: Panel, most: float = _MOST_PIXELS) -> Frame:
     return Frame(panel, max(3.0, min(_LARGEST_SIDE, math.floor(2 * most / longest) / 2)))
 
 
-def render_svg_sheet(sheet: Sheet, *, width: float = 900.0, cells: str = "") -> str:
+def render_svg_sheet(
+    sheet: Sheet, *, theme: Theme = "auto", width: float = 900.0, cells: str = ""
+) -> str:
     """Return the whole sheet as SVG text: panels in rows, then what the cells mean.
 
     ``cells`` are further elements in the place of the first panel, such as those that move.
@@ -115,12 +117,12 @@ def render_svg_sheet(sheet: Sheet, *, width: float = 900.0, cells: str = "") -> 
         for line in _lines(words, int(right / (11 * _ADVANCE))):
             body.append(_text(name, _PAD, y + 12, line))
             y += _LINE
-    size = f'width="{number(right + _PAD)}" height="{number(y + _PAD)}"'
-    box = f'viewBox="0 0 {number(right + _PAD)} {number(y + _PAD)}"'
+    wide, tall_all = number(right + _PAD), number(y + _PAD)
+    size = f'width="{wide}" height="{tall_all}" viewBox="0 0 {wide} {tall_all}"'
     label = escape(visible(sheet.summary or sheet.title))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="sl" role="img" {size} {box} '
-        f'aria-label="{label}">\n<style>\n{SVG_CSS}{SHEET_CSS}</style>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{root_class(theme)}" role="img" {size} '
+        f'aria-label="{label}">\n<style>\n{themed(SVG_CSS + SHEET_CSS, theme)}</style>\n'
         '<rect class="paper" width="100%" height="100%" rx="4"/>\n' + "\n".join(body) + "\n</svg>\n"
     )
 
@@ -182,21 +184,27 @@ def moving_rows(panel: Panel, most: float = _MOST_PIXELS) -> str:
 
 
 def panel_svg(
-    panel: Panel, looks: Sequence[Look], label: str, extra: str = "", *, most: float = _MOST_PIXELS
+    panel: Panel,
+    looks: Sequence[Look],
+    label: str,
+    extra: str = "",
+    *,
+    most: float = _MOST_PIXELS,
+    root: str = "sl",
 ) -> str:
     """Return one panel as an SVG for a page that has the style sheets."""
     frame = panel_frame(panel, most)
     body = "".join(panel_elements(panel, frame, looks)) + extra
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="sl" role="img" width="{frame.width}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{root}" role="img" width="{frame.width}" '
         f'height="{frame.height}" viewBox="0 0 {frame.width} {frame.height}" '
         f'aria-label="{escape(visible(label))}">{body}</svg>'
     )
 
 
-def swatch(look: Look) -> str:
+def swatch(look: Look, root: str = "sl") -> str:
     """Return one cell of a look as a small SVG, for legends and rows of keys on a page."""
-    return f'<svg class="sl" viewBox="0 0 1 1" aria-hidden="true">{_cell(look)}</svg>'
+    return f'<svg class="{root}" viewBox="0 0 1 1" aria-hidden="true">{_cell(look)}</svg>'
 
 
 def panel_elements(panel: Panel, frame: Frame, looks: Sequence[Look]) -> list[str]:

@@ -14,9 +14,11 @@ from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.arguments import as_int
 from sightline.views.drawing import Drawing, Kind
 from sightline.views.labels import visible
+from sightline.views.moving.arguments import check_choices
 from sightline.views.moving.attention import Attention, read_attention
 from sightline.views.moving.weights_page import MOST_WEIGHTS, render_page
 from sightline.views.moving.weights_still import render_still
+from sightline.views.style import Theme
 
 if TYPE_CHECKING:
     from sightline.masks.mask import Mask
@@ -48,6 +50,7 @@ def draw_weights(
     batch: Which = None,
     head: Which = None,
     to: Kind = "html",
+    theme: Theme = "auto",
     title: str | None = None,
 ) -> Drawing:
     """Draw attention weights over the mask that they should obey.
@@ -70,6 +73,7 @@ def draw_weights(
         head: which heads.
         to: "html" answers to pointer and keys, with pickers and a small map of every head;
             "svg" and "txt" show the chosen maps one beside the other.
+        theme: "light", "dark", or "auto": as the reader's screen is set.
         title: what is drawn; None is the mask's text.
 
     Raises:
@@ -89,8 +93,7 @@ def draw_weights(
     weight: ░ to 0.25  ▒ to 0.5  ▓ to 0.75  █ to 1   · may not attend
     no weight where none may be; every row adds up to 1
     """
-    if to not in _KINDS:
-        raise InvalidArgument(f"got to={to!r}; wanted one of {', '.join(_KINDS)}.")
+    check_choices(to, theme, _KINDS)
     offset = as_int(q_offset, "q_offset", least=0, error=InvalidArgument)
     seen = read_attention(
         weights, mask, q_offset=offset, layer=layer, batch=batch, head=head, most=MOST_WEIGHTS
@@ -98,8 +101,8 @@ def draw_weights(
     labels = _labels(seen, offset, tokens, query_tokens, key_tokens)
     shown = _title(mask) if title is None else title
     if to == "html":
-        return render_page(seen, labels.queries, labels.keys, offset, shown)
-    return render_still(seen, labels.queries, labels.keys, shown, to)
+        return render_page(seen, labels.queries, labels.keys, offset, shown, theme)
+    return render_still(seen, labels.queries, labels.keys, shown, to, theme)
 
 
 def _title(mask: Mask | Sequence[Mask]) -> str:

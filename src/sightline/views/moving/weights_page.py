@@ -15,6 +15,7 @@ from sightline.views.drawing import Drawing
 from sightline.views.moving.attention import Attention
 from sightline.views.moving.fragment import fragment, text
 from sightline.views.moving.packing import pack_bits, pack_weights
+from sightline.views.style import Theme
 
 __all__ = ["MOST_WEIGHTS", "faults_text", "render_page"]
 
@@ -33,7 +34,12 @@ _LEGEND = (
 
 
 def render_page(
-    seen: Attention, queries: Sequence[str], keys: Sequence[str], q_offset: int, title: str
+    seen: Attention,
+    queries: Sequence[str],
+    keys: Sequence[str],
+    q_offset: int,
+    title: str,
+    theme: Theme = "auto",
 ) -> Drawing:
     """Return the drawing of kind "html"."""
     layers, batches, heads = seen.weights.shape[:3]
@@ -57,9 +63,8 @@ def render_page(
         "sums": _sums(seen),
         "aria": f"attention weights, {len(queries)} queries by {len(keys)} keys",
     }
-    return Drawing(
-        "html", fragment("weights", _body(seen, title, packed.step), data, label=summary), summary
-    )
+    body = _body(seen, title, packed.step)
+    return Drawing("html", fragment("weights", body, data, label=summary, theme=theme), summary)
 
 
 def counts_of(seen: Attention) -> dict[str, NDArray[np.int64]]:

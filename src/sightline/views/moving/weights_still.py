@@ -1,20 +1,21 @@
-"""Attention weights as still pictures: SVG and text of a few maps.
+"""Attention weights as still pictures: a scene of the maps that are asked for.
 
-The drawings of SVG and text are the house's own (svg.py, terminal.py).
+The drawing is the house's own (draw.py), as that of a mask is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sightline.errors import InvalidArgument
+from sightline.views.draw import paint_scene
 from sightline.views.drawing import Drawing, Kind
 from sightline.views.moving.attention import Attention, Where
-from sightline.views.moving.stack import stacked
 from sightline.views.moving.weights_page import faults_text
 from sightline.views.picture import MaskPicture
-from sightline.views.svg import render_svg_row
-from sightline.views.terminal import render_text
+from sightline.views.scene import Scene
+from sightline.views.style import Theme
 
 __all__ = ["render_still"]
 
@@ -23,7 +24,12 @@ _ABREAST = 4
 
 
 def render_still(
-    seen: Attention, queries: Sequence[str], keys: Sequence[str], title: str, to: Kind
+    seen: Attention,
+    queries: Sequence[str],
+    keys: Sequence[str],
+    title: str,
+    to: Kind,
+    theme: Theme = "auto",
 ) -> Drawing:
     """Return the maps one beside the other, or one under the other as text.
 
@@ -36,9 +42,7 @@ def render_still(
             f'got {len(maps)} maps for to="{to}", which shows at most {_MOST_MAPS}; choose with '
             'layer=, batch= and head=, or draw to="html".'
         )
-    whole = faults_text(seen)
-    summary = f"attention weights over {title}: {whole}"
-    pictures = [
+    pictures = tuple(
         MaskPicture(
             allowed=seen.allowed[place],
             row_labels=tuple(queries),
@@ -47,13 +51,14 @@ def render_still(
             weights=seen.weights[place],
         )
         for where, place in maps
-    ]
-    if to == "txt":
-        return Drawing("txt", _text(pictures, title, whole), summary)
-    rows = [pictures[start : start + _ABREAST] for start in range(0, len(pictures), _ABREAST)]
-    titles = [f"{title}: {whole}", *[""] * (len(rows) - 1)]
-    drawn = [render_svg_row(row, title=t) for row, t in zip(rows, titles, strict=True)]
-    return Drawing("svg", stacked(drawn, summary), summary)
+    )
+    if len(pictures) == 1:
+        title = f"{title}: {pictures[0].title}"
+        pictures = (replace(pictures[0], title=""),)
+    whole = faults_text(seen)
+    summary = f"attention weights over {title}: {whole}"
+    scene = Scene(title, pictures, min(_ABREAST, len(pictures)), (whole,), summary)
+    return paint_scene(scene, to, theme)
 
 
 def _name(where: Where, seen: Attention) -> str:
@@ -62,20 +67,3 @@ def _name(where: Where, seen: Attention) -> str:
     parts = [f"layer {where.layer}"] if layers > 1 else []
     parts += [f"batch row {where.batch}"] if batches > 1 else []
     return ", ".join([*parts, f"head {where.head}"])
-
-
-def _text(pictures: Sequence[MaskPicture], title: str, whole: str) -> str:
-    drawn = []
-    for picture in pictures:
-        name = f"{title}: {picture.title}"
-        drawn.append(f"{name}\n{render_text(_untitled(picture))}")
-    return "\n\n".join(drawn) + f"\n{whole}"
-
-
-def _untitled(picture: MaskPicture) -> MaskPicture:
-    return MaskPicture(
-        allowed=picture.allowed,
-        row_labels=picture.row_labels,
-        column_labels=picture.column_labels,
-        weights=picture.weights,
-    )
