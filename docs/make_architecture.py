@@ -28,7 +28,7 @@ from sightline.views.svg import render_svg
 DOCS = Path(__file__).parent
 REPOSITORY = DOCS.parent
 PACKAGE = REPOSITORY / "src" / "sightline"
-DRAWINGS = ("architecture.svg", "architecture_imports.svg", "architecture_way.svg")
+DRAWINGS = ("map.svg", "imports.svg", "way.svg")
 
 # Nearly every room imports these, so arrows to them would say nothing.
 EVERYWHERE = ("errors", "lazy")
@@ -74,7 +74,7 @@ nothing imports upwards. import-linter holds the code to that with every `make t
 
 ## The way of the data
 
-![An expression becomes a Mask, then a plan, then an output](pictures/architecture_way.svg)
+![An expression becomes a Mask, then a plan, then an output](pictures/house/way.svg)
 
 ```text
 expression --canonical--> Mask --plan(shape)--> BlockMap --engine--> output, logsumexp
@@ -92,12 +92,12 @@ Blue is the way of the data. An arrow is an import that the code really makes; w
 another through rooms between them, the arrow is left out. Arrows to {everywhere} are left out too,
 for nearly every room has one.
 
-![The rooms by layer, and what each imports](pictures/architecture.svg)
+![The rooms by layer, and what each imports](pictures/house/map.svg)
 
 All imports between rooms are in the next drawing, which is a mask like any other: a row may import
 the columns that are not gray, and a strong color is an import that exists ({made} of {possible}).
 
-![Who may import whom, and who does](pictures/architecture_imports.svg)
+![Who may import whom, and who does](pictures/house/imports.svg)
 
 ## The rooms
 
@@ -222,7 +222,7 @@ def files() -> dict[Path, str]:
         for room in rooms
     )
     made = {DOCS / "architecture.md": page + "\n" + ENDING}
-    return made | {DOCS / "pictures" / name: svg for name, svg in zip(DRAWINGS, svgs, strict=True)}
+    return made | {DOCS / "pictures" / "house" / name: svg for name, svg in zip(DRAWINGS, svgs, strict=True)}
 
 
 def _facts(room: str, modules: int, others: set[str]) -> str:
@@ -247,7 +247,7 @@ def main(words: list[str]) -> int:
             print(f"{name} is stale: run python docs/make_architecture.py")
         return 1 if old else 0
     for path in old:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, files()[path])
         print(f"wrote {path.relative_to(DOCS.parent)}")
     return 0
