@@ -1,4 +1,4 @@
-"""Tables that a program writes into a page whose prose is by hand.
+"""Tables that a program writes into a page whose prose is by hand; lines of Chinese made whole.
 
 A table stands between ``<!-- made: NAME -->`` and ``<!-- end: NAME -->``.
 """
@@ -8,12 +8,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["fill", "table"]
+__all__ = ["fill", "table", "unbroken"]
+
+# A line that ends and goes on like this shows a blank where Chinese has none.
+_WIDE = "[\u3001-\u303f\u3400-\u9fff\uff01-\uff65\u201c\u201d\u2014\u2026]"
+_BROKEN = re.compile(f"(?<={_WIDE})\n(?={_WIDE})")
 
 
 def table(head: str, rows: Iterable[str]) -> str:
     """Return a table under its head ``| a | b |``."""
     return "\n".join([head, "|" + " --- |" * (head.count("|") - 1), *rows])
+
+
+def unbroken(text: str) -> str:
+    """Return text whose lines go on where both sides of a break are Chinese."""
+    return _BROKEN.sub("", text)
 
 
 def fill(text: str, page: str, tables: dict[str, str]) -> str:

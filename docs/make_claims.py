@@ -21,6 +21,7 @@ from claims_stated import language, order, padding, sequences, signals
 from claims_stated.pages import CHINESE, ENGLISH, VERDICTS, Page
 from claims_stated.record import Claim, Group
 from claims_stated.sources_zh import SOURCES
+from filled import unbroken
 
 from sightline.views.files import write_atomically
 
@@ -55,7 +56,7 @@ def page(language: Page, groups: Iterable[Group] = GROUPS) -> str:
         parts.append("| --- | --- |\n")
         parts += [row(claim, language) for claim in group.claims]
         parts += [section(claim, language) for claim in group.claims]
-    return "".join([*parts, language.ending])
+    return unbroken("".join([*parts, language.ending]))
 
 
 def row(claim: Claim, language: Page) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from conventions_words import CHINESE, ENGLISH, Language, Section
+from filled import unbroken
 
 import sightline as sl
 from sightline.errors import SightlineError
@@ -322,7 +323,7 @@ def page(old: str, words: Language = ENGLISH) -> tuple[str, list[str]]:
         example=example.expression, drawing="\n".join(lines), empty=EMPTY_ROWS[0]
     )
     table = "\n".join([head(words.forms), *rows])
-    return f"{introduction}\n{table}\n" + "\n".join(facts(words, old)) + "\n", kept
+    return f"{unbroken(introduction)}\n{table}\n" + "\n".join(facts(words, old)) + "\n", kept
 
 
 def drawing(line: Any) -> str:

@@ -66,6 +66,13 @@ def test_a_page_has_the_parts_of_its_twin(path: Path) -> None:
     assert pictures(here) == pictures(there)
 
 
+@pytest.mark.parametrize("path", TWINS[1:], ids=lambda path: path.name)
+def test_no_blank_shows_within_chinese_text(path: Path) -> None:
+    # A line break is a blank to a browser; a paragraph of Chinese is one line.
+    text = path.read_text(encoding="utf-8")
+    assert re.findall("[\u3001-\u9fff\uff01-\uff65]\n[\u3001-\u9fff\uff01-\uff65]", text) == []
+
+
 @pytest.mark.parametrize("path", TWINS, ids=lambda path: path.name)
 def test_a_page_is_in_chinese_and_leads_to_its_twin_and_back(path: Path) -> None:
     here, there = path.read_text(encoding="utf-8"), english(path)
