@@ -130,7 +130,7 @@ COMPOSED = {
 COLUMNS = {
     "masks": Words("| mask | a query sees |", "| 掩码 | 查询看得见什么 |"),
     "composed": Words(
-        "| what for | expression | density | computed |",
-        "| 用途 | 表达式 | 密度 | 需计算 |",
+        "| what for, and the expression | density | computed |",
+        "| 用途与表达式 | 密度 | 需计算 |",
     ),
 }

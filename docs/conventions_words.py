@@ -71,7 +71,7 @@ WRONG = """\
 >>> import torch
 >>> import torch.nn.functional as F
 >>> import sightline as sl
->>> future = torch.ones(4, 4, dtype=torch.bool).triu(1)        # {comment}
+>>> future = torch.ones(4, 4, dtype=torch.bool).triu(1)  # {comment}
 >>> x = torch.randn(1, 4, 8)
 >>> with sl.guard() as watch:
 ...     output = F.scaled_dot_product_attention(x, x, x, attn_mask=future)

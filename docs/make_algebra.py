@@ -171,9 +171,9 @@ def composed_rows(language: str) -> Iterator[str]:
     for name, composed in COMPOSED.items():
         mask = composed_mask(composed)
         share = sl.plan(mask, TOKENS).cost().share_computed
-        use = f"{image(name, small_example(composed))}<br>{getattr(composed.use, language)}"
+        use = f"{getattr(composed.use, language)}<br>{image(name, small_example(composed))}"
         figures = f"{percent(mask.density(TOKENS))} | {percent(share)}"
-        yield f"| {use} | {code(composed.expression)} | {figures} |"
+        yield f"| {use}<br>{code(composed.expression)} | {figures} |"
 
 
 def image(name: str, example: make_masks.Example) -> str:
