@@ -222,7 +222,9 @@ def files() -> dict[Path, str]:
         for room in rooms
     )
     made = {DOCS / "architecture.md": page + "\n" + ENDING}
-    return made | {DOCS / "pictures" / "house" / name: svg for name, svg in zip(DRAWINGS, svgs, strict=True)}
+    return made | {
+        DOCS / "pictures" / "house" / name: svg for name, svg in zip(DRAWINGS, svgs, strict=True)
+    }
 
 
 def _facts(room: str, modules: int, others: set[str]) -> str:

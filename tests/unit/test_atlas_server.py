@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sightline.errors import InvalidArgument
@@ -275,6 +276,16 @@ def test_a_worker_that_overruns_is_replaced(office: Office) -> None:
     assert "error" not in office.ask(look("causal()"), seconds=20)[0]
     assert office.pid != first
     assert not _alive(first)
+
+
+def test_a_large_server_keeps_its_worker(office: Office) -> None:
+    held = np.ones(300 << 20, np.uint8)  # what the server holds is not the worker's
+    office.ask(look("causal()"), seconds=20)
+    first = office.pid
+    office.ask(look("causal()"), seconds=20)
+    assert first is not None
+    assert office.pid == first
+    assert held[-1] == 1
 
 
 def test_a_worker_that_dies_is_replaced(office: Office) -> None:
