@@ -274,3 +274,18 @@ def test_a_link_to_the_other_pages(playground: Open) -> None:
     page = playground(lang="zh")
     link = page.locator("nav a").first
     assert (link.inner_text(), link.get_attribute("href")) == ("图集", "/?lang=zh")
+
+
+def test_a_server_that_is_gone_is_told(window: Any) -> None:
+    made = Server([PLAYGROUND], port=0)
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    assert made.wait_until_running()
+    page = window()
+    page.goto(made.address("/playground"))
+    settled(page)
+    made.stop()
+    thread.join(10)
+    page.wait_for_selector("#error:visible")
+    assert "no longer answers" in page.locator("#error").inner_text()
+    assert page.locator("#picture svg").count() == 1

@@ -47,8 +47,8 @@ UNILM: dict[str, Mode] = {
 
 @pytest.mark.parametrize("name", UNILM)
 def test_unilm_is_the_models(name: str) -> None:
-    batch = sl.Batch.from_lengths([2 + 2 + 3 + 1, 4 + 2 + 1 + 1])
-    same(found("unilm", SECOND)[name], unilm_mask(batch, UNILM[name], [4, 6]))
+    batch = sl.Batch.from_lengths([2 + 2 + 3 + 1, 4 + 2 + 4 + 1])
+    same(found("unilm", "u v w\nw x y z")[name], unilm_mask(batch, UNILM[name], [4, 6]))
 
 
 @pytest.mark.parametrize("shifted", [False, True])
