@@ -129,9 +129,10 @@ EXTRAS_CSS = """\
 .sl .cut{stroke:#24292f;stroke-width:1.5;fill:none}
 .sl .bracket{stroke:#57606a;fill:none}
 .sl .halo{stroke:#fff;stroke-width:3;stroke-opacity:.75;fill:none}
-.sl .block{stroke:#24292f;stroke-width:1.25;fill:none}
+.sl .block{stroke:#fff;stroke-width:1.5;fill:none}
 .sl .part{stroke:#24292f;stroke-width:1.25;stroke-dasharray:3 2;fill:none}
-.sl .disc{fill:#fff;stroke:#24292f}
+.sl .disc{stroke:#24292f;stroke-width:9.5;stroke-linecap:round}
+.sl .hole{stroke:#fff;stroke-width:7.5;stroke-linecap:round}
 .sl .half{fill:#24292f}
 @media (prefers-color-scheme:dark){
 .sl .added{fill:#3fc79a}
@@ -142,8 +143,10 @@ EXTRAS_CSS = """\
 .sl .cut{stroke:#e6edf3}
 .sl .bracket{stroke:#9aa4b0}
 .sl .halo{stroke:#0f141a}
-.sl .block,.sl .part{stroke:#e6edf3}
-.sl .disc{fill:#0f141a;stroke:#e6edf3}
+.sl .block{stroke:#0f141a}
+.sl .part{stroke:#e6edf3}
+.sl .disc{stroke:#e6edf3}
+.sl .hole{stroke:#0f141a}
 .sl .half{fill:#e6edf3}
 }
 """

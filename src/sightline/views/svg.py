@@ -133,7 +133,10 @@ def render_svg_grid(
     if scene.remarks:
         y, remarks = remark_elements(scene.remarks, y)
         body += remarks
-    y, legend = legend_of(panels, y, width)
+    blocks = any(
+        over_the_cells(one, layout.side) for one, layout in zip(panels, layouts, strict=True)
+    )
+    y, legend = legend_of(panels, y, width, blocks=blocks)
     body += legend
     styles = SVG_CSS + EXTRAS_CSS if _has_extras(panels) else SVG_CSS
     return _document(width, y, scene.summary, body, True, themed(styles, theme), theme)
@@ -152,7 +155,8 @@ def render_panel(
 
 def render_legend(pictures: Sequence[MaskPicture], width: float, theme: Theme = "auto") -> str:
     """Return what the signs of pictures mean, as SVG for a page that has the styles."""
-    height, body = legend_of(pictures, 12.0, width)
+    blocks = any(one.overlay is not None for one in pictures)
+    height, body = legend_of(pictures, 12.0, width, blocks=blocks)
     return _document(width, height, "what the signs mean", body, False, theme=theme) if body else ""
 
 

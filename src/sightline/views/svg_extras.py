@@ -28,8 +28,9 @@ __all__ = ["change_shapes", "definitions", "legend_of", "over_the_cells"]
 
 # A sign needs this many pixels; a block needs more to hold one, and some to have a border.
 _SIGN = 9.0
-_LEAST_BLOCK_WITH_DISC, _LEAST_BLOCK = 22.0, 5.0
-_DISC = 4.5
+_LEAST_BLOCK_WITH_DISC, _LEAST_BLOCK = 24.0, 16.0
+# Half of the widths of .disc and .hole.
+_HOLE = 3.75
 _PADDING, _LINE, _SWATCH = 12.0, 17.0, 11.0
 _ADVANCE = 11 * 0.6
 # Strokes of each sign in a square of side 1.
@@ -126,7 +127,7 @@ def over_the_cells(picture: MaskPicture, side: float) -> list[str]:
 def _borders(overlay: Overlay, x: list[float], y: list[float]) -> list[str]:
     assert overlay.states is not None
     parts = []
-    for state, name in ((FULL, "block"), (PARTIAL, "part")):
+    for state in (FULL, PARTIAL):
         boxes = [
             f"M{number(x[k] + 1.5)} {number(y[q] + 1.5)}h{number(x[k + 1] - x[k] - 3)}"
             f"v{number(y[q + 1] - y[q] - 3)}h-{number(x[k + 1] - x[k] - 3)}z"
@@ -135,57 +136,72 @@ def _borders(overlay: Overlay, x: list[float], y: list[float]) -> list[str]:
         ]
         if boxes:
             path = "".join(boxes)
-            # Paper around the line, which would be lost on strong colors.
-            parts += [f'<path class="{kind}" d="{path}"/>' for kind in ("halo", name)]
+            # Full blocks are of one color; under the other lines there is paper, lest they be lost.
+            names = ("block",) if state == FULL else ("halo", "part")
+            parts += [f'<path class="{name}" d="{path}"/>' for name in names]
     return parts
 
 
 def _discs(overlay: Overlay, x: list[float], y: list[float]) -> list[str]:
     """Return a disc in the middle of each block: full, half, or empty."""
     assert overlay.states is not None
-    r = number(_DISC)
-    turn = number(2 * _DISC)
-    places = {
+    middles: dict[int, list[tuple[float, float]]] = {
         state: [
-            f"{number((x[k] + x[k + 1]) / 2 - _DISC)} {number((y[q] + y[q + 1]) / 2)}"
+            ((x[k] + x[k + 1]) / 2, (y[q] + y[q + 1]) / 2)
             for q, k in np.argwhere(overlay.states == state).tolist()
         ]
         for state in (EMPTY, PARTIAL, FULL)
     }
-    whole = f"a{r} {r} 0 1 1 {turn} 0a{r} {r} 0 1 1 -{turn} 0z"
-    lower = f"a{r} {r} 0 0 0 {turn} 0z"
-    discs = "".join(f"M{place}{whole}" for state in places.values() for place in state)
-    filled = "".join(f"M{place}{whole}" for place in places[FULL])
-    filled += "".join(f"M{place}{lower}" for place in places[PARTIAL])
+    # A line of next to no length with round ends is a disc.
+    all_of_them = "".join(_dot(*each) for state in middles.values() for each in state)
+    hollow = "".join(_dot(*each) for state in (EMPTY, PARTIAL) for each in middles[state])
+    r, turn = number(_HOLE), number(2 * _HOLE)
+    halves = "".join(
+        f"M{number(a - _HOLE)} {number(b)}a{r} {r} 0 0 0 {turn} 0z" for a, b in middles[PARTIAL]
+    )
     return [
-        f'<path class="disc" d="{discs}"/>',
-        *([f'<path class="half" d="{filled}"/>'] if filled else []),
+        *([f'<path class="disc" d="{all_of_them}"/>'] if all_of_them else []),
+        *([f'<path class="hole" d="{hollow}"/>'] if hollow else []),
+        *([f'<path class="half" d="{halves}"/>'] if halves else []),
     ]
+
+
+def _dot(x: float, y: float) -> str:
+    return f"M{number(x)} {number(y)}h.01"
 
 
 # -- what the signs mean ----------------------------------------------------------------------
 
 
-def legend_of(pictures: Sequence[MaskPicture], y: float, width: float) -> tuple[float, list[str]]:
-    """Return the height with the legend, which begins at ``y``, and its elements."""
-    entries = _entries(pictures)
+def legend_of(
+    pictures: Sequence[MaskPicture], y: float, width: float, *, blocks: bool
+) -> tuple[float, list[str]]:
+    """Return the height with the legend, which begins at ``y``, and its elements.
+
+    ``blocks`` is whether any are drawn.
+    """
+    entries = _entries(pictures, blocks)
     if not entries:
         return y, []
     parts: list[str] = []
     x, y = _PADDING, y - _PADDING + 4
     for swatch, words in entries:
-        wide = _SWATCH + 5 + cells_of(words) * _ADVANCE
+        # The border of a block stands out of its swatch.
+        out = 3 if 'class="disc"' in swatch else 0
+        wide = _SWATCH + 5 + 2 * out + cells_of(words) * _ADVANCE
         if x > _PADDING and x + wide > width - _PADDING:
             x, y = _PADDING, y + _LINE
-        parts.append(f'<g transform="translate({number(x)} {number(y)})">{swatch}</g>')
+        parts.append(f'<g transform="translate({number(x + out)} {number(y)})">{swatch}</g>')
         parts.append(
-            f'<text class="note" x="{number(x + _SWATCH + 5)}" y="{number(y + 9.5)}">{words}</text>'
+            f'<text class="note" x="{number(x + _SWATCH + 5 + 2 * out)}" '
+            f'y="{number(y + 9.5)}">{words}</text>'
         )
         x += wide + 12
     return y + _LINE + _PADDING - 4, parts
 
 
-def _entries(pictures: Sequence[MaskPicture]) -> list[tuple[str, str]]:
+def _entries(pictures: Sequence[MaskPicture], blocks: bool) -> list[tuple[str, str]]:
+    """Return a swatch and its words for each sign that occurs; ``blocks`` if any are drawn."""
     first = pictures[0]
     found: list[tuple[str, str]] = []
     if first.change is not None:
@@ -201,11 +217,11 @@ def _entries(pictures: Sequence[MaskPicture]) -> list[tuple[str, str]]:
     if any(_guessed(one).any() for one in pictures):
         dot = '<circle class="dots" cx="5.5" cy="5.5" r="2"/>'
         found.append((_square("in") + dot, "estimated"))
-    if first.overlay is not None:
+    if blocks:
         found += [
-            (_block("block", "M1 5.5a4.5 4.5 0 1 1 9 0a4.5 4.5 0 1 1 -9 0z"), "full block"),
-            (_block("part", "M1 5.5a4.5 4.5 0 0 0 9 0z"), "partial"),
-            (_block("", ""), "empty"),
+            (_block("block", hole=False, half=False), "full block"),
+            (_block("part", hole=True, half=True), "partial"),
+            (_block("", hole=True, half=False), "empty"),
         ]
     return found
 
@@ -229,8 +245,14 @@ def _sign(name: str) -> str:
     )
 
 
-def _block(name: str, filled: str) -> str:
+def _block(name: str, *, hole: bool, half: bool) -> str:
     """Return a disc as it stands in a block, in the border that goes with it."""
-    border = f'<rect class="{name}" x="-2" y="-2" width="15" height="15"/>' if name else ""
-    half = f'<path class="half" d="{filled}"/>' if filled else ""
-    return f'{border}<circle class="disc" cx="5.5" cy="5.5" r="4.5"/>{half}'
+    border = f'<rect class="{name}" x="-1.5" y="-1.5" width="14" height="14"/>' if name else ""
+    if name == "block":
+        border = f'<rect class="in" x="-3" y="-3" width="17" height="17"/>{border}'
+    parts = [border, f'<path class="disc" d="{_dot(5.5, 5.5)}"/>']
+    if hole:
+        parts.append(f'<path class="hole" d="{_dot(5.5, 5.5)}"/>')
+    if half:
+        parts.append('<path class="half" d="M1.75 5.5a3.75 3.75 0 0 0 7.5 0z"/>')
+    return "".join(parts)

@@ -22,7 +22,7 @@ __all__ = ["Margins", "cut_elements", "margins_of"]
 
 _FONT = 10.0
 _ADVANCE = _FONT * 0.6
-_LANE, _BRACKET, _GAP = 17.0, 4.0, 5.0
+_LANE, _BRACKET, _GAP = 19.0, 4.0, 5.0
 _MOST_LANES = 3
 # More borders than these would be a grid.
 _MOST_BORDERS = 64
@@ -69,7 +69,7 @@ class Margins:
                     f"M{number(one.start + 1)} {number(y)}v{number(_BRACKET)}"
                     f"H{number(one.stop - 1)}v-{number(_BRACKET)}"
                 )
-                place = f'x="{number(one.middle)}" y="{number(y + _BRACKET + 9)}"'
+                place = f'x="{number(one.middle)}" y="{number(y + _BRACKET + 11)}"'
                 texts.append(_text(one.text, place, ' text-anchor="middle"'))
             else:
                 x = wide + _GAP + self.lanes[one.lane]
