@@ -82,6 +82,7 @@
       else if (event.key === " " && event.target.tagName !== "BUTTON") toggle();
       else return;
       event.preventDefault();
+      event.stopPropagation(); // a notebook has uses of its own for these keys
     });
 
     // -- pointing --------------------------------------------------------------------------

@@ -33,18 +33,18 @@ _MOST_STEPS = 256
 _SHORTEST = 8  # where nothing says how long
 # In the order of the states of decoding.py.
 _DECODING = (
-    Look("absent", "paper", "", " ", " ", ""),
-    Look("seen", "in", "", "■", "#", "seen now, and again later"),
-    Look("last", "in", "hole", "▣", "@", "seen now for the last time"),
-    Look("kept", "paper", "ring", "□", "o", "not seen now, but later"),
-    Look("gone", "out", "cross", "×", "x", "never seen again: may be dropped"),
+    Look("absent", "paper", "", " ", ""),
+    Look("seen", "in", "", "■", "seen now, and again later"),
+    Look("last", "in", "hole", "▣", "seen now for the last time"),
+    Look("kept", "paper", "ring", "□", "not seen now, but later"),
+    Look("gone", "out", "cross", "×", "never seen again: may be dropped"),
 )
 # In the order of the states of reach.py.
 _REACH = (
-    Look("never", "out", "", "·", ".", "no influence"),
-    Look("before", "pale", "", "■", "#", "could influence before"),
-    Look("added", "in", "plus", "+", "+", "new with this layer"),
-    Look("lost", "out", "minus", "-", "-", "no more, but before"),
+    Look("never", "out", "", "·", "no influence"),
+    Look("before", "pale", "", "■", "could influence before"),
+    Look("added", "in", "plus", "+", "new with this layer"),
+    Look("lost", "out", "minus", "-", "no more, but before"),
 )
 
 

@@ -25,7 +25,6 @@ class Look:
         fill: "in", "pale", "out" or "paper": which color the cell has.
         sign: what is drawn within: "", "plus", "cross", "hole", "ring" or "minus".
         glyph: the sign of a text drawing.
-        ascii: the same for outputs that cannot write it.
         words: what it means.
     """
 
@@ -33,7 +32,6 @@ class Look:
     fill: str
     sign: str
     glyph: str
-    ascii: str
     words: str
 
 

@@ -49,13 +49,13 @@ _ADVANCE, _LINE, _PAD = 0.62, 17.0, 12.0
 _WIDEST_LABEL = 16
 _SLANT = math.radians(55)
 _MOST_PIXELS, _LARGEST_SIDE, _SMALLEST_SIGNED = 620.0, 24.0, 5.0
-# What is drawn in a cell of size 1, from its upper left corner.
-_SIGNS = {
-    "plus": ("sign", "m.5 .22v.56m-.28-.28h.56"),
-    "cross": ("dim", "m.3 .3l.4 .4m0-.4l-.4 .4"),
-    "minus": ("dim", "m.25 .5h.5"),
-    "hole": ("hole", "m.34 .34h.32v.32h-.32z"),
-    "ring": ("ring", "m.16 .16h.68v.68h-.68z"),
+# The class of a sign, and its strokes in a cell of size 1: where each begins, and how it goes on.
+_SIGNS: dict[str, tuple[str, tuple[tuple[float, float, str], ...]]] = {
+    "plus": ("sign", ((0.5, 0.22, "v.56"), (0.22, 0.5, "h.56"))),
+    "cross": ("dim", ((0.3, 0.3, "l.4 .4"), (0.7, 0.3, "l-.4 .4"))),
+    "minus": ("dim", ((0.25, 0.5, "h.5"),)),
+    "hole": ("hole", ((0.34, 0.34, "h.32v.32h-.32z"),)),
+    "ring": ("ring", ((0.16, 0.16, "h.68v.68h-.68z"),)),
 }
 
 
@@ -237,8 +237,12 @@ def _covered(cells: NDArray[np.bool_]) -> str:
 def _signs(cells: NDArray[np.bool_], look: Look) -> str:
     if not look.sign or not cells.any():
         return ""
-    name, outline = _SIGNS[look.sign]
-    where = "".join(f"M{c} {r}{outline}" for r, c in np.argwhere(cells).tolist())
+    name, strokes = _SIGNS[look.sign]
+    where = "".join(
+        f"M{number(column + x)} {number(row + y)}{line}"
+        for row, column in np.argwhere(cells).tolist()
+        for x, y, line in strokes
+    )
     return f'<path class="{name}" d="{where}"/>'
 
 

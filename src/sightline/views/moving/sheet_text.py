@@ -2,70 +2,55 @@
 
 from __future__ import annotations
 
-from sightline.views.glyphs import glyphs_for, paint
 from sightline.views.header import centered, header_for
-from sightline.views.labels import cells_of, clip, encodable, is_scale, visible
+from sightline.views.labels import cells_of, clip, is_scale, visible
 from sightline.views.moving.sheet import Panel, Sheet
 
 __all__ = ["render_text_sheet"]
 
 _WIDEST_ROW_LABEL = 24
 _WIDEST_COLUMN_LABEL = 40
-_STYLES = {"in": "allowed", "pale": "allowed", "paper": "allowed", "out": "forbidden"}
+_LINE = 100
 
 
-def render_text_sheet(sheet: Sheet, *, encoding: str = "utf-8", color: bool = False) -> str:
-    """Return the sheet as lines of text; what ``encoding`` cannot write becomes ASCII.
+def render_text_sheet(sheet: Sheet) -> str:
+    """Return the sheet as lines of text.
 
-    Every row has the caption of its own behind it, where the panel's caption has as many lines as
-    it has rows.
+    A caption with a line for each row of its panel stands behind the rows, others stand below.
     """
-    plain = glyphs_for(encoding).allowed == "#"
-    lines = [paint(_fit(sheet.title, encoding), "title", color)]
+    lines = [visible(sheet.title)]
     for panel in sheet.panels:
         if panel.title:
-            lines += ["", paint(_fit(panel.title, encoding), "title", color)]
-        lines += _rows(panel, sheet, encoding, plain, color)
-    legend = [f"{look.ascii if plain else look.glyph} {look.words}" for _, look in sheet.used()]
-    lines += [paint(line, "note", color) for line in _joined(legend)]
-    lines += [paint(_fit(note, encoding), "note", color) for note in sheet.notes]
-    lines += [paint(_fit(words, encoding), "empty", color) for words in sheet.warnings]
+            lines += ["", visible(panel.title)]
+        lines += _rows(panel, sheet)
+    lines += _joined([f"{look.glyph} {look.words}" for _, look in sheet.used()])
+    lines += [visible(words) for words in (*sheet.notes, *sheet.warnings)]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _rows(panel: Panel, sheet: Sheet, encoding: str, plain: bool, color: bool) -> list[str]:
-    more = "~" if plain else "…"
-    rows = [clip(_fit(t, encoding), _WIDEST_ROW_LABEL, more) for t in panel.row_labels]
-    columns = [clip(_fit(t, encoding), _WIDEST_COLUMN_LABEL, more) for t in panel.column_labels]
-    header = header_for(columns)
+def _rows(panel: Panel, sheet: Sheet) -> list[str]:
+    rows = [clip(visible(label), _WIDEST_ROW_LABEL) for label in panel.row_labels]
+    header = header_for([clip(visible(t), _WIDEST_COLUMN_LABEL) for t in panel.column_labels])
     widest = max((cells_of(label) for label in rows), default=0)
+    # Numbers end at the same place, words begin at the same place.
     before = is_scale(rows)
-    captions = panel.caption.split("\n")
+    captions = panel.caption.split("\n") if panel.caption else []
     beside = captions if len(captions) == len(rows) else [""] * len(rows)
     lines = [" " * (widest + 1) + line for line in header.lines]
-    for number, label in enumerate(rows):
+    for label, cells, caption in zip(rows, panel.cells.tolist(), beside, strict=True):
         pad = " " * (widest - cells_of(label))
-        line = (pad + label if before else label + pad) + " "
-        for cell in panel.cells[number].tolist():
-            look = sheet.looks[cell]
-            sign = look.ascii if plain else look.glyph
-            line += paint(centered(sign, header.width), _STYLES[look.fill], color)
-        lines.append(line + (f"  {_fit(beside[number], encoding)}" if beside[number] else ""))
-    lines += [paint(f"key {piece}", "note", color) for piece in header.legend]
-    if panel.caption and len(captions) != len(rows):
-        lines += [_fit(caption, encoding) for caption in captions]
-    return lines
+        signs = "".join(centered(sheet.looks[cell].glyph, header.width) for cell in cells)
+        end = f"  {caption}" if caption else ""
+        lines.append(f"{pad + label if before else label + pad} {signs}{end}")
+    lines += [f"key {piece}" for piece in header.legend]
+    return lines if beside is captions else lines + captions
 
 
-def _fit(text: str, encoding: str) -> str:
-    return encodable(visible(text), encoding)
-
-
-def _joined(pieces: list[str], most: int = 100) -> list[str]:
+def _joined(pieces: list[str]) -> list[str]:
     """Return the pieces in as few lines as hold them."""
     lines: list[str] = []
     for piece in pieces:
-        if lines and cells_of(lines[-1]) + 3 + cells_of(piece) <= most:
+        if lines and cells_of(lines[-1]) + 3 + cells_of(piece) <= _LINE:
             lines[-1] += f"   {piece}"
         else:
             lines.append(piece)

@@ -331,6 +331,7 @@
       const move = moves[event.key];
       if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
       event.preventDefault();
+      event.stopPropagation(); // a notebook has uses of its own for these keys
       look(at.query + move[0], at.key + move[1]);
     });
     for (const axis of ["layer", "batch", "head"]) {
