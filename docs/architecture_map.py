@@ -91,24 +91,18 @@ def map_of(
 
 
 def way_of(stations: Sequence[tuple[str, str]], steps: Sequence[str], title: str) -> str:
-    """Return boxes in a row, (name, purpose) each, joined by arrows that carry words."""
-    between = 96
-    boxes = [Room(name, purpose, 0, 0) for name, purpose in stations]
-    height = max(box.height for box in boxes)
+    """Return boxes one below the other, (name, purpose) each; each arrow carries a word."""
+    boxes = [Room(name, purpose, number, 0) for number, (name, purpose) in enumerate(stations)]
     body: list[str] = []
-    for number, box in enumerate(boxes):
-        x = EDGE + number * (WIDTH + between)
-        body.append(f'<g transform="translate({x - EDGE - GUTTER} 0)">')
-        body += [_box(box, Floor(EDGE, height), True), "</g>"]
-        if number:
-            start, y = x - between, EDGE + height / 2
-            body.append(_arrow([(start, y), (x, y)], main=True))
-            body.append(
-                f'<text x="{start + between / 2}" y="{y - 8}" text-anchor="middle">'
-                f"{escape(steps[number - 1])}</text>"
-            )
-    width = 2 * EDGE + len(boxes) * WIDTH + (len(boxes) - 1) * between
-    return _document(width, 2 * EDGE + height, body, title)
+    top, x = float(EDGE), EDGE + GUTTER + WIDTH / 2
+    for box, step in zip(boxes, ("", *steps), strict=True):
+        if step:
+            body.append(_arrow([(x, top), (x, top + GAP)], main=True))
+            body.append(f'<text x="{x + 14:g}" y="{top + GAP / 2 + 4:g}">{escape(step)}</text>')
+            top += GAP
+        body.append(_box(box, Floor(top, box.height), True))
+        top += box.height
+    return _document(2 * (EDGE + GUTTER) + WIDTH, top + EDGE, body, title)
 
 
 def _left(room: Room) -> float:

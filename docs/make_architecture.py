@@ -61,7 +61,7 @@ STATIONS = (
     ("BlockMap", "plan/: which blocks of queries and keys are empty, full or in between"),
     ("output", "engines/: output and logsumexp, for the work that the blocks leave"),
 )
-STEPS = ("canonical", "plan(shape)", "engine")
+STEPS = ("sl.parse, or in Python", "sl.plan, at a shape", "sl.attend, by an engine")
 
 INTRODUCTION = """\
 # The house
@@ -76,14 +76,9 @@ nothing imports upwards. import-linter holds the code to that with every `make t
 
 ![An expression becomes a Mask, then a plan, then an output](pictures/house/way.svg)
 
-```text
-expression --canonical--> Mask --plan(shape)--> BlockMap --engine--> output, logsumexp
-                           |                      |
-                           +--lower(to=...)       +--cost, picture
-```
-
 A mask has one meaning, `allowed(batch, head, query, key)` over absolute positions. Whatever runs,
-translates or draws it, or audits a model against it, asks the same value; and
+translates or draws it, or audits a model against it, asks the same value: pictures and
+costs are made from the plan, the forms of other libraries (`sl.lower`) from the mask. And
 [the reference](#reference), which shares no code with any of them, judges them all.
 
 ## The map
@@ -110,6 +105,10 @@ ENDING = """
 
 | To | Begin with |
 | --- | --- |
+| add a mask | [how to add a mask](extending/mask.md) |
+| run masks on something new | [how to add an engine](extending/engine.md) |
+| translate to another library | [how to add a destination](extending/destination.md) |
+| train another system | [how to add a recipe](extending/recipe.md) |
 | look a public name up | [the reference](reference/index.md) |
 """
 
