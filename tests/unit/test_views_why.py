@@ -211,6 +211,7 @@ WORDS = {
     "allowed",
     "causal().T": "with the roles swapped, query 7 asks for key 5: allowed",
     "causal() ^ prefix(9)": "1 of 2 parts allow it, and an odd number must: allowed",
+    "causal().T ^ prefix(9) ^ keys(7)": "3 of 3 parts allow it, and an odd number must: allowed",
     "prefix(9) - prefix(8)": "prefix(9) allows it, but prefix(8) is taken away: not allowed",
     "per_batch([prefix(9), prefix(1)])": "batch row 1 has prefix(1): not allowed",
 }

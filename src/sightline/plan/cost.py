@@ -16,7 +16,7 @@ from sightline.masks.arguments import as_size
 if TYPE_CHECKING:
     from sightline.plan.block_map import BlockMap
 
-__all__ = ["Cost", "cost_of"]
+__all__ = ["Cost", "cost_of", "forward_flops"]
 
 # Operations a pair and head dimension: a multiplication and an addition for each product of
 # matrices, of which there are two forward (scores, output) and five backward (scores again,
@@ -125,8 +125,8 @@ def cost_of(
         pairs=plan.pairs * times,
         computed_pairs=computed * times,
         dense_pairs=all_pairs,
-        forward_flops=computed * times * _FORWARD * head_dim,
-        dense_forward_flops=all_pairs * _FORWARD * head_dim,
+        forward_flops=forward_flops(computed * times, head_dim),
+        dense_forward_flops=forward_flops(all_pairs, head_dim),
         backward_flops=computed * times * _BACKWARD * head_dim,
         dense_backward_flops=all_pairs * _BACKWARD * head_dim,
         bytes_moved=ends + 2 * keys * readers * vector,
@@ -134,6 +134,11 @@ def cost_of(
         mask_bytes=plan.all_pairs * _BOOL,
         score_bytes=all_pairs * _FLOAT32,
     )
+
+
+def forward_flops(pairs: int, head_dim: int) -> int:
+    """Return the operations of a forward pass over so many pairs, softmax and scaling aside."""
+    return pairs * _FORWARD * head_dim
 
 
 def _matching(axis: str, size: int | None, own: int) -> int:

@@ -7,9 +7,7 @@ from typing import Any
 from sightline.errors import SightlineError
 from sightline.masks.mask import Mask
 from sightline.plan.compare import equivalent
-from sightline.plan.cost import cost_of
-from sightline.plan.planner import plan
-from sightline.views.sentences import in_words
+from sightline.views.atlas.facts import edges, facts
 
 __all__ = ["beside", "differences"]
 
@@ -18,23 +16,29 @@ _MOST = 2000
 
 
 def beside(mask: Mask, request: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts of one mask at the lengths of a request; None is not known."""
-    q_len, kv_len, offset = request["q_len"], request["kv_len"], request["q_offset"]
-    lead = mask.batch * mask.heads
-    found: dict[str, Any] = {"pairs": lead * q_len * kv_len, "count": None, "blocks": None}
-    found |= {"flops": None, "empty_count": None, "empty_runs": [], "edges": [], "words": []}
-    found["words"] = [
-        f"{'  ' * line.depth}{line.expression[:60]}: {line.words}" for line in in_words(mask)
-    ]
-    try:
-        found["count"] = mask.count(q_len, kv_len, q_offset=offset)
-        blocks = plan(mask, q_len, kv_len, q_offset=offset)
-        cost = cost_of(blocks)
-        found["flops"] = [cost.forward_flops, cost.dense_forward_flops]
-        found["blocks"] = {"empty": 0, "partial": 0, "full": 0}
-    except SightlineError:
-        pass
-    return found
+    """Return the facts of one batch row and head at the lengths of a request; None is not known."""
+    batch, head = request.get("batch", 0), request.get("head", 0)
+    found = facts(
+        mask,
+        request["q_len"],
+        request["kv_len"],
+        q_offset=request["q_offset"],
+        batch=batch,
+        head=head,
+        seconds=request["seconds"],
+    )
+    return {
+        "pairs": found.pairs,
+        "count": found.count,
+        "blocks": None if found.blocks is None else found.blocks._asdict(),
+        "flops": None if found.flops is None else [found.flops, found.dense_flops],
+        "empty_count": found.empty_count,
+        "empty_runs": [] if found.empty_runs is None else found.empty_runs[:_MOST].tolist(),
+        "edges": edges(mask, batch)[:_MOST].tolist(),
+        "words": [
+            f"{'  ' * line.depth}{line.expression[:60]}: {line.words}" for line in found.words
+        ],
+    }
 
 
 def differences(first: Mask, second: Mask, request: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["BLOCK", "Clock", "Held", "OutOfTime", "count", "in_batches"]
+__all__ = ["BLOCK", "Clock", "Held", "OutOfTime", "count", "in_batches", "parts"]
 
 # The side of the blocks that are read, and of those that are counted.
 BLOCK = 128
@@ -141,15 +141,15 @@ def _halved(
     down, across = (n // 2 if n > most else n for n, most in zip(side, least, strict=True))
     for start in range(0, len(tiles), _MOST_TILES):
         here = slice(start, start + _MOST_TILES)
-        inside, parts = _parts(tiles.at(here), side, (down, across))
-        inner = count(mask, parts, (down, across), clock)
+        inside, inner_tiles = parts(tiles.at(here), side, (down, across))
+        inner = count(mask, inner_tiles, (down, across), clock)
         begins = np.flatnonzero(np.diff(inside, prepend=-1))
         sums = Held(*(np.add.reduceat(column, begins) for column in inner.columns()))
         held.put(here, sums, slice(None))
     return held
 
 
-def _parts(tiles: Tiles, side: tuple[int, int], step: tuple[int, int]) -> tuple[Ints, Tiles]:
+def parts(tiles: Tiles, side: tuple[int, int], step: tuple[int, int]) -> tuple[Ints, Tiles]:
     """Return (whose part it is, the part) for every part of ``step`` of every tile, in order."""
     down, across = np.meshgrid(*(np.arange(n // s) for n, s in zip(side, step, strict=True)))
     q_first = tiles.q_first[:, None] + down.reshape(-1) * step[0]
