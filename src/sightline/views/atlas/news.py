@@ -11,7 +11,7 @@ from typing import Any
 from sightline.views.atlas.office import MOST_BYTES
 from sightline.views.atlas.palette import Colors
 
-__all__ = ["error_text", "facts_rows", "legend", "reason_tree"]
+__all__ = ["comparison_rows", "error_text", "facts_rows", "legend", "reason_tree"]
 
 _MOST_RUNS, _MOST_PARTS = 4, 12
 _UNITS = ("", "k", "M", "G", "T", "P", "E")
@@ -55,8 +55,6 @@ def facts_rows(words: Mapping[str, str], found: Mapping[str, Any]) -> list[list[
     def row(name: str, value: str, note: str = "") -> None:
         rows.append([words[name], value, note])
 
-    if found.get("compared") is not None:
-        rows += _comparison(words, found["compared"])
     count, pairs = found["count"], found["pairs"]
     row("pairs", words["unknown"] if count is None else f"{count:,}", f"/ {pairs:,}")
     row("density", words["unknown"] if count is None else _share(count / pairs))
@@ -86,7 +84,10 @@ def facts_rows(words: Mapping[str, str], found: Mapping[str, Any]) -> list[list[
     return rows
 
 
-def _comparison(words: Mapping[str, str], found: Mapping[str, Any]) -> list[list[str]]:
+def comparison_rows(words: Mapping[str, str], found: Mapping[str, Any]) -> list[list[str]]:
+    """Return in what two masks differ, as ``facts_rows`` does."""
+    if "error" in found:
+        return [[words["comparison"], error_text(words, found["error"]), "warn"]]
     if found["holds"]:
         scope = words["every_shape" if found["proved"] == "every shape" else "this_shape"]
         return [[words["comparison"], words["same"].format(scope=scope), ""]]

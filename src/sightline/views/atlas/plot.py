@@ -7,6 +7,7 @@ Positions are the middles of their cells: the pair of query 5 and key 7 is the s
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -173,7 +174,7 @@ class Plot:
 
     def frame(self, whole: Box) -> None:
         """Draw where the mask ends."""
-        self.sources["frame"].data = _quads([whole])
+        self._put("frame", _quads([whole]))
         longest = 3 * max(whole.q_stop - whole.q_start, whole.k_stop - whole.k_start, 8)
         self.figure.x_range.max_interval = self.figure.y_range.max_interval = longest
 
@@ -183,17 +184,26 @@ class Plot:
     ) -> None:  # fmt: skip
         """Put in the cells of a look; those beyond the mask's end are cut off there."""
         rows, columns = cells.shape
-        self.sources["cells"].data = {
-            "image": [cells],
-            "x": [first[1] - 0.5],
-            "y": [first[0] - 0.5],
-            "dw": [columns * cell[1]],
-            "dh": [rows * cell[0]],
-        }
+        self._put(
+            "cells",
+            {
+                "image": [cells],
+                "x": [first[1] - 0.5],
+                "y": [first[0] - 0.5],
+                "dw": [columns * cell[1]],
+                "dh": [rows * cell[0]],
+            },
+        )
         self._dot("unsure", unsure, cell, first, _APART["dots"])
         for name, _, number in _SIGNS:
             self._dot(name, np.argwhere(cells == number), cell, first, _APART["signs"])
         self._draw_lines(cells.shape, cell, first, whole)
+
+    def _put(self, name: str, data: Mapping[str, Any]) -> None:
+        """Give a source new data; nothing in place of nothing need not be sent."""
+        source = self.sources[name]
+        if any(map(len, data.values())) or any(map(len, source.data.values())):
+            source.data = dict(data)
 
     def _dot(
         self, name: str, cells: NDArray[np.int64], cell: tuple[int, int],
@@ -204,10 +214,12 @@ class Plot:
         top, bottom, _, _ = self.shown()
         step = math.ceil(apart * max(bottom - top, 1e-9) / height / cell[0])
         chosen = _thinned(cells, max(step, 1))
-        self.sources[name].data = {
-            "y": first[0] - 0.5 + (chosen[:, 0] + 0.5) * cell[0],
-            "x": first[1] - 0.5 + (chosen[:, 1] + 0.5) * cell[1],
+        down, across = chosen.T
+        middles = {
+            "y": first[0] - 0.5 + (down + 0.5) * cell[0],
+            "x": first[1] - 0.5 + (across + 0.5) * cell[1],
         }
+        self._put(name, middles)
 
     def _draw_lines(
         self, shape: tuple[int, int], cell: tuple[int, int], first: tuple[int, int], whole: Box
@@ -215,24 +227,26 @@ class Plot:
         height, _ = self.size()
         top, bottom, _, _ = self.shown()
         if cell != (1, 1) or height / max(bottom - top, 1e-9) < _LINES_FROM:
-            self.sources["lines"].data = {"x0": [], "y0": [], "x1": [], "y1": []}
+            self._put("lines", {"x0": [], "y0": [], "x1": [], "y1": []})
             return
         q_stop = min(first[0] + shape[0], whole.q_stop)
         k_stop = min(first[1] + shape[1], whole.k_stop)
         across, down = np.arange(first[0], q_stop + 1) - 0.5, np.arange(first[1], k_stop + 1) - 0.5
-        self.sources["lines"].data = {
-            "x0": np.r_[np.full_like(across, first[1] - 0.5), down],
-            "x1": np.r_[np.full_like(across, k_stop - 0.5), down],
-            "y0": np.r_[across, np.full_like(down, first[0] - 0.5)],
-            "y1": np.r_[across, np.full_like(down, q_stop - 0.5)],
-        }
+        self._put(
+            "lines",
+            {
+                "x0": np.r_[np.full_like(across, first[1] - 0.5), down],
+                "x1": np.r_[np.full_like(across, k_stop - 0.5), down],
+                "y0": np.r_[across, np.full_like(down, first[0] - 0.5)],
+                "y1": np.r_[across, np.full_like(down, q_stop - 0.5)],
+            },
+        )
 
     def mark_empty(self, runs: list[tuple[int, int]], whole: Box) -> None:
         """Hatch the queries that see nothing, in view or not; runs are (first, last)."""
         joined = _joined(runs, (whole.q_stop - whole.q_start) // _MOST_MARKS)
-        self.sources["empty"].data = _quads(
-            [Box(first, last + 1, whole.k_start, whole.k_stop) for first, last in joined]
-        )
+        boxes = [Box(first, last + 1, whole.k_start, whole.k_stop) for first, last in joined]
+        self._put("empty", _quads(boxes))
 
     def draw_edges(self, edges: list[int], whole: Box) -> None:
         """Draw a dashed cross at each edge of documents or sequences; too many are left out."""
@@ -240,16 +254,19 @@ class Plot:
             edges = []
         across = np.array([e for e in edges if whole.q_start < e < whole.q_stop], float) - 0.5
         down = np.array([e for e in edges if 0 < e < whole.k_stop], float) - 0.5
-        self.sources["edges"].data = {
-            "x0": np.r_[np.full_like(across, -0.5), down],
-            "x1": np.r_[np.full_like(across, whole.k_stop - 0.5), down],
-            "y0": np.r_[across, np.full_like(down, whole.q_start - 0.5)],
-            "y1": np.r_[across, np.full_like(down, whole.q_stop - 0.5)],
-        }
+        self._put(
+            "edges",
+            {
+                "x0": np.r_[np.full_like(across, -0.5), down],
+                "x1": np.r_[np.full_like(across, whole.k_stop - 0.5), down],
+                "y0": np.r_[across, np.full_like(down, whole.q_start - 0.5)],
+                "y1": np.r_[across, np.full_like(down, whole.q_stop - 0.5)],
+            },
+        )
 
     def pick(self, box: Box | None) -> None:
         """Put a frame around what is explained."""
-        self.sources["pick"].data = _quads([] if box is None else [box])
+        self._put("pick", _quads([] if box is None else [box]))
 
 
 def _quads(boxes: list[Box]) -> dict[str, list[float]]:

@@ -17,7 +17,13 @@ from typing import Any
 
 from sightline.errors import InvalidArgument
 from sightline.views.atlas.asked import Asked, Box, read_query
-from sightline.views.atlas.news import error_text, facts_rows, legend, reason_tree
+from sightline.views.atlas.news import (
+    comparison_rows,
+    error_text,
+    facts_rows,
+    legend,
+    reason_tree,
+)
 from sightline.views.atlas.office import Office, Reply
 from sightline.views.atlas.palette import theme
 from sightline.views.atlas.plot import Plot
@@ -310,18 +316,29 @@ class Visit:
         request = {**_texts(asked), **lengths, "do": "facts", "seconds": FACTS_SECONDS}
         request |= {"batch": asked.batch, "head": asked.head}
         reply, _ = await self._desk.ask(self._desk.slow, request, FACTS_LIMIT)
-        self._later(self._tell_facts, serial, reply)
+        self._later(self._tell_facts, serial, reply, None)
+        if asked.compare and serial == self._serial:
+            compared, _ = await self._desk.ask(
+                self._desk.slow, {**request, "do": "compare"}, FACTS_LIMIT
+            )
+            self._later(self._tell_facts, serial, reply, compared)
 
-    def _tell_facts(self, serial: int, reply: dict[str, Any]) -> None:
+    def _tell_facts(
+        self, serial: int, found: dict[str, Any], compared: dict[str, Any] | None
+    ) -> None:
         if serial != self._serial:
             return
-        if "error" in reply:
-            rows = [[self._words["unknown"], error_text(self._words, reply["error"]), "warn"]]
+        w, rows = self._words, []
+        if self.asked.compare:
+            rows += [[w["comparison"], w["busy"], ""]] if compared is None else []
+            rows += [] if compared is None else comparison_rows(w, compared)
+        if "error" in found:
+            rows.append([w["unknown"], error_text(w, found["error"]), "warn"])
         else:
-            rows = facts_rows(self._words, reply)
-            self.plot.mark_empty([tuple(run) for run in reply["empty_runs"]], self.asked.whole)
-            self.plot.draw_edges(reply["edges"], self.asked.whole)
-        self._say("facts", rows=rows)
+            rows += facts_rows(w, found)
+            self.plot.mark_empty([tuple(run) for run in found["empty_runs"]], self.asked.whole)
+            self.plot.draw_edges(found["edges"], self.asked.whole)
+        self._say("facts", rows=rows, busy=bool(self.asked.compare) and compared is None)
 
     async def _explain(self, query: int, key: int, cell: tuple[int, int]) -> None:
         asked = self.asked

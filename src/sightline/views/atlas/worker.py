@@ -99,13 +99,16 @@ def _look(request: dict[str, Any], first: Mask, second: Mask | None) -> Reply:
     return reply, {"cells": cells, "unsure": np.argwhere(~sure).astype(np.int64)}
 
 
-def _facts(request: dict[str, Any], first: Mask, second: Mask | None) -> Reply:
-    from sightline.views.atlas.beside import beside, differences
+def _facts(request: dict[str, Any], first: Mask, _second: Mask | None) -> Reply:
+    from sightline.views.atlas.beside import beside
 
-    found = beside(first, request)
-    if second is not None:
-        found["compared"] = differences(first, second, request)
-    return found, {}
+    return beside(first, request), {}
+
+
+def _compare(request: dict[str, Any], first: Mask, second: Mask | None) -> Reply:
+    from sightline.views.atlas.beside import differences
+
+    return differences(first, first if second is None else second, request), {}
 
 
 def _why(request: dict[str, Any], first: Mask, second: Mask | None) -> Reply:
@@ -126,6 +129,7 @@ _DO: dict[str, Callable[[dict[str, Any], Mask, Mask | None], Reply]] = {
     "open": _open,
     "look": _look,
     "facts": _facts,
+    "compare": _compare,
     "why": _why,
 }
 
