@@ -23,6 +23,8 @@ def test_weights_and_output_follow_the_formula(sight: Sight, row: int) -> None:
     scene = scene_of(sight, row)
     scores = scene.query @ scene.key.T / np.sqrt(WIDTH)
     np.testing.assert_allclose(scene.scores, scores)
+    cells = sight.mask.dense(sight.queries.width, sight.keys.width)[:, 0]
+    np.testing.assert_array_equal(scene.allowed, cells[row if len(cells) > 1 else 0])
     raised = np.exp(scores) * scene.allowed
     total = raised.sum(axis=1, keepdims=True)
     weights = np.divide(raised, total, out=np.zeros_like(raised), where=total > 0)

@@ -36,6 +36,7 @@
     const system = systems[state.system];
     check("system", state.system);
     check("step", state.step);
+    $("about").textContent = system.about;
     $("first").value = state.first;
     $("second").value = state.second;
     $("first-label").textContent = words[system.first];
@@ -82,7 +83,6 @@
     if (answer.error) return;
     for (const name of ["attention", "row", "mistake"]) state[name] = answer[name];
     $("shown").hidden = false;
-    $("about").textContent = answer.about;
     $("mask").textContent = answer.mask;
     attentions(answer.attentions, answer.attention);
     options($("row"), answer.rows.map((text, index) => [String(index), text]), String(answer.row));

@@ -101,6 +101,7 @@ def _variables(language: Language) -> dict[str, Any]:
             "first": _FIRST.get(name, "first text"),
             "second": _SECOND.get(name, ""),
             "chooses": sorted(system.chooses),
+            "about": said(language, f"about {name}"),
         }
         for name, system in SYSTEMS.items()
     }

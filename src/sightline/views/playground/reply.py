@@ -130,7 +130,6 @@ def _reply(asked: Mapping[str, Any], language: Language) -> dict[str, Any]:
     column = LANGUAGES.index(language)
     return {
         "error": "",
-        "about": said(language, f"about {asked['system']}"),
         "attentions": [said(language, f"attention {each.name}") for each in found],
         "attention": attention,
         "rows": _row_names(sight, language),

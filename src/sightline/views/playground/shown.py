@@ -86,7 +86,8 @@ def _table(scene: Scene, query: int, language: Language) -> str:
             f"<td>{'✓' if allowed else '✗'} {sees}</td><td>{bar if allowed else '–'}</td></tr>"
         )
     return (
-        f'<div class="scroll"><table class="keys"><thead><tr>{head}</tr></thead>'
+        '<div class="scroll keys-box" tabindex="0">'
+        f'<table class="keys"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 
