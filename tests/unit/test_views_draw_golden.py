@@ -46,7 +46,7 @@ def painted(picture: ET.Element, shape: tuple[int, int]) -> dict[str, np.ndarray
     """Return how opaque the cells of a picture are, for each class of shapes."""
     found: dict[str, np.ndarray] = {}
     for path in picture.iter(f"{SVG}path"):
-        if path.get("class") is None:
+        if path.get("class") in {None, "paper hole"}:
             continue
         opacity = found.setdefault(path.get("class", ""), np.zeros(shape))
         outline = path.get("d", "")

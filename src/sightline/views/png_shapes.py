@@ -18,6 +18,7 @@ __all__ = ["Outline", "outline_of", "repeated"]
 
 _MOVE, _LINE, _CLOSE = 1, 2, 79  # matplotlib's codes
 _PIECE = re.compile(r"([MLHVhvlaz])([^MLHVhvlaz]*)")
+_KNOWN = re.compile(r"[MLHVhvlaz0-9., -]*")
 _NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)")
 _STEPS_OF_ARC = 24
 # More signs than these in one shape could not be told apart.
@@ -86,7 +87,7 @@ def _outline(d: str) -> Outline:
     codes: list[int] = []
     x = y = 0.0
     start = (0.0, 0.0)
-    if _PIECE.sub("", d).strip():
+    if _KNOWN.fullmatch(d) is None:
         raise InvalidArgument(f"a drawing has the path {d[:40]!r}, which is not known here.")
     for kind, text in _PIECE.findall(d):
         numbers = [float(each) for each in _NUMBER.findall(text)]

@@ -32,6 +32,8 @@ from sightline.views.svg_margins import cut_elements
 from sightline.views.svg_words import ENGLISH, Words
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from sightline.views.scene import Scene
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
 _UNUSED = 0.3
 _MOST_CELLS_WITH_TOOLTIPS = 150
 _SMALLEST_CELL_WITH_GRID = 5
+_MOST_HOLES = 400
 _MOST_PIXELS_OF_TWO, _MOST_PIXELS_OF_MANY = 400, 260
 
 
@@ -227,7 +230,7 @@ def _cells(picture: MaskPicture) -> list[str]:
     if picture.used is not None:
         parts.append(shape("in", picture.allowed & ~picture.used, _UNUSED))
         parts.append(shape("in", picture.allowed & picture.used))
-        parts.append(shape("bad", picture.leaks))
+        parts += [shape("bad", picture.leaks), _holes(picture.leaks)]
         return [part for part in parts if part]
     if picture.weights is None:
         kept = picture.allowed if picture.change is None else picture.allowed & ~picture.change.any
@@ -239,9 +242,20 @@ def _cells(picture: MaskPicture) -> list[str]:
     # An allowed cell is never see-through: the hatch stands for "not in play".
     parts.append(shape("paper", picture.allowed))
     parts += shaded("in", picture.allowed & finite, part)
-    parts += shaded("bad", picture.leaks & finite, part)
+    parts += [*shaded("bad", picture.leaks & finite, part), _holes(picture.leaks & finite)]
     parts.append(shape("broken", ~finite))
     return [part for part in parts if part]
+
+
+def _holes(leaks: NDArray[np.bool_]) -> str:
+    """Return a hole in each leak, so that it differs by more than color; too many need none."""
+    places = np.argwhere(leaks).tolist()
+    if not places or len(places) > _MOST_HOLES:
+        return ""
+    path = "".join(
+        f"M{column + 0.5} {row + 0.25}l.25 .25l-.25 .25l-.25-.25z" for row, column in places
+    )
+    return f'<path class="paper hole" d="{path}"/>'
 
 
 def _hatch_definition(picture: MaskPicture) -> list[str]:
