@@ -138,9 +138,9 @@ def test_the_text_has_a_row_for_each_step() -> None:
     assert rows == [
         ["0-1", "■", "■"],
         ["2", "■", "■", "■"],
-        ["3", "■", "▣", "■", "■"],
-        ["4", "■", "×", "▣", "■", "■"],
-        ["5", "▣", "×", "×", "▣", "▣", "▣"],
+        ["3", "■", "◈", "■", "■"],
+        ["4", "■", "×", "◈", "■", "■"],
+        ["5", "◈", "×", "×", "◈", "◈", "◈"],
     ]
 
 
@@ -312,3 +312,10 @@ def test_a_theme_is_light_or_dark_for_good() -> None:
         assert 'class="sl"' not in page
         with pytest.raises(InvalidArgument, match="theme"):
             draw(MASK, theme="sepia")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "mask", [MASK, sl.fixed(8, 2), sl.log_sparse(), sl.causal() & sl.window(left=8)], ids=repr
+)
+def test_the_svg_of_64_tokens_is_small(mask: sl.Mask) -> None:
+    assert len(str(sl.draw_decoding(mask, 64, to="svg")).encode()) <= 60_000

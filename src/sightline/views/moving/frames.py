@@ -35,7 +35,7 @@ _SHORTEST = 8  # where nothing says how long
 _DECODING = (
     Look("absent", "paper", "", " ", ""),
     Look("seen", "in", "", "■", "seen now, and again later"),
-    Look("last", "in", "hole", "▣", "seen now for the last time"),
+    Look("last", "in", "hole", "◈", "seen now for the last time"),
     Look("kept", "paper", "ring", "□", "not seen now, but later"),
     Look("gone", "out", "cross", "×", "never seen again: may be dropped"),
 )
@@ -89,10 +89,10 @@ def draw_decoding(
       0 1 2 3 4
     0 ■           sees 1 of 1 key
     1 ■ ■         sees 2 of 2 keys
-    2 ■ ▣ ■       sees 3 of 3 keys, 1 may be dropped
-    3 ■ × ▣ ■     sees 3 of 4 keys, 2 may be dropped
-    4 ▣ × × ▣ ▣   sees 3 of 5 keys, 5 may be dropped
-    ■ seen now, and again later   ▣ seen now for the last time   × never seen again: may be dropped
+    2 ■ ◈ ■       sees 3 of 3 keys, 1 may be dropped
+    3 ■ × ◈ ■     sees 3 of 4 keys, 2 may be dropped
+    4 ◈ × × ◈ ◈   sees 3 of 5 keys, 5 may be dropped
+    ■ seen now, and again later   ◈ seen now for the last time   × never seen again: may be dropped
     at most 2 keys must be kept after a step; a cache that drops nothing holds 5
     later is up to query 4, the last one drawn
     """

@@ -31,10 +31,10 @@ __all__ = [
 
 SHEET_CSS = """\
 .sl .pale{fill:#0067b1;fill-opacity:.36}
-.sl .sign{fill:none;stroke:#fff;stroke-width:.12}
+.sl .sign{fill:none;stroke:#fff;stroke-width:1.2}
 .sl .hole{fill:#fff}
-.sl .ring{fill:none;stroke:#0067b1;stroke-width:.12}
-.sl .dim{fill:none;stroke:#57606a;stroke-width:.08}
+.sl .ring{fill:none;stroke:#0067b1;stroke-width:1.2}
+.sl .dim{fill:none;stroke:#57606a;stroke-width:.8}
 .sl .now{fill:none;stroke:#24292f;stroke-width:2}
 @media (prefers-color-scheme:dark){
 .sl .pale{fill:#4aa8ff}
@@ -49,13 +49,13 @@ _ADVANCE, _LINE, _PAD = 0.62, 17.0, 12.0
 _WIDEST_LABEL = 16
 _SLANT = math.radians(55)
 _MOST_PIXELS, _LARGEST_SIDE, _SMALLEST_SIGNED = 620.0, 24.0, 5.0
-# The class of a sign, and its strokes in a cell of size 1: where each begins, and how it goes on.
-_SIGNS: dict[str, tuple[str, tuple[tuple[float, float, str], ...]]] = {
-    "plus": ("sign", ((0.5, 0.22, "v.56"), (0.22, 0.5, "h.56"))),
-    "cross": ("dim", ((0.3, 0.3, "l.4 .4"), (0.7, 0.3, "l-.4 .4"))),
-    "minus": ("dim", ((0.25, 0.5, "h.5"),)),
-    "hole": ("hole", ((0.34, 0.34, "h.32v.32h-.32z"),)),
-    "ring": ("ring", ((0.16, 0.16, "h.68v.68h-.68z"),)),
+# The class of a sign, and its strokes in a cell of 10 x 10: where each begins, and how it goes on.
+_SIGNS: dict[str, tuple[str, tuple[tuple[int, int, str], ...]]] = {
+    "plus": ("sign", ((5, 2, "v6"), (2, 5, "h6"))),
+    "cross": ("dim", ((3, 3, "l4 4"), (7, 3, "l-4 4"))),
+    "minus": ("dim", ((2, 5, "h6"),)),
+    "hole": ("hole", ((5, 3, "l2 2l-2 2l-2-2z"),)),
+    "ring": ("ring", ((2, 2, "h6v6h-6z"),)),
 }
 
 
@@ -220,7 +220,7 @@ def panel_elements(panel: Panel, frame: Frame, looks: Sequence[Look]) -> list[st
     parts.append("</g>")
     if frame.side >= _SMALLEST_SIGNED:
         parts.append(_grid(panel, frame))
-    parts.append(f'<g transform="{place}">')
+    parts.append(f'<g transform="{place} scale(.1)">')
     parts += [_signs(panel.cells == kind, look) for kind, look in enumerate(looks)]
     parts.append("</g>")
     parts.append(
@@ -239,7 +239,7 @@ def _signs(cells: NDArray[np.bool_], look: Look) -> str:
         return ""
     name, strokes = _SIGNS[look.sign]
     where = "".join(
-        f"M{number(column + x)} {number(row + y)}{line}"
+        f"M{10 * column + x} {10 * row + y}{line}"
         for row, column in np.argwhere(cells).tolist()
         for x, y, line in strokes
     )
@@ -248,7 +248,7 @@ def _signs(cells: NDArray[np.bool_], look: Look) -> str:
 
 def _cell(look: Look) -> str:
     fill = f'<path class="{look.fill}" d="M0 0h1v1h-1z"/>' if look.fill != "paper" else ""
-    return fill + _signs(np.ones((1, 1), np.bool_), look)
+    return f'{fill}<g transform="scale(.1)">{_signs(np.ones((1, 1), np.bool_), look)}</g>'
 
 
 def _grid(panel: Panel, frame: Frame) -> str:
