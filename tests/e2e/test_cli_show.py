@@ -452,3 +452,56 @@ def test_a_long_look_has_a_progress_bar_on_a_terminal(run: Run) -> None:
     shown = in_terminal("show", "causal()", "--size", "32k")
     assert "looking" in shown
     assert run("show", "causal()", "--size", "32k")[2] == ""
+
+
+# -- files of other kinds, blocks, differences -------------------------------------------------
+
+
+def test_a_file_of_any_kind(run: Run, tmp_path: Path) -> None:
+    begins = {"svg": b"<svg", "png": b"\x89PNG", "html": b"<!DOCTYPE html>", "txt": b"causal()\n"}
+    for kind, begin in begins.items():
+        path = tmp_path / f"mask.{kind}"
+        code, out, err = run("show", "causal()", "--tokens", "a b c", "--out", str(path))
+        assert (code, err) == (0, "")
+        assert out.endswith(f"\n\nwrote {path}\n")
+        assert path.read_bytes().startswith(begin)
+
+
+def test_a_difference_and_blocks(run: Run, tmp_path: Path) -> None:
+    words = ("show", "causal()", "--size", "4", "--against", "window(left=1)", "--blocks", "2")
+    code, out, err = run(*words, "--out", str(tmp_path / "both.svg"))
+    assert (code, err) == (0, "")
+    assert out.startswith(
+        "causal(), against window(left=1)\n"
+        "  0 1 2 3\n"
+        "0 ■ − − −\n"
+        "1 ■ ■ − −\n"
+        "2 + ■ ■ −\n"
+        "3 + + ■ ■\n"
+        "■ in both   + added   − removed   · in neither\n"
+        "7 pairs in both, 3 added, 6 removed\n"
+        "blocks of 2 x 2: 1 full, 2 partial, 1 empty\n"
+        "  ◐ ○\n"
+        "  ● ◐\n"
+    )
+    assert 'class="removed"' in (tmp_path / "both.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--out", "mask.pdf"), "end its name in one of .svg, .png, .html, .txt"),
+        (("--blocks", "none"), "--blocks"),
+        (("--against", "causl()"), "causl"),
+        (("--against", "causal()", "--json"), "--against"),
+        (("--against", "padding(lengths=[1,2,3])", "--size", "4"), "2 and 3 batch rows"),
+    ],
+)
+def test_bad_drawings_are_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("show", "padding(lengths=[2,3])", *words)
+    assert code == 2
+    assert said in re.sub(r"\s*\n?│?\s+", " ", err)
+    assert not list(tmp_path.iterdir())

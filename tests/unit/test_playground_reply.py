@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sightline.views.playground.page import build
-from sightline.views.playground.reply import EXAMPLES, reply, start
+from sightline.views.playground.reply import reply, start
 from sightline.views.playground.steps import STEPS
 from sightline.views.playground.systems import SYSTEMS
 from sightline.views.playground.words import LANGUAGES, WORDS, said

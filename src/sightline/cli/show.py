@@ -1,7 +1,7 @@
-"""`sightline show`: draw a mask in the terminal, as JSON, or into an SVG file.
+"""`sightline show`: draw a mask in the terminal, as JSON, or into a file.
 
 Reads the arguments and prints; the facts come from sightline.views.survey, the words around
-the drawing from show_report.py.
+the drawing from show_report.py, blocks and differences from show_drawing.py.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from sightline.cli.asking import (
     mask_from,
 )
 from sightline.cli.output import output_encoding, progress_bar, use_color, write_line
+from sightline.cli.show_drawing import Against, Blocks, Drawn, Out
 from sightline.cli.show_report import Shown, as_json, headline, panels, remarks
 from sightline.cli.sizes import read_size
 from sightline.masks.mask import Mask
@@ -80,6 +81,9 @@ def show(
     tensor: Tensor = None,
     json: _Json = False,
     svg: _Svg = None,
+    out: Out = None,
+    blocks: Blocks = None,
+    against: Against = None,
     list_masks: _List = False,
 ) -> None:
     """Draw who may see whom, and say which queries see nothing.
@@ -87,6 +91,7 @@ def show(
     Examples:
       sightline show 'causal() & padding(lengths=[5, 3])' --tokens 'I have a dream <eos>'
       sightline show 'causal() & window(left=100000)' --size 1m
+      sightline show 'causal()' --against 'window(left=3)' --out difference.png
       sightline show saved.npy --means ignore --svg saved.svg
     """
     if list_masks:
@@ -95,14 +100,22 @@ def show(
     mask = mask_from(expression, means, tensor, instead=", or --list to see what there is")
     frame = _frame(mask, tokens, size, q_offset)
     shown = Shown.of(mask, batch, head)
+    drawn = Drawn.of(out, blocks, against, json=json)
     check_size(mask, frame.q_len, frame.kv_len)
+    drawn.write(mask, frame, batch, head)
     if svg is not None:
         _write_svg(svg, mask, frame, shown)
     seen = _look(mask, frame, to_svg=False)
     if json:
         write_line(as_json(mask, seen, shown, frame.tokens))
     else:
-        _print(mask, seen, shown, frame, svg)
+        if drawn.on_screen:
+            drawn.print(mask, frame, batch, head)
+        else:
+            _print(mask, seen, shown, frame)
+        for path in (svg, out):
+            if path is not None:
+                write_line(f"\nwrote {path}")
 
 
 def _frame(mask: Mask, tokens: str | None, size: str | None, q_offset: int) -> _Frame:
@@ -159,7 +172,7 @@ def _panels(seen: Survey, shown: Shown, frame: _Frame) -> list[MaskPicture]:
     return panels(seen, shown, rows, columns)
 
 
-def _print(mask: Mask, seen: Survey, shown: Shown, frame: _Frame, svg: Path | None) -> None:
+def _print(mask: Mask, seen: Survey, shown: Shown, frame: _Frame) -> None:
     color, encoding = use_color(), output_encoding()
     expression, facts = headline(mask, seen, shown)
     write_line(paint(expression, "title", color))
@@ -171,8 +184,6 @@ def _print(mask: Mask, seen: Survey, shown: Shown, frame: _Frame, svg: Path | No
         write_line(render_text(picture, color=color, encoding=encoding, legend=last))
     for line in remarks(seen, shown, len(drawn)):
         write_line(line)
-    if svg is not None:
-        write_line(f"\nwrote {svg}")
 
 
 def _write_svg(path: Path, mask: Mask, frame: _Frame, shown: Shown) -> None:
