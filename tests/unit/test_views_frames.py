@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -13,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sightline as sl
-from sightline.errors import InvalidArgument, ShapeMismatch
+from sightline.errors import InvalidArgument, MissingExtra, ShapeMismatch
 from sightline.testing.specs import build
 from sightline.testing.strategies import Frame, expressions
 from sightline.views.moving.decoding import ABSENT, GONE, KEPT, LAST, SEEN, follow_decoding
 from sightline.views.moving.reach import ADDED, BEFORE, LOST, NEVER, follow_reach
+from sightline.views.style import PALETTES
 
 SVG = "{http://www.w3.org/2000/svg}"
 PIECE = re.compile(r"M(\d+) (\d+)h(\d+)v(\d+)h-(\d+)z")
@@ -139,8 +142,8 @@ def test_the_text_has_a_row_for_each_step() -> None:
         ["0-1", "■", "■"],
         ["2", "■", "■", "■"],
         ["3", "■", "◈", "■", "■"],
-        ["4", "■", "×", "◈", "■", "■"],
-        ["5", "◈", "×", "×", "◈", "◈", "◈"],
+        ["4", "■", "–", "◈", "■", "■"],
+        ["5", "◈", "–", "–", "◈", "◈", "◈"],
     ]
 
 
@@ -166,6 +169,49 @@ def test_the_svg_shows_the_very_states() -> None:
             drawn[row : row + tall, column : column + wide] = name
     wanted = np.vectorize(fills.get, otypes=[object])(states)
     assert (drawn == wanted).all()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_png_shows_the_very_states(theme: Any) -> None:
+    pytest.importorskip("matplotlib")
+    from PIL import Image
+
+    drawing = sl.draw_decoding(MASK, 9, to="png", theme=theme)
+    assert isinstance(drawing.content, bytes)
+    pixels = np.asarray(Image.open(io.BytesIO(drawing.content)).convert("RGB"))
+    states = follow_decoding(MASK, 9).states
+    # The sheet as svg, with its panel's cells in it, says where the cells stand.
+    svg = str(sl.draw_decoding(MASK, 9, to="svg", theme=theme))
+    moved = re.search(r'<g transform="translate\(([\d.]+) ([\d.]+)\)"><g transform="translate', svg)
+    cells = re.search(r'"translate\(([\d.]+) ([\d.]+)\) scale\(([\d.]+)\)" shape-', svg)
+    assert moved is not None
+    assert cells is not None
+    x, y = float(moved[1]) + float(cells[1]), float(moved[2]) + float(cells[2])
+    side = float(cells[3])
+    named = PALETTES[theme]
+    fills = {ABSENT: "paper", SEEN: "in", LAST: "in", KEPT: "paper", GONE: "out"}
+    for row, column in np.ndindex(states.shape):
+        # Near the upper edge of a cell: no sign and no line between cells is there.
+        down, across = 2 * (y + (row + 0.12) * side), 2 * (x + (column + 0.5) * side)
+        wanted = hex_color(named[fills[int(states[row, column])]])
+        assert pixels[int(down), int(across)].tolist() == wanted, (row, column)
+
+
+def hex_color(text: str) -> list[int]:
+    digits = text[1:] if len(text) == 7 else "".join(2 * each for each in text[1:])
+    return [int(digits[place : place + 2], 16) for place in (0, 2, 4)]
+
+
+def test_a_png_without_matplotlib_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    tokens = ["日", "本"]
+    for draw in (
+        lambda: sl.draw_decoding(MASK, tokens=tokens, to="png"),
+        lambda: sl.draw_reach(MASK, 2, tokens=tokens, to="png"),
+        lambda: sl.draw_weights(np.eye(2)[None], MASK, tokens=tokens, to="png"),
+    ):
+        with pytest.raises(MissingExtra, match=r"sightline\[views\]"):
+            draw()
 
 
 def test_the_svg_moves_only_for_who_wants_it_and_is_whole_without() -> None:

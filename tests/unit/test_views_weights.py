@@ -250,6 +250,13 @@ def test_still_pictures_name_their_maps_and_say_what_is_wrong() -> None:
     assert row[3:] == ["·", "·", "!"]
 
 
+def test_a_png_is_one() -> None:
+    pytest.importorskip("matplotlib")
+    drawing = sl.draw_weights(spoiled(), MASK, to="png", layer=0, batch=1)
+    assert bytes(drawing.content)[:4] == b"\x89PNG"  # type: ignore[arg-type]
+    assert "1 forbidden pair carries weight" in drawing.summary
+
+
 @pytest.mark.parametrize("to", ["html", "svg"])
 def test_tokens_cannot_break_out(to: Any) -> None:
     tokens = [EVIL, "日本", "👍🏽", '"&', "e"]

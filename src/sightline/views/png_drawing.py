@@ -25,7 +25,7 @@ from sightline.views.svg import render_svg_grid
 if TYPE_CHECKING:
     from sightline.views.scene import Scene
 
-__all__ = ["rasterize", "render_png"]
+__all__ = ["rasterize", "render_png", "require_matplotlib"]
 
 # Pixels of the file for one of the drawing's, so that it is sharp on fine screens and in print.
 _SCALE = 2
@@ -44,7 +44,7 @@ def render_png(scene: Scene, *, theme: Theme = "auto") -> bytes:
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    _require_matplotlib()
+    require_matplotlib()
     panels = tuple(
         replace(
             one,
@@ -59,7 +59,8 @@ def render_png(scene: Scene, *, theme: Theme = "auto") -> bytes:
     return rasterize(svg)
 
 
-def _require_matplotlib() -> None:
+def require_matplotlib() -> None:
+    """Raise MissingExtra where there is nothing to paint with."""
     try:
         import_module("matplotlib")
     except ImportError as error:
@@ -73,7 +74,7 @@ def rasterize(svg: str, *, scale: float = _SCALE) -> bytes:
         MissingExtra: matplotlib is not installed.
         InvalidArgument: the drawing has an element or a path that is not known here.
     """
-    _require_matplotlib()
+    require_matplotlib()
     from matplotlib.backends.backend_agg import RendererAgg
     from PIL import Image
 

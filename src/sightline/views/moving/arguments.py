@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sightline.errors import InvalidArgument
+from sightline.views.drawing import KINDS
 from sightline.views.style import THEMES
 
 __all__ = ["check_choices"]
 
 
-def check_choices(to: object, theme: object, kinds: Sequence[str]) -> None:
+def check_choices(to: object, theme: object) -> None:
     """Refuse a kind of drawing or a theme that there is not."""
-    for name, given, wanted in (("to", to, kinds), ("theme", theme, THEMES)):
+    for name, given, wanted in (("to", to, KINDS), ("theme", theme, THEMES)):
         if given not in wanted:
             raise InvalidArgument(f"got {name}={given!r}; wanted one of {', '.join(wanted)}.")

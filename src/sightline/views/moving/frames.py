@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_decoding", "draw_reach"]
 
-_KINDS = ("html", "svg", "txt")
 _MOST_STEPS = 256
 _SHORTEST = 8  # where nothing says how long
 # In the order of the states of decoding.py.
@@ -37,7 +36,7 @@ _DECODING = (
     Look("seen", "in", "", "■", "seen now, and again later"),
     Look("last", "in", "hole", "◈", "seen now for the last time"),
     Look("kept", "paper", "ring", "□", "not seen now, but later"),
-    Look("gone", "out", "cross", "×", "never seen again: may be dropped"),
+    Look("gone", "out", "strike", "–", "never seen again: may be dropped"),
 )
 # In the order of the states of reach.py.
 _REACH = (
@@ -75,13 +74,14 @@ def draw_decoding(
         batch: which batch row of the mask.
         head: which head of the mask.
         to: "html" plays and steps; "svg" moves by itself, unless the reader wants less motion, and
-            is whole where nothing moves; "txt" has a row for each step.
+            is whole where nothing moves; "png" and "txt" have a row for each step.
         theme: "light", "dark", or "auto": as the reader's screen is set.
         title: what is drawn; None is the mask's text.
 
     Raises:
         InvalidArgument: no mask, a length or prompt that cannot be, no such ``to``.
         ShapeMismatch: tokens that do not fit, no such batch row or head.
+        MissingExtra: a PNG without matplotlib.
 
     >>> import sightline as sl
     >>> print(sl.draw_decoding(sl.sinks(1) & sl.causal() | sl.window(1, 0), 5, to="txt"))
@@ -90,13 +90,13 @@ def draw_decoding(
     0 ■           sees 1 of 1 key
     1 ■ ■         sees 2 of 2 keys
     2 ■ ◈ ■       sees 3 of 3 keys, 1 may be dropped
-    3 ■ × ◈ ■     sees 3 of 4 keys, 2 may be dropped
-    4 ◈ × × ◈ ◈   sees 3 of 5 keys, 5 may be dropped
-    ■ seen now, and again later   ◈ seen now for the last time   × never seen again: may be dropped
+    3 ■ – ◈ ■     sees 3 of 4 keys, 2 may be dropped
+    4 ◈ – – ◈ ◈   sees 3 of 5 keys, 5 may be dropped
+    ■ seen now, and again later   ◈ seen now for the last time   – never seen again: may be dropped
     at most 2 keys must be kept after a step; a cache that drops nothing holds 5
     later is up to query 4, the last one drawn
     """
-    check_choices(to, theme, _KINDS)
+    check_choices(to, theme)
     if not isinstance(mask, Mask):
         raise InvalidArgument(
             f"draw_decoding wants a mask, got {describe(mask)}; wrap an array as "
@@ -146,13 +146,15 @@ def draw_reach(
         tokens: one for each position, at most 64.
         batch: which batch row of the mask.
         head: which head, where ``mix_heads`` is False and heads stay apart.
-        to: "html" plays and steps; "svg" shows all frames side by side, "txt" one under the other.
+        to: "html" plays and steps; "svg" and "png" show all frames side by side, "txt" one under
+            the other.
         theme: "light", "dark", or "auto": as the reader's screen is set.
         title: what is drawn; None is the mask's text.
 
     Raises:
         InvalidArgument: what ``sl.reach`` refuses, too many layers, no such ``to``.
         ShapeMismatch: tokens that do not fit, no such batch row or head.
+        MissingExtra: a PNG without matplotlib.
 
     >>> import sightline as sl
     >>> print(sl.draw_reach(sl.window(left=1, right=0), layers=2, length=4, to="txt"))
@@ -183,7 +185,7 @@ def draw_reach(
     9 pairs, 2 of them new; as far as 2 positions
     · no influence   ■ could influence before   + new with this layer
     """
-    check_choices(to, theme, _KINDS)
+    check_choices(to, theme)
     first = mask[0] if isinstance(mask, (list, tuple)) and mask else mask
     size = _length(first, length, tokens) if isinstance(first, Mask) else _SHORTEST
     found = follow_reach(
@@ -203,6 +205,10 @@ def draw_reach(
 def _still(sheet: Sheet, to: Kind, theme: Theme, cells: str = "") -> Drawing:
     if to == "svg":
         return Drawing("svg", render_svg_sheet(sheet, theme=theme, cells=cells), sheet.summary)
+    if to == "png":
+        from sightline.views.moving.sheet_png import render_png_sheet
+
+        return Drawing("png", render_png_sheet(sheet, theme=theme), sheet.summary)
     return Drawing("txt", render_text_sheet(sheet), sheet.summary)
 
 

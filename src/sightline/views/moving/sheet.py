@@ -1,6 +1,7 @@
 """A sheet of panels: grids of cells of a few looks, each with a sign of its own.
 
-Decoding and layered reach are described so, once; sheet_svg.py and sheet_text.py draw it.
+Decoding and layered reach are described so, once; sheet_svg.py, sheet_png.py and sheet_text.py
+draw it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Look:
     Attributes:
         name: the class of a style sheet.
         fill: "in", "pale", "out" or "paper": which color the cell has.
-        sign: what is drawn within: "", "plus", "cross", "hole", "ring" or "minus".
+        sign: what is drawn within: "", "plus", "strike", "hole", "ring" or "minus".
         glyph: the sign of a text drawing.
         words: what it means.
     """

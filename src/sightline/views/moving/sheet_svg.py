@@ -52,7 +52,6 @@ _MOST_PIXELS, _LARGEST_SIDE, _SMALLEST_SIGNED = 620.0, 24.0, 5.0
 # The class of a sign, and its strokes in a cell of 10 x 10: where each begins, and how it goes on.
 _SIGNS: dict[str, tuple[str, tuple[tuple[int, int, str], ...]]] = {
     "plus": ("sign", ((5, 2, "v6"), (2, 5, "h6"))),
-    "cross": ("dim", ((3, 3, "l4 4"), (7, 3, "l-4 4"))),
     "minus": ("dim", ((2, 5, "h6"),)),
     "hole": ("hole", ((5, 3, "l2 2l-2 2l-2-2z"),)),
     "ring": ("ring", ((2, 2, "h6v6h-6z"),)),
@@ -237,6 +236,13 @@ def _covered(cells: NDArray[np.bool_]) -> str:
 def _signs(cells: NDArray[np.bool_], look: Look) -> str:
     if not look.sign or not cells.any():
         return ""
+    if look.sign == "strike":  # one line through all that stand side by side
+        runs = "".join(
+            f"M{10 * first + 2} {10 * (top + row) + 5}h{10 * wide - 4}"
+            for top, first, tall, wide in rectangles(cells)
+            for row in range(tall)
+        )
+        return f'<path class="dim" d="{runs}"/>'
     name, strokes = _SIGNS[look.sign]
     where = "".join(
         f"M{10 * column + x} {10 * row + y}{line}"

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_weights"]
 
-_KINDS = ("html", "svg", "txt")
 Which = int | Sequence[int] | None
 
 
@@ -72,7 +71,7 @@ def draw_weights(
         batch: which batch rows.
         head: which heads.
         to: "html" answers to pointer and keys, with pickers and a small map of every head;
-            "svg" and "txt" show the chosen maps one beside the other.
+            "svg", "png" and "txt" show the chosen maps one beside the other.
         theme: "light", "dark", or "auto": as the reader's screen is set.
         title: what is drawn; None is the mask's text.
 
@@ -80,6 +79,7 @@ def draw_weights(
         InvalidArgument: weights or masks that are none, a number that is not there, no such
             ``to``, or too much for one drawing.
         ShapeMismatch: shapes or tokens that do not fit each other.
+        MissingExtra: a PNG without matplotlib.
 
     >>> import numpy as np
     >>> import sightline as sl
@@ -93,7 +93,7 @@ def draw_weights(
     weight: ░ to 0.25  ▒ to 0.5  ▓ to 0.75  █ to 1   · may not attend
     no weight where none may be; every row adds up to 1
     """
-    check_choices(to, theme, _KINDS)
+    check_choices(to, theme)
     offset = as_int(q_offset, "q_offset", least=0, error=InvalidArgument)
     seen = read_attention(
         weights, mask, q_offset=offset, layer=layer, batch=batch, head=head, most=MOST_WEIGHTS
