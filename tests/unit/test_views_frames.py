@@ -22,7 +22,6 @@ from sightline.views.moving.decoding import ABSENT, GONE, KEPT, LAST, SEEN, foll
 from sightline.views.moving.reach import ADDED, BEFORE, LOST, NEVER, follow_reach
 from sightline.views.style import PALETTES
 
-SVG = "{http://www.w3.org/2000/svg}"
 PIECE = re.compile(r"M(\d+) (\d+)h(\d+)v(\d+)h-(\d+)z")
 EVIL = "</script><script>alert(1)</script>\x00<!--"
 

@@ -17,7 +17,7 @@ import sightline as sl
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.views.moving.attention import read_attention
 from sightline.views.moving.packing import BROKEN, pack_bits, pack_weights, unpack_weights
-from sightline.views.moving.weights_page import MOST_WEIGHTS
+from sightline.views.moving.weights_page import MOST_WEIGHTS, counts_of
 
 EVIL = "</script><script>alert(1)</script>\x00<!--"
 
@@ -217,6 +217,14 @@ def test_faults_are_counted_where_they_are() -> None:
     sums = data_of(str(drawing))["sums"]
     assert sums[str(((1 * 2 + 1) * 3 + 1) * 5 + 3)] == "0.9"
     assert len(sums) == 2
+
+
+def test_one_weight_is_wrong_in_one_way() -> None:
+    weights = GOOD[0, 0, :1].copy()
+    weights[0, 0, 1], weights[0, 0, 2] = np.nan, -0.5  # both forbidden
+    seen = read_attention(weights, sl.causal())
+    found = {name: int(counts.sum()) for name, counts in counts_of(seen).items()}
+    assert found == {"leaks": 1, "broken": 1, "negative": 0, "uneven": 0}
 
 
 def test_a_tiny_leak_is_not_packed_away() -> None:

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidArgument, ShapeMismatch
+from sightline.masks.evaluate import summarize
+from sightline.masks.frame import Frame
 from sightline.masks.mask import Mask
 from sightline.masks.positional import nothing, window
 from sightline.plan.reach import reach_by_layer
@@ -131,7 +133,8 @@ def _layer(
 ) -> Layer:
     states = np.select([added > 0, pairs > 0, lost > 0], [ADDED, BEFORE, LOST], default=NEVER)
     own = np.arange(length)
-    first, last = now.first_key(length)[row], now.last_key(length)[row]
+    rows = summarize(now, Frame.of(length, length))
+    first, last = rows.first[row], rows.last[row]
     sees = first >= 0
     far = np.maximum(own - first, last - own)[sees]
     return Layer(
