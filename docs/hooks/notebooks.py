@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from made import made_page
 from mkdocs.plugins import event_priority
-from mkdocs.structure.files import File
 
 COLORS = re.compile(r"\x1b\[[0-9;]*m")
 # What is shown of an output, the best first.
@@ -30,7 +30,7 @@ def on_files(files: Any, *, config: Any) -> Any:
         name = path.relative_to(docs).with_suffix(".md").as_posix()
         if not files.get_file_from_path(name):
             notebook = json.loads(path.read_text(encoding="utf-8"))
-            files.append(File.generated(config, name, content=page_of(notebook)))
+            files.append(made_page(config, name, page_of(notebook)))
     return files
 
 

@@ -12,8 +12,8 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from made import made_page
 from mkdocs.plugins import event_priority
-from mkdocs.structure.files import File
 
 # [text](../path): with text that may hold code, and no title.
 LINK = re.compile(r"\[(?P<text>[^\]\n]*)\]\((?P<path>(?:\.\./)+[^)#\s]+)\)")
@@ -32,7 +32,7 @@ def on_files(files: Any, *, config: Any) -> Any:
     for path in sorted({path for file in files.documentation_pages() for path in leaving(file)}):
         target = root(config) / path
         if target.is_file() and not files.get_file_from_path(page_of(path)):
-            files.append(File.generated(config, page_of(path), content=shown(target, path)))
+            files.append(made_page(config, page_of(path), shown(target, path)))
     return files
 
 

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -224,9 +225,20 @@ def test_the_site_is_built_strictly_and_whole(tmp_path: Path) -> None:
     for path in built:
         asked = fetched_from_elsewhere(path.read_text(encoding="utf-8"), path.suffix[1:])
         assert not asked, f"{path.relative_to(tmp_path)} asks for {asked}"
+    _links_lead_somewhere(tmp_path)
     _two_languages(tmp_path)
     _reference_is_rendered(tmp_path)
     _tests_are_shown(tmp_path)
+
+
+def _links_lead_somewhere(site: Path) -> None:
+    """mkdocs checks links as they are written; this, where they lead in what was built."""
+    for page in site.rglob("*.html"):
+        if page.name == "404.html":  # which does not know where it is shown
+            continue
+        text = page.read_text(encoding="utf-8")
+        for place in set(re.findall(r'(?:href|src)="([^"#?:]+)', text)):
+            assert (page.parent / unquote(place)).exists(), f"{page.relative_to(site)}: {place}"
 
 
 def _two_languages(site: Path) -> None:
