@@ -122,6 +122,63 @@ def test_only_arrows_that_others_imply_are_left_out(load: Callable[[str], Module
     assert script.without_detours(found) == [("a", "b"), ("a", "d"), ("b", "c")]
 
 
+# --------------------------------------------------------------------------------- the hooks
+
+
+@pytest.fixture
+def hook(
+    docs_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], ModuleType]:
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("griffe")
+    monkeypatch.syspath_prepend(str(DOCS / "hooks"))
+    return lambda name: docs_script(f"hooks/{name}")
+
+
+def test_a_notebook_is_shown_with_what_it_gave(hook: Callable[[str], ModuleType]) -> None:
+    said = {"output_type": "stream", "text": ["\x1b[31mred\x1b[0m\n"]}
+    drawn = {
+        "output_type": "display_data",
+        "data": {"text/plain": "<Drawing>", "text/html": ["<svg>\n\n", "</svg>"]},
+    }
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "words"]},
+        {"cell_type": "code", "source": ["x = '```'"], "outputs": [said, drawn]},
+        {"cell_type": "code", "source": [], "outputs": []},
+    ]
+    assert hook("notebooks").page_of({"cells": cells}) == (
+        "# Title\nwords\n\n````python\nx = '```'\n````\n\n```text\nred\n```\n\n"
+        '<div class="output">\n<svg>\n</svg>\n</div>\n'
+    )
+
+
+def test_links_that_leave_the_docs_are_found(hook: Callable[[str], ModuleType]) -> None:
+    pages = hook("pages")
+    outside = pages.outside
+    place = Path("results/swin.md")
+    assert outside(place, "../../tests/test_it.py") == "tests/test_it.py"
+    assert outside(place, "../systems.md") is None
+    assert outside(place, "../../../elsewhere.py") is None
+    here = Path(__file__)
+    anchor = pages.line_anchor(here, "`test_links_that_leave_the_docs_are_found`")
+    number = int(anchor.rpartition("-")[2])
+    assert "def test_links_that_leave" in here.read_text(encoding="utf-8").splitlines()[number - 1]
+    assert pages.line_anchor(here, "the tests") == ""
+    assert pages.ESCAPED_BAR.search("| `a \\| b` |")
+    assert not pages.ESCAPED_BAR.search("| a \\| b |")
+
+
+def test_examples_and_shared_arguments_of_docstrings(hook: Callable[[str], ModuleType]) -> None:
+    docstrings = hook("docstrings")
+    text = "Words.\n\n>>> f(\n...     1)\n[[1]]\n\nMore.\n"
+    assert docstrings.fenced(text) == (
+        "Words.\n\n```pycon\n>>> f(\n...     1)\n[[1]]\n```\n\nMore.\n"
+    )
+    assert docstrings.apart("Args:\n    a, b: sizes\n    c: one") == (
+        "Args:\n    a: sizes\n    b: sizes\n    c: one"
+    )
+
+
 # ------------------------------------------------------------------------------ the settings
 
 
