@@ -14,6 +14,7 @@ from sightline.masks.names import NAMES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("algebra.md", "algebra.zh.md")
+PICTURE = r"!\[(?:\\.|[^\]\\])*\]\(pictures/algebra/(\w+)\.svg\)"
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_a_page_without_its_table_is_refused(
 def shown(pages: Iterable[str]) -> list[str]:
     """Return the pictures that pages show, in order."""
     texts = [(DOCS / page).read_text(encoding="utf-8") for page in pages]
-    return re.findall(r"\]\(pictures/algebra/(\w+)\.svg\)", "".join(texts))
+    return re.findall(PICTURE, "".join(texts))
 
 
 @pytest.mark.parametrize("page", PAGES)
