@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -63,6 +64,12 @@ def test_the_main_job(tmp_path: Path) -> None:
     assert html.count("<svg") > 20
     assert ">dream</text>" in html
     assert ">我</text>" in html
+    # Three attentions to point at, decoding to play, and what six mistakes add or remove.
+    assert html.count('class="slv slv-weights"') == 3
+    assert html.count('class="slv slv-frames"') == 1
+    assert html.count("Who is looked at, against who may be:") == html.count('sl-hover"') == 6
+    assert len(html) < 1_500_000
+    assert not re.findall(r"""(?:src|href)=|@import|url\((?!#)""", html), "a page of its own"
 
 
 def test_an_output_that_cannot_write_chinese(tmp_path: Path) -> None:

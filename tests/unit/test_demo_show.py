@@ -9,6 +9,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.cells import cell_len
 
@@ -22,6 +23,7 @@ from sightline.cli.demo_tables import (
     summary_of_checks,
 )
 from sightline.cli.demo_text import Screen, render_report
+from sightline.cli.demo_views import difference_view, weights_view
 from sightline.cli.demo_words import about_filling, about_left, about_rounding
 from sightline.recipes.demo.records import Check, DemoReport
 from sightline.recipes.demo.run import run_demo
@@ -190,7 +192,7 @@ class Outline(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.links += [value or "" for name, value in attrs if name in {"src", "href"}]
-        if tag != "meta":
+        if tag not in {"meta", "input"}:
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -210,16 +212,44 @@ def test_the_page_is_whole_and_needs_nothing_else(report: DemoReport) -> None:
     assert outline.open == []
     assert outline.links == []
     assert "url(http" not in html
-    assert outline.tags.count("script") == 0
+    # Each drawing that answers brings its own data and script, and nothing else has any.
+    assert outline.tags.count("script") == 2 * html.count('<div class="fragment">')
+    assert html == render_page(report), "the same report, the same page"
 
 
 def test_the_page_has_all_pictures_with_their_words(report: DemoReport) -> None:
-    outline = Outline(render_page(report))
-    drawn = len(report.mask_drawings) + len(report.combined_drawings) + len(report.pair_drawings)
-    assert outline.tags.count("svg") == drawn + 2 + 2 * len(report.mistakes)
+    html = render_page(report)
+    outline = Outline(html)
+    drawn = len(report.mask_drawings) + len(report.combined_drawings)
+    assert html.count("<figcaption>") == drawn + 2 + 2 * len(report.mistakes)
+    told = [m for m in report.mistakes if m.wrong_picture and difference_view(m.wrong_picture)]
+    assert html.count('<div class="fragment">') == len(report.pair_drawings) + 1 + len(told)
     words = {token for row in report.batch.rows for token in row}
     assert words <= outline.labels
     assert {"<bos>", "I have a"} <= outline.labels
+    assert html.count("<noscript><svg") == len(report.pair_drawings)
+
+
+def test_weights_of_every_head_can_be_pointed_at(report: DemoReport) -> None:
+    for drawing in report.pair_drawings:
+        assert drawing.by_head is not None
+        assert len(drawing.by_head) == report.heads
+        np.testing.assert_array_equal(drawing.by_head[0], drawing.weights)
+        view = weights_view(drawing)
+        assert "no weight where none may be; every row adds up to 1" in view
+        assert view in render_page(report)
+
+
+def test_a_difference_is_between_what_is_seen_and_what_may_be(report: DemoReport) -> None:
+    told = {m.name: m.wrong_picture and difference_view(m.wrong_picture) for m in report.mistakes}
+    wrong = next(m.wrong_picture for m in report.mistakes if m.name == "No causal mask")
+    assert wrong is not None
+    future = np.triu(np.ones_like(wrong.allowed), 1) & (wrong.weights != 0)
+    assert f"{future.sum()} added, 0 removed" in (told["No causal mask"] or "")
+    assert "0 added, " in (told["A decode step with is_causal"] or "")
+    # Masked after the softmax nobody looks where none may; weights that are no numbers say nothing.
+    assert told["Mask after softmax"] is None
+    assert told["Padding vectors of -inf"] is None
 
 
 def test_the_page_has_all_tables_and_figures(report: DemoReport) -> None:

@@ -124,3 +124,10 @@ def test_a_table_for_an_ascii_terminal() -> None:
     assert table.isascii()
     assert "\x1b" not in table
     assert "\\xe9\\x1b[0m" in table
+
+
+def test_a_fragment_is_taken_as_it_is() -> None:
+    html = sl.draw(sl.causal(), 3, to="html").content
+    assert isinstance(html, str)
+    page = Page("A page").fragment(html)
+    assert f'<div class="fragment">\n{html}</div>' in page.html()

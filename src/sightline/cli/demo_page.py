@@ -14,6 +14,7 @@ from rich.cells import cell_len
 
 from sightline.cli import demo_tables, demo_words
 from sightline.cli.demo_tables import Facts, picture_from_drawing
+from sightline.cli.demo_views import decoding_view, difference_view, weights_view
 from sightline.recipes.demo.records import DemoReport, Drawing, Mistake
 from sightline.views.labels import graphemes
 from sightline.views.page import Page
@@ -79,16 +80,26 @@ def _alone(page: Page, report: DemoReport) -> None:
     _paragraph(page, demo_words.about_pairs(report))
     _table(page, demo_tables.pairs_table(report))
     page.paragraph(
-        f"The weights of the first of {report.heads} heads for that pair: the stronger the color, "
-        "the more attention. Hatched: may not look."
+        f"The weights of all {report.heads} heads for that pair, one head at a time: the stronger "
+        "the color, the more attention. Hatched: may not look. Point at a cell, or walk there with "
+        "the arrow keys, to read the pair and its weight."
     )
-    page.pictures(_captioned(report.pair_drawings), cell=20)
+    for drawing in report.pair_drawings:
+        page.heading(drawing.name, level=3)
+        page.paragraph(drawing.caption)
+        page.fragment(weights_view(drawing))
 
 
 def _prefixes(page: Page, report: DemoReport) -> None:
     _paragraph(page, demo_words.about_decoding(report))
     page.pictures(_captioned([_short_rows(report.triangle)]), cell=34)
     _table(page, demo_tables.prefixes_table(report))
+    page.heading("Word by word", level=3)
+    page.paragraph(
+        "The same sentence as a model writes it: each new word asks once, and the keys of those "
+        "before it are kept in a cache. Play it, or go step by step."
+    )
+    page.fragment(decoding_view(report.triangle))
     twins = demo_words.about_twins(report)
     if twins is not None:
         page.heading("One word in two places", level=3)
@@ -118,6 +129,10 @@ def _mistake(page: Page, mistake: Mistake) -> None:
     drawn = [d for d in (mistake.wrong_picture, mistake.right_picture) if d is not None]
     if drawn:
         page.pictures(_captioned(drawn, code=False), cell=20)
+    difference = mistake.wrong_picture and difference_view(mistake.wrong_picture)
+    if difference:
+        page.paragraph("Who is looked at, against who may be:")
+        page.fragment(difference)
 
 
 def _short_rows(drawing: Drawing) -> Drawing:

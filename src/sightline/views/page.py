@@ -115,6 +115,13 @@ class Page:
         ]
         return self._add('<div class="pictures">\n' + "\n".join(figures) + "\n</div>")
 
+    def fragment(self, html: str) -> Page:
+        """Add a drawing that brings its own style and script, such as ``sl.draw(to="html")``.
+
+        It is taken as it is.
+        """
+        return self._add(f'<div class="fragment">\n{html}</div>')
+
     def html(self) -> str:
         """Return the whole document."""
         body = "\n".join(self._parts)

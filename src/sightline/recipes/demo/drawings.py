@@ -166,9 +166,10 @@ def _mask(
 def _weighted(
     name: str, mask: sl.Mask, frames: tuple[Frame, Frame], row: int, weights: Tensor, caption: str
 ) -> Drawing:
-    """Draw the first head's weights from one frame's words to the other's, little padding."""
+    """Draw the weights from one frame's words to the other's, little padding."""
     asking, asked = frames
     queries, keys = (min(f.width, f.lengths[row] + _PADS_SHOWN) for f in frames)
+    by_head = weights[row, :, :queries, :keys].detach().numpy()
     return Drawing(
         name=name,
         expression=repr(mask),
@@ -176,7 +177,8 @@ def _weighted(
         rows=asking.rows[row][:queries],
         columns=asked.rows[row][:keys],
         caption=caption,
-        weights=weights[row, 0, :queries, :keys].detach().numpy(),
+        weights=by_head[0],
+        by_head=by_head,
     )
 
 

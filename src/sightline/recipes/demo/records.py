@@ -48,6 +48,7 @@ class Drawing:
         rows, columns: the tokens of the queries and of the keys.
         caption: one or two sentences on what to see.
         weights: float [queries, keys], or None.
+        by_head: float [heads, queries, keys], where the weights of every head are kept.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Drawing:
     columns: tuple[str, ...]
     caption: str
     weights: np.ndarray | None = None
+    by_head: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
