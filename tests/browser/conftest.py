@@ -20,9 +20,10 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable
 DESKTOP, PHONE = (1280, 800), (390, 844)
 
 
-@pytest.fixture(scope="session")
+# For a module: playwright keeps an event loop running in this thread, and other tests start theirs.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The browser, started once for all tests of a worker."""
+    """The browser, started once for the tests of a file."""
     api = pytest.importorskip("playwright.sync_api")
     program = os.environ.get("SIGHTLINE_BROWSER") or next(
         filter(None, map(shutil.which, _NAMES)), None
