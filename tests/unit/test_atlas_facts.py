@@ -107,6 +107,16 @@ def test_runs_that_go_on_from_strip_to_strip_are_one(
             assert runs.tolist() == runs_of(empty, 0)
 
 
+def test_no_part_is_lost_where_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(empty_rows, "_STRIP", 1024)
+    monkeypatch.setattr(empty_rows, "_MOST_TILES", 1)
+    far = sl.keys([1490]) & sl.queries(range(600, 900))
+    mask = far | (sl.keys([3]) & sl.dilated(211)) | (sl.keys([700, 1300]) & sl.dilated(17))
+    empty = ~mask.dense(1500)[0, 0].any(axis=1)
+    runs = empty_runs(mask, (0, 0), Frame.of(1500, 1500), Clock())
+    assert runs.tolist() == runs_of(empty, 0)
+
+
 def test_a_million_and_64_million_tokens() -> None:
     for size in (2**20, 2**26):
         found = facts(sl.causal(strict=True), size, seconds=LONG)

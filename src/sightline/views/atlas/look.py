@@ -85,8 +85,9 @@ def look(mask: Mask, view: View, *, seconds: float = 0.1) -> Look:
     """Return what a piece of ``mask`` holds.
 
     Cells at the edge of the view are whole cells; beyond the view's last query and key there is
-    nothing. ``seconds`` is about how long it may take; what is not known by then is estimated,
-    and said to be. Single pairs, and views of few pairs, are exact however long they take.
+    nothing. ``seconds`` is about how long it may work (on a busy machine it takes longer, not less
+    is found out); what is not known by then is estimated, and said to be. Single pairs, and views
+    of few pairs, are exact however long they take.
 
     Raises:
         InvalidArgument: the view is no rectangle of pairs, or names a batch row or head that the
@@ -106,11 +107,10 @@ def look(mask: Mask, view: View, *, seconds: float = 0.1) -> Look:
         (view.rows, view.columns),
     )
     exact = canvas.cell == (1, 1) or canvas.pairs <= _FEW_PAIRS
-    end = Clock.of(seconds)
     try:
-        canvas.count(Clock() if exact else Clock.of(seconds * _SHARE_COUNTING))
+        canvas.count(Clock() if exact else Clock.of_work(seconds * _SHARE_COUNTING))
     except OutOfTime:
-        canvas.estimate(end)
+        canvas.estimate(Clock.of_work(seconds * (1 - _SHARE_COUNTING)))
     return Look(view, canvas.cell, *canvas.first, *canvas.result())
 
 

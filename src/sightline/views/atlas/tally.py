@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +33,8 @@ _LEAF = (16, 64)
 # Tiles that are halved at a time, and words that are read at a time: at first, and at most.
 _MOST_TILES = 2**13
 _FIRST_WORDS, _MOST_WORDS = 2**11, 2**16
+# How many times longer than its work something may take.
+_PATIENCE = 4
 # Batches grow while each takes less than this, in seconds.
 _SHORT = 0.004
 
@@ -43,19 +45,31 @@ class OutOfTime(Exception):
 
 @dataclass(frozen=True)
 class Clock:
-    """When to stop: a moment of ``time.perf_counter``; infinity is never."""
+    """When to stop.
+
+    Attributes:
+        end: a moment of ``time.perf_counter``; infinity is never.
+        worked: a moment of ``time.thread_time``, which stands still while others have the
+            processor: so that a busy machine takes longer, and does not find out less.
+    """
 
     end: float = float("inf")
+    worked: float = float("inf")
 
     @classmethod
     def of(cls, seconds: float) -> Clock:
         """Return a clock that ends in so many seconds."""
         return cls(perf_counter() + seconds)
 
+    @classmethod
+    def of_work(cls, seconds: float) -> Clock:
+        """Return one that ends after so many seconds of work, and not much later in any case."""
+        return cls(perf_counter() + _PATIENCE * seconds, thread_time() + seconds)
+
     @property
     def is_over(self) -> bool:
         """Whether the time is over."""
-        return perf_counter() > self.end
+        return perf_counter() > self.end or thread_time() > self.worked
 
     def check(self) -> None:
         """Raise OutOfTime if the time is over."""
