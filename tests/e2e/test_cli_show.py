@@ -505,3 +505,42 @@ def test_bad_drawings_are_refused(
     assert code == 2
     assert said in re.sub(r"\s*\n?│?\s+", " ", err)
     assert not list(tmp_path.iterdir())
+
+
+# -- why a pair is allowed ----------------------------------------------------------------------
+
+
+def test_why_in_the_words_of_the_writer(run: Run) -> None:
+    code, out, err = run("show", "causal() & window(left=3)", "--why", "9,4")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "* causal() & window(left=3): window(left=3) does not allow it: not allowed",
+        "    causal(): key 4 is 5 before query 9: allowed",
+        "  * window(left=3): key 4 is 5 before query 9; the window reaches 3 before and all after "
+        "it: not allowed",
+        "",
+        "* = if this part said the opposite, so would the whole",
+    ]
+
+
+def test_why_as_json_of_a_batch_row_and_of_a_file(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("show", "padding(lengths=[9, 3])", "--why", "1, 5", "--batch", "1", "--json")
+    found = json.loads(out)
+    assert (code, found["allowed"], found["span"]) == (0, False, [0, 23])
+    np.save(tmp_path / "saved.npy", np.tri(4, dtype=bool))
+    code, out, _ = run("show", str(tmp_path / "saved.npy"), "--means", "attend", "--why", "1,2")
+    assert code == 0
+    assert "the table forbids query 1, key 2: not allowed" in out
+
+
+@pytest.mark.parametrize("pair", ["5", "5,", "-1,2", "a,b", "1,2,3", "9" * 20 + ",1"])
+def test_why_of_no_pair(pair: str, run: Run) -> None:
+    code, out, err = run("show", "causal()", f"--why={pair}")
+    assert (code, out) == (2, "")
+    assert "such as 5,7" in " ".join(err.split())
+
+
+def test_why_of_a_batch_row_that_is_none(run: Run) -> None:
+    code, _, err = run("show", "padding(lengths=[9, 3])", "--why", "1,5", "--batch", "2")
+    assert code == 2
+    assert "from 0 to 1" in " ".join(err.split())

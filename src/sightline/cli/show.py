@@ -26,6 +26,7 @@ from sightline.cli.asking import (
 from sightline.cli.output import output_encoding, progress_bar, use_color, write_line
 from sightline.cli.show_drawing import Against, Blocks, Drawn, Out
 from sightline.cli.show_report import Shown, as_json, headline, panels, remarks
+from sightline.cli.show_why import Why, print_why
 from sightline.cli.sizes import read_size
 from sightline.masks.mask import Mask
 from sightline.masks.names import NAMES
@@ -84,6 +85,7 @@ def show(
     out: Out = None,
     blocks: Blocks = None,
     against: Against = None,
+    why: Why = None,
     list_masks: _List = False,
 ) -> None:
     """Draw who may see whom, and say which queries see nothing.
@@ -98,6 +100,9 @@ def show(
         _print_list()
         return
     mask = mask_from(expression, means, tensor, instead=", or --list to see what there is")
+    if why is not None:
+        print_why(mask, expression or "", why, batch, head, as_json=json)
+        return
     frame = _frame(mask, tokens, size, q_offset)
     shown = Shown.of(mask, batch, head)
     drawn = Drawn.of(out, blocks, against, json=json)

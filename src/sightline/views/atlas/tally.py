@@ -34,7 +34,7 @@ _LEAF = (16, 64)
 _MOST_TILES = 2**13
 _FIRST_WORDS, _MOST_WORDS = 2**11, 2**16
 # How many times longer than its work something may take.
-_PATIENCE = 4
+_PATIENCE = 2
 # Batches grow while each takes less than this, in seconds.
 _SHORT = 0.004
 
