@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from sightline.errors import SightlineError
+import numpy as np
+from numpy.typing import NDArray
+
 from sightline.masks.mask import Mask
 from sightline.plan.compare import equivalent
 from sightline.views.atlas.facts import edges, facts
 
 __all__ = ["beside", "differences"]
 
-# Runs of queries and edges that are sent at most; more could not be seen.
-_MOST = 2000
+# Runs of queries and edges that are sent at most, for the map; the page says where there are more.
+MOST_SENT = 1 << 20
+# So many stand in the text.
+_MOST_TOLD = 5
 
 
-def beside(mask: Mask, request: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts of one batch row and head at the lengths of a request; None is not known."""
-    batch, head = request.get("batch", 0), request.get("head", 0)
+def beside(
+    mask: Mask, request: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, NDArray[np.int64]]]:
+    """Return the facts of one batch row and head at the lengths of a request; None is not known.
+
+    The arrays are what is drawn into the map: runs (first, last) of empty rows, and edges.
+    """
+    batch, head = request["batch"], request["head"]
     found = facts(
         mask,
         request["q_len"],
@@ -27,18 +36,22 @@ def beside(mask: Mask, request: dict[str, Any]) -> dict[str, Any]:
         head=head,
         seconds=request["seconds"],
     )
-    return {
+    runs = np.empty((0, 2), np.int64) if found.empty_runs is None else found.empty_runs
+    ends = edges(mask, batch)
+    told = {
         "pairs": found.pairs,
         "count": found.count,
         "blocks": None if found.blocks is None else found.blocks._asdict(),
         "flops": None if found.flops is None else [found.flops, found.dense_flops],
         "empty_count": found.empty_count,
-        "empty_runs": [] if found.empty_runs is None else found.empty_runs[:_MOST].tolist(),
-        "edges": edges(mask, batch)[:_MOST].tolist(),
+        "empty_runs": runs[:_MOST_TOLD].tolist(),
+        "cut": len(runs) > MOST_SENT,
+        "edges": ends[:_MOST_TOLD].tolist(),
         "words": [
             f"{'  ' * line.depth}{line.expression[:60]}: {line.words}" for line in found.words
         ],
     }
+    return told, {"runs": runs[:MOST_SENT], "edges": ends[:MOST_SENT]}
 
 
 def differences(first: Mask, second: Mask, request: dict[str, Any]) -> dict[str, Any]:
@@ -48,9 +61,16 @@ def differences(first: Mask, second: Mask, request: dict[str, Any]) -> dict[str,
     found: dict[str, Any] = {"holds": answer.holds, "proved": answer.proved_for, "witness": None}
     if answer.witness is not None:
         found["witness"] = [int(place) for place in answer.witness]
+    seconds = request["seconds"] / 2
     for name, mask in (("only_first", first & ~second), ("only_second", second & ~first)):
-        try:
-            found[name] = mask.count(q_len, kv_len, q_offset=offset)
-        except SightlineError:
-            found[name] = None
+        one = facts(
+            mask,
+            q_len,
+            kv_len,
+            q_offset=offset,
+            batch=request["batch"],
+            head=request["head"],
+            seconds=seconds,
+        )
+        found[name] = one.count
     return found

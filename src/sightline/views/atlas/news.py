@@ -39,7 +39,8 @@ def legend(words: Mapping[str, str], colors: Colors, compare: bool) -> list[list
             ["star", colors.both_ways, words["both_ways"], colors.paper],
         ]
     rows += [
-        ["hatch", colors.empty, words["empty"]],
+        ["hatch", colors.empty, words["empty_first" if compare else "empty"]],
+        ["dash", colors.ink, words["edge"]],
         ["dots", colors.ink, words["unsure"]],
     ]
     return rows
@@ -53,7 +54,7 @@ def facts_rows(words: Mapping[str, str], found: Mapping[str, Any]) -> list[list[
     rows: list[list[str]] = []
 
     def row(name: str, value: str, note: str = "") -> None:
-        rows.append([words[name], value, note])
+        rows.append([words.get(name, ""), value, note])
 
     count, pairs = found["count"], found["pairs"]
     row("pairs", words["unknown"] if count is None else f"{count:,}", f"/ {pairs:,}")
@@ -77,6 +78,8 @@ def facts_rows(words: Mapping[str, str], found: Mapping[str, Any]) -> list[list[
         row("empty_rows", words["none"])
     else:
         rows.append([words["empty_rows"], f"{empty:,}: {_runs(found['empty_runs'])}", "warn"])
+    if found["cut"]:
+        row("", words["cut"])
     if found["edges"]:
         row("documents", _runs([(edge, edge) for edge in found["edges"]]))
     for text in found["words"][:_MOST_PARTS]:

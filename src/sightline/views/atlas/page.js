@@ -37,6 +37,8 @@
     if (sign === "hatch")
       for (let at = -16; at < 24; at += 6)
         add("path", { d: `M${at} 16l16 -16`, stroke: color, "stroke-width": 1.5 });
+    if (sign === "dash")
+      add("path", { d: "M0 8h24", stroke: color, "stroke-width": 1.5, "stroke-dasharray": "6 3" });
     if (sign === "dots")
       for (const x of [4, 12, 20])
         for (const y of [4, 12]) add("circle", { cx: x, cy: y, r: 1.8, fill: color });

@@ -17,12 +17,16 @@ from sightline.views.atlas.asked import Box
 from sightline.views.atlas.cells import BOTH_WAYS, FIRST_ONLY, SECOND_ONLY
 from sightline.views.atlas.palette import Colors
 
-__all__ = ["Plot"]
+__all__ = ["NO_MARKS", "Plot"]
 
 # Lines between cells where a pair is so many pixels wide at least; they would hide it otherwise.
 _LINES_FROM = 9
 # At most so many marks of one kind; closer ones are joined.
 _MOST_MARKS = 600
+# More edges of documents than these would hide the mask.
+_MOST_EDGES = 64
+# Neither empty rows nor edges.
+NO_MARKS = np.empty((0, 2), np.int64), np.empty(0, np.int64)
 # Queries and keys that stay in view at the least.
 _CLOSEST = 3
 # Where two masks differ, beside the color: source, bokeh's marker, the number of such cells.
@@ -242,18 +246,25 @@ class Plot:
             },
         )
 
-    def mark_empty(self, runs: list[tuple[int, int]], whole: Box) -> None:
-        """Hatch the queries that see nothing, in view or not; runs are (first, last)."""
-        joined = _joined(runs, (whole.q_stop - whole.q_start) // _MOST_MARKS)
-        boxes = [Box(first, last + 1, whole.k_start, whole.k_stop) for first, last in joined]
-        self._put("empty", _quads(boxes))
+    def mark(self, runs: NDArray[np.int64], edges: NDArray[np.int64], box: Box, whole: Box) -> None:
+        """Hatch queries that see nothing, and draw edges of documents dashed, about what is seen.
 
-    def draw_edges(self, edges: list[int], whole: Box) -> None:
-        """Draw a dashed cross at each edge of documents or sequences; too many are left out."""
-        if len(edges) > _MOST_MARKS:
-            edges = []
-        across = np.array([e for e in edges if whole.q_start < e < whole.q_stop], float) - 0.5
-        down = np.array([e for e in edges if 0 < e < whole.k_stop], float) - 0.5
+        Runs are (first, last); where some lie too close to be told apart they are one. Edges are
+        left out where there are too many to see anything else.
+        """
+        margin = box.q_stop - box.q_start
+        near = (runs[:, 1] >= box.q_start - margin) & (runs[:, 0] < box.q_stop + margin)
+        joined = _joined(runs[near], 3 * margin // _MOST_MARKS)
+        boxes = [
+            Box(int(first), int(last) + 1, whole.k_start, whole.k_stop) for first, last in joined
+        ]
+        self._put("empty", _quads(boxes))
+        across, down = (
+            inside - 0.5
+            if len(inside := edges[(edges > max(start, 0)) & (edges < stop)]) <= _MOST_EDGES
+            else np.empty(0)
+            for start, stop in ((whole.q_start, whole.q_stop), (whole.k_start, whole.k_stop))
+        )
         self._put(
             "edges",
             {
@@ -278,21 +289,16 @@ def _quads(boxes: list[Box]) -> dict[str, list[float]]:
     }
 
 
-def _joined(runs: list[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
-    """Join runs that lie closer than could be seen, where there are too many to draw.
+def _joined(runs: NDArray[np.int64], gap: int) -> NDArray[np.int64]:
+    """Join runs (first, last) with no more than ``gap`` positions between them, if there are many.
 
-    >>> _joined([(0, 1), (3, 4), (90, 99)], 10)
-    [(0, 1), (3, 4), (90, 99)]
+    >>> _joined(np.array([[n, n] for n in range(0, 4000, 4)]), 6).tolist()
+    [[0, 3996]]
     """
     if len(runs) <= _MOST_MARKS:
         return runs
-    joined = [runs[0]]
-    for first, last in runs[1:]:
-        if first - joined[-1][1] <= gap:
-            joined[-1] = joined[-1][0], last
-        else:
-            joined.append((first, last))
-    return joined
+    apart = runs[1:, 0] - runs[:-1, 1] - 1 > gap
+    return np.stack([runs[np.r_[True, apart], 0], runs[np.r_[apart, True], 1]], axis=1)
 
 
 def _thinned(cells: NDArray[np.int64], step: int) -> NDArray[np.int64]:

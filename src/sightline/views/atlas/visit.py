@@ -26,7 +26,7 @@ from sightline.views.atlas.news import (
 )
 from sightline.views.atlas.office import Office, Reply
 from sightline.views.atlas.palette import theme
-from sightline.views.atlas.plot import Plot
+from sightline.views.atlas.plot import NO_MARKS, Plot
 from sightline.views.atlas.words import words
 
 __all__ = ["Desk", "Visit"]
@@ -99,6 +99,7 @@ class Visit:
         self._drawn: dict[str, Any] = {}
         self._dark = False
         self._serial = 0
+        self._marks = NO_MARKS
         # What was last shown other than by moving the map, and how it came out.
         self._fit, self._set = start.whole, (0.0, 0.0, 0.0, 0.0)
         self.plot = Plot(theme(False), self._words["query"], self._words["key"])
@@ -259,8 +260,8 @@ class Visit:
         self._serial += 1
         self.plot.frame(asked.whole)
         self.plot.pick(None)
-        self.plot.mark_empty([], asked.whole)
-        self.plot.draw_edges([], asked.whole)
+        self._marks = NO_MARKS
+        self.plot.mark(*self._marks, asked.whole, asked.whole)
         colors = theme(self._dark)
         self._say("legend", rows=legend(self._words, colors, bool(asked.compare)))
         self._say("facts", rows=[["", self._words["busy"], ""]], busy=True)
@@ -297,6 +298,7 @@ class Visit:
         cell, first = tuple(reply["cell"]), (reply["q_first"], reply["k_first"])
         self._drawn = {"cell": cell}
         self.plot.fill(arrays["cells"], cell, first, arrays["unsure"], whole)
+        self.plot.mark(*self._marks, box, whole)
         at_whole = box == whole
         self.asked = replace(self.asked, view=None if at_whole else box)
         one = "one_pair" if cell == (1, 1) else "one_cell"
@@ -315,13 +317,20 @@ class Visit:
         lengths = {"q_len": asked.q_len, "kv_len": asked.kv_len, "q_offset": asked.offset}
         request = {**_texts(asked), **lengths, "do": "facts", "seconds": FACTS_SECONDS}
         request |= {"batch": asked.batch, "head": asked.head}
-        reply, _ = await self._desk.ask(self._desk.slow, request, FACTS_LIMIT)
+        reply, arrays = await self._desk.ask(self._desk.slow, request, FACTS_LIMIT)
+        self._later(self._mark, serial, arrays)
         self._later(self._tell_facts, serial, reply, None)
         if asked.compare and serial == self._serial:
             compared, _ = await self._desk.ask(
                 self._desk.slow, {**request, "do": "compare"}, FACTS_LIMIT
             )
             self._later(self._tell_facts, serial, reply, compared)
+
+    def _mark(self, serial: int, arrays: Mapping[str, Any]) -> None:
+        """Draw empty rows and edges of documents, as they were found for the whole."""
+        if serial == self._serial and arrays:
+            self._marks = arrays["runs"], arrays["edges"]
+            self.plot.mark(*self._marks, self._box(), self.asked.whole)
 
     def _tell_facts(
         self, serial: int, found: dict[str, Any], compared: dict[str, Any] | None
@@ -332,12 +341,11 @@ class Visit:
         if self.asked.compare:
             rows += [[w["comparison"], w["busy"], ""]] if compared is None else []
             rows += [] if compared is None else comparison_rows(w, compared)
+            rows.append(["", w["of_first"], "words"])
         if "error" in found:
             rows.append([w["unknown"], error_text(w, found["error"]), "warn"])
         else:
             rows += facts_rows(w, found)
-            self.plot.mark_empty([tuple(run) for run in found["empty_runs"]], self.asked.whole)
-            self.plot.draw_edges(found["edges"], self.asked.whole)
         self._say("facts", rows=rows, busy=bool(self.asked.compare) and compared is None)
 
     async def _explain(self, query: int, key: int, cell: tuple[int, int]) -> None:

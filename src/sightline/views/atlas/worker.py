@@ -102,7 +102,8 @@ def _look(request: dict[str, Any], first: Mask, second: Mask | None) -> Reply:
 def _facts(request: dict[str, Any], first: Mask, _second: Mask | None) -> Reply:
     from sightline.views.atlas.beside import beside
 
-    return beside(first, request), {}
+    told, drawn = beside(first, request)
+    return told, dict(drawn)
 
 
 def _compare(request: dict[str, Any], first: Mask, second: Mask | None) -> Reply:
