@@ -74,6 +74,11 @@ def test_the_check_above_can_see() -> None:
     assert not english("<p>&lt;eos&gt; 可以 [CLS]</p>")
 
 
+# Each token is a sign of its own, so that even a lone < must not stand there.
+UNKNOWN_TAG = re.compile(
+    r"<(?!/?(svg|g|path|rect|text|title|defs|pattern|div|p|pre|h3|h4|table|thead|tbody|tr|th|td|"
+    r"span|figure|figcaption|circle|line)[ />])|&(?!(lt|gt|amp|quot|#x27);)"
+)
 HOSTILE = "<img onerror=1>&\"'</b> $$\u202e\x07"
 
 
@@ -87,7 +92,7 @@ def test_what_is_typed_is_escaped(system: str) -> None:
             )
             assert shown["error"] == ""
             for name in HTML:
-                assert not re.search(r"<(img|script|b|/b)\b", shown[name])
+                assert not UNKNOWN_TAG.search(shown[name])
                 assert not {"\u202e", "\x07"} & set(shown[name])
 
 
