@@ -68,7 +68,7 @@ class Panel:
 
 _PADDED = "causal() & padding(lengths=[5, 3], side='left')"
 _ROLLING = "causal() & (window(left=2) | sinks(1))"
-# Figures of first-steps.md and decoding.md.
+# Figures of first-steps.md, decoding.md and hugging-face.md.
 FIGURES = {
     "left_padding": (Panel(_PADDED, 5, 5, batch=1, tokens=("pad", "pad", "我", "爱", "你")),),
     "alignment": (
@@ -79,6 +79,10 @@ FIGURES = {
         Panel(_ROLLING, 1, at + 1, q_offset=at, title=f"q_offset={at}") for at in (3, 4, 5, 6)
     ),
     "rolling": (Panel(_ROLLING, 8, 8),),
+    "two_sequences": (
+        Panel("causal() & documents(lengths=[3, 2])", 5, 5, title="told apart"),
+        Panel("causal()", 5, 5, title="with a mask of ones"),
+    ),
 }
 
 

@@ -83,7 +83,7 @@ def layer_rows() -> Iterator[str]:
     for row in recorded["rows"]:
         ours = next((way for start, way in OURS.items() if row["what"].startswith(start)), "")
         for name, ratio in row["times_as_fast"].items():
-            yield f"| {row['what']} | {ours if name == 'ours' else name} | {ratio:.3g} |"
+            yield f"| {ratio:.3g} | {ours if name == 'ours' else name} | {row['what']} |"
 
 
 def pages() -> dict[str, dict[str, str]]:
@@ -98,7 +98,7 @@ def pages() -> dict[str, dict[str, str]]:
             "steps": table("| cache | shape | `cpu` | quickest peer |", step_rows()),
         },
         "hugging-face.md": {
-            "layer": table("| what | how | times as fast as without Sightline |", layer_rows())
+            "layer": table("| times as fast | with | as the same without Sightline |", layer_rows())
         },
     }
 

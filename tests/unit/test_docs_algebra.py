@@ -84,4 +84,4 @@ def test_every_mask_is_shown(page: str) -> None:
 
 def test_every_picture_is_shown_somewhere() -> None:
     drawn = {path.stem for path in (DOCS / "pictures" / "algebra").glob("*.svg")}
-    assert set(shown(["algebra.md", "first-steps.md", "decoding.md"])) == drawn
+    assert set(shown(["algebra.md", "first-steps.md", "decoding.md", "hugging-face.md"])) == drawn
