@@ -188,3 +188,10 @@ def test_the_page_needs_no_framework() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert callable(build)
+
+
+@pytest.mark.parametrize(("name", "ends"), [("window", (2, 6)), ("shuffle", (0, 5))])
+def test_a_choice_ends_where_the_page_ends_it(name: str, ends: tuple[int, int]) -> None:
+    least, last = ends
+    refused = [bool(reply(asked(**{name: n}))["error"]) for n in (least - 1, least, last, last + 1)]
+    assert refused == [True, False, False, True]
