@@ -86,7 +86,9 @@ def rasterize(svg: str, *, scale: float = _SCALE) -> bytes:
     painter = _Painter(renderer, Pen(renderer, height), Styles.of(sheet), patterns, height, scale)
     painter.paint_all(root, _State(np.diag([scale, scale, 1.0]), True))
     picture = io.BytesIO()
-    Image.fromarray(np.asarray(renderer.buffer_rgba())).save(picture, "png")
+    # Few colors in large areas: more effort would save little.
+    image = Image.fromarray(np.asarray(renderer.buffer_rgba())).convert("RGB")
+    image.save(picture, "png", compress_level=3)
     return picture.getvalue()
 
 

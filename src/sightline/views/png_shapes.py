@@ -49,7 +49,7 @@ def outline_of(element: ET.Element, name: str, page: tuple[float, float]) -> Out
     Raises:
         InvalidArgument: it is none that our drawings are made of.
     """
-    if name == "rect":
+    if name == "rect":  # the paper's round corners are square here
         x, y = (float(element.get(side, "0")) for side in ("x", "y"))
         wide, tall = (
             _length(element.get(side, "0"), whole)
