@@ -22,6 +22,7 @@ from sightline.views.extras import overlay_of
 from sightline.views.facets import facets_of
 from sightline.views.marks import marks_of
 from sightline.views.png_drawing import rasterize
+from sightline.views.png_shapes import outline_of
 from sightline.views.png_text import spelled
 from sightline.views.scene import Wishes, scene_of
 from sightline.views.style import EXTRAS_CSS, HOVER_CSS, PALETTES, SVG_CSS, themed
@@ -296,6 +297,13 @@ def test_a_png_leaves_nothing_out() -> None:
             rasterize(f"{begin}{element}</svg>")
     with pytest.raises(InvalidArgument, match="skew"):
         rasterize(f'{begin}<g transform="skewX(3)"/></svg>')
+
+
+def test_half_circles_bulge_to_their_side() -> None:
+    for sweep, low, high in ((0, 5, 10), (1, 0, 5)):
+        half = ET.fromstring(f'<path d="M0 5a5 5 0 0 {sweep} 10 0z"/>')
+        height = outline_of(half, "path", (9.0, 9.0)).corners[:, 1]
+        assert (round(height.min()), round(height.max())) == (low, high)
 
 
 def test_what_no_font_can_write_is_spelled_out() -> None:
