@@ -206,6 +206,9 @@ def test_row_numbers_are_positions() -> None:
 
 # -- refused ---------------------------------------------------------------------------------------
 
+THREE = "\n\n".join(
+    f"batch row {row}, head {head}\n  0\n0 x" for row, head in ((0, 0), (0, 1), (1, 0))
+)
 AGGREGATED = render_text(picture_of(sl.causal(), 128))
 HALF, WIDE = (
     render_text(picture_of(sl.chunks(4), *size, fit=fit), encoding="ascii", legend=False)
@@ -229,6 +232,12 @@ HALF, WIDE = (
         ("  0 1\n0 x .\n1 x x\n3 x x", 4, "row 3 follows row 1, and one is missing"),
         ("  0 1\n0 x .\n2 x x", 2, "a cell stands for several pairs"),
         ("  0 1\n0 x .\n1 x x\n  0 1\n0 x .\n1 x x", 5, "leave a blank line"),
+        ("  a b\nq x .\nlong x x", 2, "does not line up"),
+        ("  0 1\n  x .\n1 x x", 2, "does not line up"),
+        ("   aaa bbb\nxyz x   .", 2, "does not line up"),
+        ("          0\na         ■\nkeys: 0 b ·", 3, "neither a row"),
+        ("x x  x\nx x  x", 1, "does not line up"),
+        (THREE, 11, "batch rows or heads are missing"),
         (AGGREGATED, 67, "a cell stands for several pairs"),
         (AGGREGATED.rpartition("\n")[0], 3, "no legend says which"),
         (HALF, 3, "a cell stands for several pairs"),

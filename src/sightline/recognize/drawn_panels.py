@@ -268,8 +268,7 @@ def _fitted(
     labels = tuple(prefix.strip() for prefix in prefixes)
     if not header:
         alone = not any(labels) and len(set(prefixes)) == 1
-        whole = all(len(row.places) == columns for row in rows)
-        return (labels, 0, width) if alone and whole else None
+        return (labels, 0, width) if alone else None
     ends = {width_of(prefix) for prefix in prefixes}
     named = all(labels) and all(prefix.endswith(" ") for prefix in prefixes)
     if len(ends) != 1 or not named:
