@@ -92,14 +92,14 @@ def test_the_whole_of_a_million_tokens(atlas: Open) -> None:
 
 def test_zoom_to_single_cells(atlas: Open) -> None:
     page = atlas(expr=DOCUMENTS, size="1m")
-    before = box(page)
+    before, view = box(page), shown(page)["view"]
     middle = page.locator("#map").bounding_box()
     page.mouse.move(middle["x"] + middle["width"] * 0.5, middle["y"] + middle["height"] * 0.5)
     for _ in range(3):
         page.mouse.wheel(0, -100)
     page.wait_for_function(
         "view => document.querySelector('#map').dataset.view !== view",
-        arg=shown(page)["view"],
+        arg=view,
     )
     settled(page)
     after = box(page)
@@ -203,6 +203,11 @@ def test_a_pair_is_explained_by_keyboard_and_a_cell_by_its_center(atlas: Open) -
     click(page, query=200_000, key=100_000)
     page.wait_for_selector("#why[data-pair] .note")
     assert "the one at its center" in page.locator("#why .note").inner_text()
+    side = int(shown(page)["cell"].split("x")[0])
+    query, key = map(int, page.locator("#why").get_attribute("data-pair").split(","))
+    assert (query % side, key % side) == (side // 2, side // 2)
+    assert abs(query - 200_000) <= 2 * side
+    assert abs(key - 100_000) <= 2 * side
 
 
 def test_a_mistake_is_shown_and_the_map_stays(atlas: Open) -> None:
@@ -288,7 +293,7 @@ def test_colors_of_what_is_drawn(atlas: Open, dark: bool) -> None:
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_a_phone_needs_no_sideways_scrolling(atlas: Open, lang: str) -> None:
-    long = "causal() & documents(lengths=[" + ", ".join(["123456"] * 40) + "])"
+    long = "causal() & documents(lengths=[" + ",".join(["123456"] * 40) + "])"
     page = atlas(screen=PHONE, expr=long, lang=lang)
     page.wait_for_selector("#facts[data-busy='0'] dt")
     page.locator("#pair [name=query]").fill("7")

@@ -264,7 +264,14 @@ def test_a_look_comes_back(office: Office) -> None:
     assert "error" not in reply
     assert arrays["cells"].tolist() == [[32, 0], [32, 32]]
     reply, arrays = office.ask(look("causal()", 2, compare="everything()"), seconds=20)
-    assert arrays["cells"].tolist() == [[32, 34], [32, 32]]
+    assert arrays["cells"].tolist() == [[32, 34], [32, 32]], "only the second allows 0, 1"
+    reply, arrays = office.ask(look("causal()", 2, compare="~causal()"), seconds=20)
+    assert arrays["cells"].tolist() == [[33, 34], [33, 33]]
+    both_ways = look("causal()", 512, compare="~causal()")["view"] | {"rows": 1, "columns": 1}
+    reply, arrays = office.ask(
+        {**look("causal()", compare="~causal()"), "view": both_ways}, seconds=20
+    )
+    assert arrays["cells"].tolist() == [[35]]
 
 
 def test_a_worker_that_overruns_is_replaced(office: Office) -> None:
