@@ -26,9 +26,9 @@ DESKTOP, PHONE = (1280, 800), (390, 844)
 def server() -> Iterator[Server]:
     other = ServedPage("/", "Atlas", lambda document: None, title_zh="图集")
     made = Server([other, PLAYGROUND], port=0)
-    thread = threading.Thread(target=made.run)
+    thread = threading.Thread(target=made.run, daemon=True)
     thread.start()
-    assert made.wait_until_running()
+    assert made.wait_until_running(60)
     yield made
     made.stop()
     thread.join(10)
@@ -278,9 +278,9 @@ def test_a_link_to_the_other_pages(playground: Open) -> None:
 
 def test_a_server_that_is_gone_is_told(window: Any) -> None:
     made = Server([PLAYGROUND], port=0)
-    thread = threading.Thread(target=made.run)
+    thread = threading.Thread(target=made.run, daemon=True)
     thread.start()
-    assert made.wait_until_running()
+    assert made.wait_until_running(60)
     page = window()
     page.goto(made.address("/playground"))
     settled(page)
