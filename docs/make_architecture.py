@@ -96,7 +96,7 @@ the columns that are not gray, and a strong color is an import that exists ({mad
 
 ## The rooms
 
-From the top to the bottom. The number counts the modules of a room.
+From the top to the bottom.
 
 """
 
@@ -139,8 +139,8 @@ def purpose(room: str) -> str:
     return text.partition("\n\n")[0].replace("\n", " ").replace("``", "`")
 
 
-def imports(rooms: Sequence[str]) -> tuple[dict[str, set[str]], dict[str, int]]:
-    """Return which rooms each room imports, inside functions too, and how many modules it has."""
+def imports(rooms: Sequence[str]) -> dict[str, set[str]]:
+    """Return which rooms each room imports, inside functions too."""
     graph = grimp.build_graph("sightline", cache_dir=None)
     owner = {module: module.split(".")[1] for module in graph.modules if "." in module}
     found: dict[str, set[str]] = {room: set() for room in rooms}
@@ -148,7 +148,7 @@ def imports(rooms: Sequence[str]) -> tuple[dict[str, set[str]], dict[str, int]]:
         if room in found:
             others = {owner.get(one, "") for one in graph.find_modules_directly_imported_by(module)}
             found[room] |= others & found.keys() - {room}
-    return found, {room: list(owner.values()).count(room) for room in rooms}
+    return found
 
 
 def without_detours(found: Mapping[str, set[str]]) -> list[tuple[str, str]]:
@@ -193,7 +193,7 @@ def files() -> dict[Path, str]:
     """Return what each file should hold."""
     rows = layers()
     rooms = [room for row in rows for room in row]
-    found, modules = imports(rooms)
+    found = imports(rooms)
     drawn = {
         room: {other for other in found[room] if other not in EVERYWHERE}
         for room in rooms
@@ -217,8 +217,7 @@ def files() -> dict[Path, str]:
         possible=int(picture.allowed.sum()) - len(rooms),
     )
     page += "\n\n".join(
-        f"### {room}\n\n{purpose(room)}\n\n{_facts(room, modules[room], found[room])}"
-        for room in rooms
+        f"### {room}\n\n{purpose(room)}\n\n{_facts(room, found[room])}" for room in rooms
     )
     made = {DOCS / "architecture.md": page + "\n" + ENDING}
     return made | {
@@ -226,10 +225,10 @@ def files() -> dict[Path, str]:
     }
 
 
-def _facts(room: str, modules: int, others: set[str]) -> str:
+def _facts(room: str, others: set[str]) -> str:
     listed = ", ".join(f"[{other}](#{other})" for other in sorted(others)) or "nothing"
     where = f"`src/sightline/{room}{'/' if source(room).name == '__init__.py' else '.py'}`"
-    return f"{where}, {modules} {'module' if modules == 1 else 'modules'}; imports {listed}."
+    return f"{where}; imports {listed}."
 
 
 def main(words: list[str]) -> int:

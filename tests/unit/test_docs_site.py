@@ -101,10 +101,9 @@ def test_rooms_stand_apart_and_arrows_go_down(load: Callable[[str], ModuleType])
     script = load("make_architecture")
     rows = script.layers()
     rooms = [room for row in rows for room in row]
-    found, modules = script.imports(rooms)
+    found = script.imports(rooms)
     assert {"masks", "plan", "engines", "views"} <= set(rooms)
     assert "plan" in found["engines"]
-    assert modules["masks"] > 20
     for row in rows:
         places = [script.COLUMNS[room] for room in row]
         assert len(places) == len(set(places)), row
