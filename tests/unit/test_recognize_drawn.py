@@ -233,6 +233,8 @@ HALF, WIDE = (
         ("  0 1\n0 x .\n2 x x", 2, "a cell stands for several pairs"),
         ("  0 1\n0 x .\n1 x x\n  0 1\n0 x .\n1 x x", 5, "leave a blank line"),
         ("  a b\nq x .\nlong x x", 2, "does not line up"),
+        ("         a b\nlonglong x x\nq    x x", 2, "does not line up"),
+        ("  ab\na x.\nb xx", 2, "a cell stands for several pairs"),
         ("  0 1\n  x .\n1 x x", 2, "does not line up"),
         ("   aaa bbb\nxyz x   .", 2, "does not line up"),
         ("          0\na         ■\nkeys: 0 b ·", 3, "neither a row"),
