@@ -66,6 +66,7 @@ def executed(path: Path) -> Any:
             timeout=_SECONDS,
             resources={"metadata": {"path": str(NOTEBOOKS)}},
             record_timing=False,
+            coalesce_streams=True,  # what is printed is one output, however it arrives
         )
         client.owns_km = True  # so that the kernel is ended
         client.execute()
