@@ -94,8 +94,11 @@ class Reader:
             # Offsets count from 1; at the end of the text there is none.
             at = mistake.offset - 1 if mistake.offset else len(self.source)
             raise self.error(message, at) from None
-        except (RecursionError, MemoryError):
+        except RecursionError:
             raise self.error("the expression is nested too deeply", 0) from None
+        except MemoryError:
+            message = "the expression needs more memory than there is; give it fewer positions"
+            raise self.error(message, 0) from None
         except ValueError as mistake:
             raise self.error(f"cannot read the expression: {mistake}", 0) from None
 
