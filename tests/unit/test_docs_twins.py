@@ -66,11 +66,22 @@ def test_a_page_has_the_parts_of_its_twin(path: Path) -> None:
     assert pictures(here) == pictures(there)
 
 
-@pytest.mark.parametrize("path", TWINS[1:], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", TWINS, ids=lambda path: path.name)
 def test_no_blank_shows_within_chinese_text(path: Path) -> None:
     # A line break is a blank to a browser; a paragraph of Chinese is one line.
-    text = path.read_text(encoding="utf-8")
-    assert re.findall("[\u3001-\u9fff\uff01-\uff65]\n[\u3001-\u9fff\uff01-\uff65]", text) == []
+    assert torn(path.read_text(encoding="utf-8")) == []
+
+
+def torn(text: str) -> list[str]:
+    """Return where a line ends amid Chinese: between two characters, or after a full-width sign."""
+    characters, signs = "[\u3001-\u9fff\uff01-\uff65]", "[、。，；：（）！？]"
+    breaks = rf"{characters}\n[ \t]*{characters}|{signs}\n[ \t]*(?!- |\d+\. )[^\s|#>]"
+    return re.findall(breaks, without_code(text))
+
+
+def test_torn_lines_are_seen() -> None:
+    assert torn("左\n右") and torn("- 左\n  右") and torn("左，\n`a`")
+    assert not torn("左 `a`\n右，\n\n右：\n- 左：\n```\n左\n右\n```\n")
 
 
 @pytest.mark.parametrize("path", TWINS, ids=lambda path: path.name)
