@@ -97,7 +97,7 @@ def test_the_report_shows_it_all(run: Run, tmp_path: Path) -> None:
     for said in ("published by Euclid", "Lines are not published.", "checkpoint_every", "head 0"):
         assert said in page
     assert "all before: <code>causal()</code>" in page
-    assert "url(#sl-hatch)" in page, "the map's mask is the one with its tokens"
+    assert "url(#sl-hatch-" in page, "the map's mask is the one with its tokens"
 
 
 def test_a_finished_run_is_shown_again(run: Run, tmp_path: Path) -> None:

@@ -21,11 +21,19 @@ from sightline.views.draw import paint_scene
 from sightline.views.extras import overlay_of
 from sightline.views.facets import facets_of
 from sightline.views.marks import marks_of
+from sightline.views.moving.sheet_svg import SHEET_CSS
 from sightline.views.png_drawing import rasterize
 from sightline.views.png_shapes import outline_of
 from sightline.views.png_text import spelled
 from sightline.views.scene import Wishes, scene_of
-from sightline.views.style import EXTRAS_CSS, HOVER_CSS, PALETTES, SVG_CSS, themed
+from sightline.views.style import (
+    CHARTS_CSS,
+    EXTRAS_CSS,
+    HOVER_CSS,
+    PALETTES,
+    SVG_CSS,
+    themed,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 EVIL = "<script>alert('&\"')</script>\x00\x1b[0m]]>\ufffe"
@@ -369,3 +377,58 @@ def test_masks_ask_for_views_only_when_shown(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(builtins, "__import__", watch)
     repr(sl.causal() & sl.padding(lengths=[2]))
     assert not [name for name in asked if "views" in name]
+
+
+def _ids(page: str) -> list[str]:
+    return re.findall(r'<[^<>]* id="([^"]*)"', page)
+
+
+@pytest.mark.parametrize("to", ["svg", "html"])
+def test_drawings_on_one_page_share_no_names(to: Any) -> None:
+    one = sl.per_batch([sl.causal(), sl.window(left=1, right=1)])
+    weights = np.tril(np.full((4, 4), 0.25))
+    pages = [
+        str(drawing)
+        for drawing in (
+            sl.draw(one, 4, against=sl.causal(), to=to),
+            sl.draw(one, 4, against=sl.window(left=0), to=to),
+            sl.draw(sl.causal(), 4, weights=weights, to=to),
+            sl.draw(sl.causal(), 4, weights=weights, to=to, theme="dark"),
+        )
+    ]
+    names = _ids("".join(pages))
+    assert len(names) == len(set(names)) > 5
+    for page in pages:
+        assert set(re.findall(r'fill="url\(#([^)]*)\)"', page)) == set(_ids(page))
+
+
+def test_a_token_may_look_like_a_name() -> None:
+    token = 'fill="url(#sl-hatch)'
+    drawing = sl.draw(sl.causal(), weights=[[1.0]], tokens=[token], fit=1)
+    texts = [text for each in ET.fromstring(str(drawing)).iter() for text in each.itertext()]
+    assert token in texts
+
+
+def _meanings() -> dict[tuple[str, bool], dict[str, list[str]]]:
+    """Return what each sheet for drawings says of a class, in the light and in the dark."""
+    sheets = {"SVG": SVG_CSS, "EXTRAS": EXTRAS_CSS, "HOVER": HOVER_CSS, "SHEET": SHEET_CSS}
+    sheets["CHARTS"] = CHARTS_CSS
+    found: dict[tuple[str, bool], dict[str, list[str]]] = {}
+    for name, css in sheets.items():
+        for number, piece in enumerate(css.split("@media (prefers-color-scheme:dark){")):
+            for names, body in re.findall(r"([^{}]+){([^{}]*)}", piece):
+                for one in names.strip().split(","):
+                    said = found.setdefault((one.strip(), number > 0), {})
+                    said.setdefault(name, []).append(body)
+    return found
+
+
+def test_a_class_means_one_thing_to_all_drawings() -> None:
+    """In a notebook their style sheets stand on one page: each applies to all drawings there."""
+    meanings = _meanings()
+    assert len(meanings) > 60
+    clashes = {one: said for one, said in meanings.items() if len(said) > 1}
+    assert not clashes
+    # Nor may what is drawn in cells, where 1 is a cell, get a line of pixels around it.
+    leaky = str(sl.draw(sl.causal(), 2, weights=[[0.5, 0.5], [0.5, 0.5]], to="html"))
+    assert '<path class="paper" d="M1.5 0.25' in leaky

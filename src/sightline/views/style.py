@@ -132,7 +132,7 @@ EXTRAS_CSS = """\
 .sl .block{stroke:#fff;stroke-width:1.5;fill:none}
 .sl .part{stroke:#24292f;stroke-width:1.25;stroke-dasharray:3 2;fill:none}
 .sl .disc{stroke:#24292f;stroke-width:9.5;stroke-linecap:round}
-.sl .hole{stroke:#fff;stroke-width:7.5;stroke-linecap:round}
+.sl .hollow{stroke:#fff;stroke-width:7.5;stroke-linecap:round}
 .sl .half{fill:#24292f}
 @media (prefers-color-scheme:dark){
 .sl .added{fill:#3fc79a}
@@ -146,7 +146,7 @@ EXTRAS_CSS = """\
 .sl .block{stroke:#0f141a}
 .sl .part{stroke:#e6edf3}
 .sl .disc{stroke:#e6edf3}
-.sl .hole{stroke:#0f141a}
+.sl .hollow{stroke:#0f141a}
 .sl .half{fill:#e6edf3}
 }
 """

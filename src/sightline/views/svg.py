@@ -7,8 +7,10 @@ are in style.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -51,6 +53,8 @@ _UNUSED = 0.3
 _MOST_CELLS_WITH_TOOLTIPS = 150
 _SMALLEST_CELL_WITH_GRID = 5
 _MOST_HOLES = 400
+# Names of patterns, where they are given and where they are used; no label can look like these.
+_NAMES = re.compile(r'<(?:pattern id="|(?:rect|path) fill="url\(#)[\w-]+')
 _MOST_PIXELS_OF_TWO, _MOST_PIXELS_OF_MANY = 400, 260
 
 
@@ -187,6 +191,7 @@ def _document(
     styles: str = SVG_CSS,
     theme: Theme = "auto",
 ) -> str:
+    body = _own_names(body, summary, theme)
     size = f'width="{number(width)}" height="{number(height)}"'
     head = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{root_class(theme)}" role="img" {size} '
@@ -196,6 +201,14 @@ def _document(
         head.append(f"<style>\n{styles}</style>")
         head.append('<rect class="paper" width="100%" height="100%" rx="4"/>')
     return "\n".join([*head, *body, "</svg>"]) + "\n"
+
+
+def _own_names(body: list[str], *context: str) -> list[str]:
+    """Name patterns by what is drawn: several drawings on a page must not share a name."""
+    if not any('id="' in part for part in body):
+        return body
+    own = blake2b("\n".join([*context, *body]).encode(), digest_size=4).hexdigest()
+    return [_NAMES.sub(rf"\g<0>-{own}", part) for part in body]
 
 
 def _drawing(
@@ -255,7 +268,7 @@ def _holes(leaks: NDArray[np.bool_]) -> str:
     path = "".join(
         f"M{column + 0.5} {row + 0.25}l.25 .25l-.25 .25l-.25-.25z" for row, column in places
     )
-    return f'<path class="paper hole" d="{path}"/>'
+    return f'<path class="paper" d="{path}"/>'
 
 
 def _hatch_definition(picture: MaskPicture) -> list[str]:

@@ -29,7 +29,7 @@ __all__ = ["change_shapes", "definitions", "legend_of", "over_the_cells"]
 # A sign needs this many pixels; a block needs more to hold one, and some to have a border.
 _SIGN = 9.0
 _LEAST_BLOCK_WITH_DISC, _LEAST_BLOCK = 24.0, 16.0
-# Half of the widths of .disc and .hole.
+# Half of the widths of .disc and .hollow.
 _HOLE = 3.75
 _PADDING, _LINE, _SWATCH = 12.0, 17.0, 11.0
 _ADVANCE = 11 * 0.6
@@ -161,7 +161,7 @@ def _discs(overlay: Overlay, x: list[float], y: list[float]) -> list[str]:
     )
     return [
         *([f'<path class="disc" d="{all_of_them}"/>'] if all_of_them else []),
-        *([f'<path class="hole" d="{hollow}"/>'] if hollow else []),
+        *([f'<path class="hollow" d="{hollow}"/>'] if hollow else []),
         *([f'<path class="half" d="{halves}"/>'] if halves else []),
     ]
 
@@ -252,7 +252,7 @@ def _block(name: str, *, hole: bool, half: bool) -> str:
         border = f'<rect class="in" x="-3" y="-3" width="17" height="17"/>{border}'
     parts = [border, f'<path class="disc" d="{_dot(5.5, 5.5)}"/>']
     if hole:
-        parts.append(f'<path class="hole" d="{_dot(5.5, 5.5)}"/>')
+        parts.append(f'<path class="hollow" d="{_dot(5.5, 5.5)}"/>')
     if half:
         parts.append('<path class="half" d="M1.75 5.5a3.75 3.75 0 0 0 7.5 0z"/>')
     return "".join(parts)

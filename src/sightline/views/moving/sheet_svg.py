@@ -31,14 +31,14 @@ __all__ = [
 
 SHEET_CSS = """\
 .sl .pale{fill:#0067b1;fill-opacity:.36}
-.sl .sign{fill:none;stroke:#fff;stroke-width:1.2}
+.sl .plus{fill:none;stroke:#fff;stroke-width:1.2}
 .sl .hole{fill:#fff}
 .sl .ring{fill:none;stroke:#0067b1;stroke-width:1.2}
 .sl .dim{fill:none;stroke:#57606a;stroke-width:.8}
 .sl .now{fill:none;stroke:#24292f;stroke-width:2}
 @media (prefers-color-scheme:dark){
 .sl .pale{fill:#4aa8ff}
-.sl .sign{stroke:#0f141a}
+.sl .plus{stroke:#0f141a}
 .sl .hole{fill:#0f141a}
 .sl .ring{stroke:#4aa8ff}
 .sl .dim{stroke:#9aa4b0}
@@ -51,7 +51,7 @@ _SLANT = math.radians(55)
 _MOST_PIXELS, _LARGEST_SIDE, _SMALLEST_SIGNED = 620.0, 24.0, 5.0
 # The class of a sign, and its strokes in a cell of 10 x 10: where each begins, and how it goes on.
 _SIGNS: dict[str, tuple[str, tuple[tuple[int, int, str], ...]]] = {
-    "plus": ("sign", ((5, 2, "v6"), (2, 5, "h6"))),
+    "plus": ("plus", ((5, 2, "v6"), (2, 5, "h6"))),
     "minus": ("dim", ((2, 5, "h6"),)),
     "hole": ("hole", ((5, 3, "l2 2l-2 2l-2-2z"),)),
     "ring": ("ring", ((2, 2, "h6v6h-6z"),)),
