@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sightline.errors import InvalidArgument, ShapeMismatch
+from sightline.lazy import room
 from sightline.masks.bits import count_bits
 from sightline.masks.bounds import FULL, PARTIAL
 from sightline.masks.descent import Grid
@@ -268,9 +269,7 @@ class BlockMap:
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
-        from sightline.plan.block_html import render
-
-        return render(self)
+        return room("views.plan_picture").plan_html(self)
 
 
 def _span(

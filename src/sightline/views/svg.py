@@ -65,6 +65,7 @@ def render_svg(
     standalone: bool = True,
     tooltips: bool = True,
     words: Words = ENGLISH,
+    over: Sequence[str] = (),
 ) -> str:
     """Return ``picture`` as SVG text.
 
@@ -75,6 +76,7 @@ def render_svg(
             has ``SVG_CSS`` and a caption.
         tooltips: small pictures say what a cell is when the mouse is over it.
         words: those of svg_words.py, in the reader's language.
+        over: elements that lie over the cells; one unit is one cell.
 
     >>> from sightline.views.picture import MaskPicture
     >>> svg = render_svg(MaskPicture([[True, False], [True, True]]))
@@ -83,6 +85,8 @@ def render_svg(
     """
     layout = layout_of(picture, cell, titled=standalone, words=words)
     body = _drawing(picture, layout, tooltips, words=words)
+    if over:
+        body += [f'<g transform="{_place(layout)}">', *over, "</g>"]
     return _document(layout.width, layout.height, _summary(picture, words), body, standalone)
 
 
@@ -219,7 +223,7 @@ def _drawing(
     words: Words = ENGLISH,
 ) -> list[str]:
     """Return the elements of one picture, its corner at (0, 0)."""
-    place = f"translate({number(layout.left)} {number(layout.top)}) scale({number(layout.side)})"
+    place = _place(layout)
     parts = _hatch_definition(picture)
     parts += [f'<g transform="{place}" shape-rendering="crispEdges">', *_cells(picture), "</g>"]
     parts[-1:-1] = change_shapes(picture, layout.side, root)
@@ -234,6 +238,11 @@ def _drawing(
     if tooltips and 0 < picture.allowed.size <= _MOST_CELLS_WITH_TOOLTIPS:
         parts += [f'<g transform="{place}">', *_tooltips(picture, words), "</g>"]
     return parts
+
+
+def _place(layout: Layout) -> str:
+    """Return where the cells stand, as a change of units from cells to pixels."""
+    return f"translate({number(layout.left)} {number(layout.top)}) scale({number(layout.side)})"
 
 
 def _cells(picture: MaskPicture) -> list[str]:
