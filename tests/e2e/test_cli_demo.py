@@ -65,8 +65,8 @@ def test_the_main_job(tmp_path: Path) -> None:
     assert ">dream</text>" in html
     assert ">我</text>" in html
     # Three attentions to point at, decoding to play, and what six mistakes add or remove.
-    assert html.count('class="slv slv-weights"') == 3
-    assert html.count('class="slv slv-frames"') == 1
+    assert html.count('class="slv slv-weights slv-auto"') == 3
+    assert html.count('class="slv slv-frames slv-auto"') == 1
     assert html.count("Who is looked at, against who may be:") == html.count('sl-hover"') == 6
     assert len(html) < 1_500_000
     assert not re.findall(r"""(?:src|href)=|@import|url\((?!#)""", html), "a page of its own"
