@@ -20,10 +20,10 @@ pytest.importorskip("bokeh")
 
 from sightline.views.atlas import server as server_module
 from sightline.views.atlas.asked import LONGEST_EXPRESSION, Asked, read_query
+from sightline.views.atlas.desk import Newest
 from sightline.views.atlas.office import Office
 from sightline.views.atlas.pages import atlas_page
 from sightline.views.atlas.server import ServedPage, Server
-from sightline.views.atlas.visit import Newest
 
 Answer = tuple[int, dict[str, str], str]
 

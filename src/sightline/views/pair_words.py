@@ -1,73 +1,35 @@
 """What one atom says of one pair, in words with the numbers of that pair in them.
 
 The words for atoms in general are in sentences.py, those for ``&``, ``|`` and their like in
-why.py. A line a mask; a mask without one is told by its sentence.
+why.py, those for masks on a grid in grid_words.py. A mask without a line of its own is told by its
+sentence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sightline.masks.arrays import Cells
 from sightline.masks.block_sparse import BlockDiffusion, RandomBlocks
 from sightline.masks.data import PrefixLM, Segments
-from sightline.masks.grid import Axial, Neighborhood, ShiftedWindow, cell_count, coordinates
+from sightline.masks.grid import Axial, Neighborhood, ShiftedWindow
 from sightline.masks.key_intervals import Intervals
 from sightline.masks.opaque import Predicate
 from sightline.masks.orders import Permutation, Tree
 from sightline.masks.padding import Padding, ValidKeys
-from sightline.views.owners import owner_of
+from sightline.views.grid_words import axial_words, neighborhood_words, shifted_window_words
+from sightline.views.pairs import Asked, Pair, allows, both, gap, positions
 from sightline.views.sentences import in_words
 
 if TYPE_CHECKING:
     from sightline.masks.mask import Mask
 
-__all__ = ["PAIR_WORDS", "Pair", "allows", "words_for"]
+__all__ = ["PAIR_WORDS", "words_for"]
 
 # Longer lists of positions are cut.
 _MOST = 8
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One query and one key, of one batch row and head."""
-
-    query: int
-    key: int
-    batch: int = 0
-    head: int = 0
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A pair and the atom that is asked about it; its arguments are as they were given."""
-
-    pair: Pair
-    mask: Any
-    given: dict[str, Any]
-
-    @property
-    def row(self) -> int:
-        """The batch row in tables that hold one for each, or one for all."""
-        return owner_of(self.mask, self.pair.batch, self.pair.head)[0]
-
-    @property
-    def of_row(self) -> str:
-        """How the row is called: there may be only one."""
-        return f"batch row {self.pair.batch}" if self.mask.batch > 1 else "the row"
-
-
-def allows(mask: Mask, pair: Pair) -> bool:
-    """Return whether a mask allows a pair."""
-    batch, head, query, key = (
-        np.array([at], np.int64)
-        for at in (*owner_of(mask, pair.batch, pair.head), pair.query, pair.key)
-    )
-    return bool(np.all(mask.allowed(Cells(batch, head, query, key))))
 
 
 def words_for(name: str, mask: Mask, arguments: dict[str, Any], pair: Pair) -> str:
@@ -78,41 +40,34 @@ def words_for(name: str, mask: Mask, arguments: dict[str, Any], pair: Pair) -> s
     'key 7 is 2 after query 5'
     """
     kind, words = PAIR_WORDS.get(name, (object, _in_general))
-    asked = _Asked(pair, mask, arguments)
+    asked = Asked(pair, mask, arguments)
     # In canonical form an atom may have become another one, which lacks what is told here.
     return words(asked) if isinstance(mask, kind) else _in_general(asked)
 
 
-def _in_general(asked: _Asked) -> str:
+def _in_general(asked: Asked) -> str:
     return in_words(asked.mask)[0].words
 
 
-def _gap(asked: _Asked) -> str:
-    query, key = asked.pair.query, asked.pair.key
-    if key == query:
-        return f"key {key} is query {query} itself"
-    return f"key {key} is {abs(key - query)} {'after' if key > query else 'before'} query {query}"
-
-
-def _causal(asked: _Asked) -> str:
+def _causal(asked: Asked) -> str:
     strict = asked.given.get("strict") and asked.pair.key == asked.pair.query
-    return _gap(asked) + (", which strict leaves out" if strict else "")
+    return gap(asked) + (", which strict leaves out" if strict else "")
 
 
-def _window(asked: _Asked) -> str:
+def _window(asked: Asked) -> str:
     left, right = asked.given.get("left"), asked.given.get("right")
     before = "all before" if left is None else f"{left} before"
     after = "all after" if right is None else f"{right} after"
-    return f"{_gap(asked)}; the window reaches {before} and {after} it"
+    return f"{gap(asked)}; the window reaches {before} and {after} it"
 
 
-def _first_keys(asked: _Asked) -> str:
+def _first_keys(asked: Asked) -> str:
     among = "one" if asked.pair.key < asked.given["n"] else "none"
     return f"key {asked.pair.key} is {among} of the first {asked.given['n']}"
 
 
-def _listed(axis: str) -> Callable[[_Asked], str]:
-    def words(asked: _Asked) -> str:
+def _listed(axis: str) -> Callable[[Asked], str]:
+    def words(asked: Asked) -> str:
         among = "one" if allows(asked.mask, asked.pair) else "none"
         return f"{axis} {getattr(asked.pair, axis)} is {among} of the {axis} positions listed"
 
@@ -124,69 +79,57 @@ def _stretch(size: int, what: str) -> Callable[[int], str]:
 
     def words(position: int) -> str:
         first = position // size * size
-        return f"{what} {position // size} {_run(first, first + size)}"
+        return f"{what} {position // size} {positions(first, first + size)}"
 
     return words
 
 
-def _run(start: int, stop: int) -> str:
-    return f"(position {start})" if stop - start == 1 else f"(positions {start} to {stop - 1})"
+def _chunks(asked: Asked) -> str:
+    return both(asked, _stretch(asked.given["size"], "chunk"))
 
 
-def _both(asked: _Asked, where: Callable[[int], str]) -> str:
-    query, key = asked.pair.query, asked.pair.key
-    first, second = where(query), where(key)
-    if first == second:
-        return f"query {query} and key {key} are both in {first}"
-    return f"query {query} is in {first}, key {key} in {second}"
+def _blocks(asked: Asked) -> str:
+    return both(asked, _stretch(asked.given["size"], "block"))
 
 
-def _chunks(asked: _Asked) -> str:
-    return _both(asked, _stretch(asked.given["size"], "chunk"))
-
-
-def _blocks(asked: _Asked) -> str:
-    return _both(asked, _stretch(asked.given["size"], "block"))
-
-
-def _dilated(asked: _Asked) -> str:
+def _dilated(asked: Asked) -> str:
     stride, phase = asked.given["stride"], asked.given.get("phase", 0)
     rest = (asked.pair.query - asked.pair.key) % stride
-    return f"{_gap(asked)}: {rest} modulo {stride}, and {phase % stride} is wanted"
+    return f"{gap(asked)}: {rest} modulo {stride}, and {phase % stride} is wanted"
 
 
-def _strided(asked: _Asked) -> str:
+def _strided(asked: Asked) -> str:
     stride = asked.given["stride"]
-    return f"{_gap(asked)}; seen are distances up to {stride} back, and multiples of {stride}"
+    return f"{gap(asked)}; seen are distances up to {stride} back, and multiples of {stride}"
 
 
-def _fixed(asked: _Asked) -> str:
+def _fixed(asked: Asked) -> str:
     stride, summary = asked.given["stride"], asked.given["summary"]
     place = asked.pair.key % stride + 1
     return (
-        f"{_gap(asked)}; {_both(asked, _stretch(stride, 'chunk'))}; of earlier chunks the last "
+        f"{gap(asked)}; {both(asked, _stretch(stride, 'chunk'))}; of earlier chunks the last "
         f"{summary} of {stride} are seen, and the key is number {place}"
     )
 
 
-def _log_sparse(asked: _Asked) -> str:
+def _log_sparse(asked: Asked) -> str:
     local, restart = asked.given.get("local", 0), asked.given.get("restart")
     near = f"up to {local} and " if local else ""
-    words = f"{_gap(asked)}; seen are the distances {near}0, 1, 2, 4, 8, ... back"
-    return words if restart is None else f"{words}, and {_both(asked, _stretch(restart, 'block'))}"
+    words = f"{gap(asked)}; seen are the distances {near}0, 1, 2, 4, 8, ... back"
+    return words if restart is None else f"{words}, and {both(asked, _stretch(restart, 'block'))}"
 
 
-def _row_mask(asked: _Asked) -> str:
+def _row_mask(asked: Asked) -> str:
     sub, win = asked.given["sub_len"], asked.given["win_len"]
     if asked.pair.query >= win:
         return f"query {asked.pair.query} lies beyond the {win} positions of the mask"
     dense = win // sub * 2 * asked.mask.log_len
     if asked.pair.query < dense:
-        return f"{_gap(asked)}; queries before {dense} see their whole past"
-    return f"{_gap(asked)}; the pattern of near and doubling distances restarts every {sub} back"
+        return f"{gap(asked)}; queries before {dense} see their whole past"
+    return f"{gap(asked)}; the pattern of near and doubling distances restarts every {sub} back"
 
 
-def _random_blocks(asked: _Asked) -> str:
+def _random_blocks(asked: Asked) -> str:
     mask: RandomBlocks = asked.mask
     row = asked.pair.query // mask.block
     drawn = sorted({int(pick[0]) for pick in mask.drawn(np.array([row]))})
@@ -207,7 +150,7 @@ def _list(what: str, numbers: list[int]) -> str:
     return f"{what}s {', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _block_diffusion(asked: _Asked) -> str:
+def _block_diffusion(asked: Asked) -> str:
     length, block = asked.mask.length, asked.mask.block
 
     def where(position: int) -> str:
@@ -216,73 +159,10 @@ def _block_diffusion(asked: _Asked) -> str:
         half = "the noised half" if position < length else "the clean half"
         return f"{half}, block {position % length // block}"
 
-    return _both(asked, where)
+    return both(asked, where)
 
 
-def _at(position: int, grid: tuple[int, ...]) -> str:
-    if position >= cell_count(grid):
-        return f"beyond the grid of {cell_count(grid)} tokens"
-    return f"at {_tuple(coordinates(position, grid))}"
-
-
-def _tuple(numbers: Iterable[int]) -> str:
-    return f"({', '.join(str(n) for n in numbers)})"
-
-
-def _on_grid(asked: _Asked) -> tuple[list[int], list[int]] | None:
-    """Return the coordinates of query and key; None if one lies beyond the grid."""
-    pair, grid = asked.pair, asked.mask.grid
-    if max(pair.query, pair.key) >= cell_count(grid):
-        return None
-    return coordinates(pair.query, grid), coordinates(pair.key, grid)
-
-
-def _places(asked: _Asked) -> str:
-    pair, grid = asked.pair, asked.mask.grid
-    return f"query {pair.query} is {_at(pair.query, grid)}, key {pair.key} {_at(pair.key, grid)}"
-
-
-def _shifted_window(asked: _Asked) -> str:
-    mask: ShiftedWindow = asked.mask
-    places = _on_grid(asked)
-    if places is None:
-        return _places(asked)
-    query, key = (_tuple(_window_numbers(mask, where)) for where in places)
-    if query == key:
-        return f"{_places(asked)}, both in window {query}"
-    return f"{_places(asked)}, in windows {query} and {key}"
-
-
-def _window_numbers(mask: ShiftedWindow, where: list[int]) -> Iterator[int]:
-    """Number the windows along each axis; what the roll brought around is one of its own."""
-    for at, window, shift in zip(where, mask.window, mask.shift_by, strict=True):
-        yield 0 if at < shift else (at - shift) // window + (shift > 0)
-
-
-def _neighborhood(asked: _Asked) -> str:
-    mask: Neighborhood = asked.mask
-    places = _on_grid(asked)
-    if places is None:
-        return _places(asked)
-    seen: list[str] = []
-    for at, size, kernel, step in zip(
-        places[0], mask.grid, mask.kernel, mask.dilation, strict=True
-    ):
-        group = -(-(size - at % step) // step)
-        start = min(max(at // step - kernel // 2, 0), group - kernel)
-        first, last = at % step + start * step, at % step + (start + kernel - 1) * step
-        every = f" by {step}" if step > 1 else ""
-        seen.append(f"{first} to {last}{every}")
-    return f"{_places(asked)}; the query sees ({', '.join(seen)})"
-
-
-def _axial(asked: _Asked) -> str:
-    if _on_grid(asked) is None:
-        return _places(asked)
-    return f"{_places(asked)}; only axis {asked.mask.axis} may differ"
-
-
-def _padding(asked: _Asked) -> str:
+def _padding(asked: Asked) -> str:
     key = asked.pair.key
     is_real = "real" if allows(asked.mask, asked.pair) else "padding"
     if isinstance(asked.mask, ValidKeys):
@@ -298,8 +178,8 @@ def _some(count: int) -> str:
     return "1 real token" if count == 1 else f"{count} real tokens"
 
 
-def _segments(what: str) -> Callable[[_Asked], str]:
-    def words(asked: _Asked) -> str:
+def _segments(what: str) -> Callable[[Asked], str]:
+    def words(asked: Asked) -> str:
         lengths = asked.mask.lengths.array[asked.row]
         ids, stops = asked.mask.ids.array[asked.row], np.cumsum(lengths)
 
@@ -307,23 +187,23 @@ def _segments(what: str) -> Callable[[_Asked], str]:
             run = int(np.searchsorted(stops, position, "right"))
             if run >= len(stops) or ids[run] < 0:
                 return f"no {what}"
-            return f"{what} {ids[run]} {_run(int(stops[run] - lengths[run]), int(stops[run]))}"
+            return f"{what} {ids[run]} {positions(int(stops[run] - lengths[run]), int(stops[run]))}"
 
         query, key = where(asked.pair.query), where(asked.pair.key)
         if query == key == f"no {what}":
             return f"query {asked.pair.query} and key {asked.pair.key} are in {query}"
-        return _both(asked, where)
+        return both(asked, where)
 
     return words
 
 
-def _prefix_lm(asked: _Asked) -> str:
+def _prefix_lm(asked: Asked) -> str:
     length = int(asked.mask.lengths.array[asked.row])
     inside = "in" if asked.pair.key < length else "not in"
-    return f"{_gap(asked)}, and {inside} the prefix of {length} of {asked.of_row}"
+    return f"{gap(asked)}, and {inside} the prefix of {length} of {asked.of_row}"
 
 
-def _permutation(asked: _Asked) -> str:
+def _permutation(asked: Asked) -> str:
     ranks = asked.mask.ranks.array[asked.row]
     pair = asked.pair
     beyond = [at for at in (pair.query, pair.key) if at >= len(ranks)]
@@ -336,13 +216,13 @@ def _permutation(asked: _Asked) -> str:
     )
 
 
-def _tree(asked: _Asked) -> str:
+def _tree(asked: Asked) -> str:
     parents, pair = asked.mask.parents.array[asked.row], asked.pair
     beyond = [at for at in (pair.query, pair.key) if at >= len(parents)]
     if beyond:
         return f"position {beyond[0]} lies beyond the tree of {len(parents)} positions"
     if pair.key == pair.query:
-        return _gap(asked)
+        return gap(asked)
     above: list[int] = []
     at = int(parents[pair.query])
     while at >= 0:
@@ -357,12 +237,12 @@ def _tree(asked: _Asked) -> str:
     return f"key {pair.key} {is_one} {whose} of query {pair.query}{known}"
 
 
-def _dense(asked: _Asked) -> str:
+def _dense(asked: Asked) -> str:
     marked = "allows" if allows(asked.mask, asked.pair) else "forbids"
     return f"the table {marked} query {asked.pair.query}, key {asked.pair.key}"
 
 
-def _intervals(asked: _Asked) -> str:
+def _intervals(asked: Asked) -> str:
     mask: Intervals = asked.mask
     query = asked.pair.query
     if query >= mask.start.array.shape[2]:
@@ -381,13 +261,13 @@ def _intervals(asked: _Asked) -> str:
     return f"query {query} sees {'keys ' + ', '.join(runs[:_MOST]) if runs else 'no key'}{more}"
 
 
-def _predicate(asked: _Asked) -> str:
+def _predicate(asked: Asked) -> str:
     said = allows(asked.mask, asked.pair)
     return f"{asked.mask.label()} says {said} of query {asked.pair.query} and key {asked.pair.key}"
 
 
 # The words of each mask, and the canonical form that they are written for.
-PAIR_WORDS: dict[str, tuple[Any, Callable[[_Asked], str]]] = {
+PAIR_WORDS: dict[str, tuple[Any, Callable[[Asked], str]]] = {
     "causal": (object, _causal),
     "window": (object, _window),
     "prefix": (object, _first_keys),
@@ -403,9 +283,9 @@ PAIR_WORDS: dict[str, tuple[Any, Callable[[_Asked], str]]] = {
     "log_sparse_row_mask": (object, _row_mask),
     "random_blocks": (RandomBlocks, _random_blocks),
     "block_diffusion": (BlockDiffusion, _block_diffusion),
-    "shifted_window": (ShiftedWindow, _shifted_window),
-    "neighborhood": (Neighborhood, _neighborhood),
-    "axial": (Axial, _axial),
+    "shifted_window": (ShiftedWindow, shifted_window_words),
+    "neighborhood": (Neighborhood, neighborhood_words),
+    "axial": (Axial, axial_words),
     "padding": ((Padding, ValidKeys), _padding),
     "documents": (Segments, _segments("document")),
     "spans": (Segments, _segments("span")),

@@ -16,7 +16,8 @@ from sightline.masks.mask import Mask
 from sightline.masks.parser import parse
 from sightline.masks.syntax import Syntax, syntax_of_mask, syntax_of_text
 from sightline.views.owners import one_of, owner_of
-from sightline.views.pair_words import Pair, allows, words_for
+from sightline.views.pair_words import words_for
+from sightline.views.pairs import Pair, allows
 
 __all__ = ["Reason", "why", "why_text"]
 

@@ -8,8 +8,9 @@ from importlib.resources import files
 from typing import Any
 
 from sightline.views.atlas.asked import LANGUAGES, Asked
+from sightline.views.atlas.desk import Desk
 from sightline.views.atlas.server import ServedPage
-from sightline.views.atlas.visit import Desk, Visit
+from sightline.views.atlas.visit import Visit
 from sightline.views.atlas.words import words
 
 __all__ = ["atlas_page"]

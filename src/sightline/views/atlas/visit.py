@@ -1,22 +1,21 @@
 """One visitor of the atlas: what was asked, what is shown, and the work in between.
 
-The browser's script sends wishes as JSON and gets news as JSON; the map goes through bokeh. Work
-is done by the offices' processes; of several wishes of a kind only the newest is worked out.
+The browser's script sends wishes as JSON and gets news as JSON; the map goes through bokeh. Who
+does the work, and in which order, is in desk.py.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 from sightline.errors import InvalidArgument
 from sightline.views.atlas.asked import Asked, Box, read_query
+from sightline.views.atlas.desk import Desk, Newest
 from sightline.views.atlas.news import (
     comparison_rows,
     error_text,
@@ -24,12 +23,11 @@ from sightline.views.atlas.news import (
     legend,
     reason_tree,
 )
-from sightline.views.atlas.office import Office, Reply
 from sightline.views.atlas.palette import theme
 from sightline.views.atlas.plot import NO_MARKS, Plot
 from sightline.views.atlas.words import words
 
-__all__ = ["Desk", "Visit"]
+__all__ = ["Visit"]
 
 # Seconds: what a look may take to be exact; what any answer may take before its worker is ended.
 LOOK_SECONDS, LOOK_LIMIT = 0.1, 5.0
@@ -37,54 +35,6 @@ FACTS_SECONDS, FACTS_LIMIT = 3.0, 10.0
 # Pixels of the side of a cell, at the least, and cells along a side, at the most.
 _FINEST, _MOST_CELLS = 1.6, 384
 _ZOOM = 2.0
-
-
-@dataclass
-class Desk:
-    """What all visitors share: a process for what is quick, one for what may take long."""
-
-    quick: Office = field(default_factory=Office)
-    slow: Office = field(default_factory=Office)
-
-    def __post_init__(self) -> None:
-        self._threads = {
-            id(office): ThreadPoolExecutor(1, thread_name_prefix="sightline-atlas")
-            for office in (self.quick, self.slow)
-        }
-
-    async def ask(self, office: Office, request: Mapping[str, Any], seconds: float) -> Reply:
-        """Ask an office from the server's loop."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._threads[id(office)], lambda: office.ask(request, seconds=seconds)
-        )
-
-    def close(self) -> None:
-        """End the processes."""
-        for office in (self.quick, self.slow):
-            office.close()
-        for threads in self._threads.values():
-            threads.shutdown(wait=False, cancel_futures=True)
-
-
-class Newest:
-    """Does work that is asked for, one at a time; of what waits, only the newest."""
-
-    def __init__(self, work: Callable[..., Awaitable[None]]) -> None:
-        self._work = work
-        self._waiting: tuple[Any, ...] | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    def ask(self, *given: Any) -> None:
-        """Have the work done with ``given``, unless something newer comes before its turn."""
-        self._waiting = given
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def _run(self) -> None:
-        while self._waiting is not None:
-            given, self._waiting = self._waiting, None
-            await self._work(*given)
 
 
 class Visit:
