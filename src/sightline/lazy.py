@@ -10,7 +10,12 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from sightline.errors import MissingExtra
+
 Loader = Callable[[str], Any]
+
+# The extras that bring what a room may need to be loaded at all.
+_EXTRAS = {"torch": "torch", "transformers": "hf", "jax": "jax"}
 
 
 def room(name: str) -> Any:
@@ -42,7 +47,14 @@ def lazy_names(package: str, rooms: Mapping[str, str]) -> tuple[list[str], Loade
     def load(name: str) -> Any:
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        room = import_module(home[name])
+        try:
+            room = import_module(home[name])
+        except ModuleNotFoundError as missing:
+            absent = (missing.name or "").partition(".")[0]
+            if absent not in _EXTRAS:
+                raise
+            what = f"{package}.{name}".replace("sightline", "sl", 1)
+            raise MissingExtra(what=what, package=absent, extra=_EXTRAS[absent]) from missing
         value = room if home[name] == f"{package}.{name}" else getattr(room, name)
         # From now on it is found without asking here.
         setattr(sys.modules[package], name, value)

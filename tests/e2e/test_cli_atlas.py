@@ -87,6 +87,9 @@ def test_a_taken_port_is_one_line(run: Run) -> None:
     [
         (["causal("], "error: cannot read the expression: '(' was never closed\n  causal(\n"),
         (["causal()", "--compare", "causl()"], "did you mean 'causal'?\n  causl()\n  ^\n"),
+        (["mask.npy"], "'EXPR': got 'mask.npy', the name of a file; wanted an expression"),
+        (["causal()", "--compare", "mask.npy"], "'--compare': got 'mask.npy', the name of a file"),
+        ([""], "the expression is empty"),
         (["causal()", "--size", "65m"], "at most 64m"),
         (["causal()", "--size", "much"], "got 'much'"),
         (["causal()", "--lang", "fr"], "lang is one of en, zh"),

@@ -208,6 +208,7 @@ def test_options_of_a_form(run: Run, saved: Callable[[Any], str]) -> None:
         ((), "give a file that ends in .npy"),
         (("causal()",), "`sightline show` draws an expression"),
         (("missing.npy",), "there is no such file"),
+        (("mask.png",), "wanted a file that ends in .npy, .pt, .pth, .safetensors, .txt"),
         (("mask.npy", "--means", "atend"), "got 'atend'; wanted one of these"),
         (("mask.npy", "--color", "blue"), "got 'blue', wanted auto, always, never"),
         (("mask.npy", "--source", "torch.mah"), "Did you mean 'torch.mha'"),

@@ -267,8 +267,16 @@ BAD_INPUT = {
     "means": (["show", "causal()", "--means", "attend"], "is read as an expression"),
     "tensor": (["show", "causal()", "--tensor", "a"], "is read as an expression"),
     "no such file": (["show", "no.npy", "--means", "attend"], "no.npy: there is no such file"),
-    "no means": (["show", "no.npy"], "additive  0 may attend, -inf is forbidden"),
-    "wrong means": (["show", "no.npy", "--means", "yes"], "got 'yes'"),
+    "no such file, no means": (["show", "no.npy"], "no.npy: there is no such file"),
+    "a drawing": (["show", "mask.txt"], "a drawing is read by `sightline explain mask.txt`"),
+    "against a file": (["show", "causal()", "--against", "a.npy"], "'a.npy', the name of a file"),
+    "svg is a png": (["show", "causal()", "--svg", "a.png"], "--out FILE draws by the ending"),
+    "why and out": (["show", "causal()", "--why", "2,1", "--out", "a.svg"], "--why prints reasons"),
+    "why and blocks": (
+        ["show", "causal()", "--why", "2,1", "--against", "keys([1])"],
+        "draws nothing",
+    ),
+    "why and tokens": (["show", "causal()", "--why", "2,1", "--tokens", "a b c"], "'--tokens'"),
     "no mask file": (["show", "a.csv", "--means", "attend"], "its name ends in .csv"),
     "folder for svg": (["show", "causal()", "--svg", "no-such-folder/a.svg"], "no-such-folder"),
     "svg is a folder": (["show", "causal()", "--svg", "."], "it is a directory"),
@@ -277,6 +285,17 @@ BAD_INPUT = {
     "unknown command": (["shwo", "causal()"], "shwo"),
     "option without value": (["show", "causal()", "--size"], "--size"),
 }
+
+
+@pytest.mark.parametrize(("words", "complaint"), [([], "-inf is forbidden"), (["yes"], "'yes'")])
+def test_a_file_must_be_said_the_sense_of(
+    run: Run, tmp_path: Path, words: list[str], complaint: str
+) -> None:
+    np.save(tmp_path / "mask.npy", np.tri(3, dtype=bool))
+    means = ["--means", *words] if words else []
+    code, out, err = run("show", str(tmp_path / "mask.npy"), *means)
+    assert (code, out) == (2, "")
+    assert complaint in err
 
 
 @pytest.mark.parametrize("case", BAD_INPUT)

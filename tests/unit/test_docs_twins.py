@@ -80,7 +80,8 @@ def torn(text: str) -> list[str]:
 
 
 def test_torn_lines_are_seen() -> None:
-    assert torn("左\n右") and torn("- 左\n  右") and torn("左，\n`a`")
+    for text in ("左\n右", "- 左\n  右", "左，\n`a`"):
+        assert torn(text), text
     assert not torn("左 `a`\n右，\n\n右：\n- 左：\n```\n左\n右\n```\n")
 
 

@@ -59,6 +59,23 @@ def test_the_check_above_can_see() -> None:
 
 
 @pytest.mark.alone
+def test_without_torch_each_name_says_what_to_install() -> None:
+    # What needs torch as soon as it is loaded, too.
+    code = """
+import sys
+sys.modules["torch"] = None
+import sightline as sl
+for name in ("nn.MultiheadAttention", "nn.KVCache", "nn.generate"):
+    try:
+        getattr(sl.nn, name.partition(".")[2])
+    except sl.MissingExtra as missing:
+        print(missing)
+"""
+    told = fresh_process(code).splitlines()
+    assert len(told) == 3
+    assert told[0].startswith("sl.nn.MultiheadAttention needs torch, which is not installed")
+
+
 def test_import_is_quick() -> None:
     """A promise of the project, numpy's own share included; hence a time in a test, this once."""
     fresh_process(REPORT_SECONDS)  # compiles what has changed

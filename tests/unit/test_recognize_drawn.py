@@ -291,3 +291,10 @@ def test_the_legends_are_those_that_are_drawn() -> None:
             MaskPicture(~allowed, used=allowed),
         ):
             assert LEGEND.match(legend_of(picture, glyphs)), legend_of(picture, glyphs)
+
+
+def test_what_is_no_array_says_how_it_is_read() -> None:
+    with pytest.raises(InvalidArgument, match=r"got causal\(\) .*, a mask already"):
+        sl.recognize(sl.causal())
+    with pytest.raises(InvalidArgument, match=r"str\(sl\.draw\(\.\.\., to='txt'\)\)"):
+        sl.recognize(sl.draw(sl.causal(), 4, to="txt"))

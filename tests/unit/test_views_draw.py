@@ -116,14 +116,17 @@ def test_tokens_label_positions() -> None:
         ({"against": "causal()"}, InvalidMask, "draw(against=) wants a mask"),
         ({"tokens": "I have a dream"}, InvalidArgument, "text.split()"),
         ({"tokens": 5}, InvalidArgument, "a list of labels"),
-        ({"tokens": ["a"], "q_len": 3}, ShapeMismatch, "got 1 tokens for 3 queries"),
+        ({"tokens": ["a"], "q_len": 3}, ShapeMismatch, "got 1 token for 3 queries; give one"),
         ({"batch": 2}, ShapeMismatch, "draw(batch=) got 2, but the mask has 2 batch rows, 0 to 1"),
         ({"batch": -1}, ShapeMismatch, "at least 0"),
         ({"batch": []}, ShapeMismatch, "no batch row at all"),
         ({"head": 1.5}, ShapeMismatch, "must be an integer"),
         ({"q_offset": 9}, ShapeMismatch, "draw(q_offset=) got 9, beyond the last query"),
         ({"blocks": (1, 2, 3)}, InvalidArgument, "one size or (block_q, block_kv)"),
-        ({"blocks": 0}, sl.SightlineError, "block_q"),
+        ({"blocks": 0}, InvalidArgument, "draw(blocks=), the size of a block, must be at least 1"),
+        ({"blocks": "big"}, InvalidArgument, "draw(blocks=), the size of a block, must be an int"),
+        ({"against": "causal()"}, InvalidMask, "read an expression with sl.parse(text)"),
+        ({"title": 5}, InvalidArgument, "draw(title=) wants a text, got 5 (int)"),
         ({"fit": 0}, InvalidArgument, "draw(fit=) must be"),
         ({"fit": (1, 2, 3)}, InvalidArgument, "one number or (rows, columns)"),
         ({"against": sl.padding(lengths=[1, 2, 3])}, ShapeMismatch, "2 and 3 batch rows"),
@@ -337,6 +340,20 @@ def test_a_mask_that_cannot_be_drawn_is_still_told() -> None:
     assert mask._repr_html_() is None
 
 
+def test_a_file_is_of_the_kind_that_its_ending_says() -> None:
+    drawing = sl.draw(sl.causal(), 3)
+    with pytest.raises(InvalidArgument, match=r"end its name in \.svg, or draw it with to='png'"):
+        drawing.save("mask.png")
+    for other in ("mask", "mask.pdf", "/"):
+        with pytest.raises(InvalidArgument, match=r"end its name in \.svg\.$"):
+            drawing.save(other)
+
+
+def test_the_summary_of_a_difference_says_what_differs() -> None:
+    drawing = sl.draw(sl.causal(), 4, against=sl.window(left=1, right=1))
+    assert drawing.summary.endswith("10 pairs allowed, 3 added, 3 removed")
+
+
 def test_a_drawing_shows_itself() -> None:
     svg = sl.draw(sl.causal(), 2)._repr_mimebundle_()
     assert set(svg) == {"text/plain", "text/html", "image/svg+xml"}
@@ -349,6 +366,8 @@ def test_show_writes_text_in_a_terminal(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == "  a b\na ■ ·\nb ■ ■\n■ may attend   · may not\n"
     with pytest.raises(InvalidArgument, match="needs a notebook"):
         mask.show(to="svg")
+    with pytest.raises(InvalidArgument, match="got 'jpg', wanted one of svg, png, html, txt"):
+        mask.show(to="jpg")
     with pytest.raises(TypeError, match="colour"):
         mask.show(colour="red")
 

@@ -101,13 +101,20 @@ def test_a_window_needs_no_more_than_its_width() -> None:
         ({"length": 0}, InvalidArgument, "at least 1"),
         ({"tokens": ["a"]}, ShapeMismatch, "a list of 4"),
         ({"tokens": "abcd"}, ShapeMismatch, "one text"),
-        ({"head": 1}, ShapeMismatch, "has 1 of them"),
+        ({"head": -1}, ShapeMismatch, "has 1 of them"),
         ({"to": "gif"}, InvalidArgument, "html"),
     ],
 )
 def test_decoding_refuses_kindly(wrong: dict[str, Any], kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):
         sl.draw_decoding(sl.causal(), **{"length": 4, **wrong})
+
+
+def test_a_mask_that_tells_no_rows_apart_serves_all() -> None:
+    for draw in (sl.draw_decoding, lambda mask, n, **at: sl.draw_reach(mask, 2, n, **at)):
+        assert str(draw(sl.causal(), 4, batch=3, head=9)) == str(draw(sl.causal(), 4))
+        with pytest.raises(ShapeMismatch, match="2 of them"):
+            draw(sl.padding(lengths=[4, 2]), 4, batch=2)
 
 
 def test_decoding_wants_a_mask() -> None:
@@ -309,7 +316,7 @@ def test_layers_of_different_masks() -> None:
         ({"layers": 65}, InvalidArgument, "at most 64"),
         ({"layers": -1}, InvalidArgument, "at least 0"),
         ({"layers": None}, InvalidArgument, "layers"),
-        ({"batch": 1}, ShapeMismatch, "there are 1|has? 1"),
+        ({"batch": -1}, ShapeMismatch, "there are 1|has? 1"),
         ({"length": 9000}, InvalidArgument, "pair by pair"),
         ({"length": 100, "tokens": ["a"] * 100}, ShapeMismatch, "at most 64 positions"),
         ({"tokens": ["a"]}, ShapeMismatch, "a list of 6"),

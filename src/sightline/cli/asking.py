@@ -8,7 +8,7 @@ import typer
 
 from sightline.masks.mask import Mask
 from sightline.masks.parser import parse
-from sightline.readers.mask_file import looks_like_file, read_mask
+from sightline.readers.mask_file import check_file, looks_like_file, read_mask
 
 __all__ = [
     "MOST_MIXED",
@@ -18,6 +18,7 @@ __all__ = [
     "Tensor",
     "all_means",
     "check_size",
+    "expression_from",
     "lengths_of",
     "mask_from",
 ]
@@ -66,6 +67,13 @@ def mask_from(
                     param_hint=repr(name),
                 )
         return parse(expression)
+    if expression.lower().endswith(".txt"):
+        raise typer.BadParameter(
+            f"got {expression!r}; a drawing is read by `sightline explain {expression}`, which "
+            "says its expression.",
+            param_hint="'EXPR'",
+        )
+    check_file(expression)
     if means not in _MEANS:
         got = "it is missing" if means is None else f"got {means!r}"
         raise typer.BadParameter(
@@ -73,6 +81,17 @@ def mask_from(
             param_hint="'--means'",
         )
     return read_mask(expression, means=means, tensor=tensor)
+
+
+def expression_from(text: str, option: str) -> Mask:
+    """Read what only an expression can say: a second mask, a page's."""
+    if looks_like_file(text):
+        raise typer.BadParameter(
+            f"got {text!r}, the name of a file; wanted an expression. `sightline explain {text}` "
+            "says the one that a file of a mask holds.",
+            param_hint=repr(option),
+        )
+    return parse(text)
 
 
 def all_means() -> str:

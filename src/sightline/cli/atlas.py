@@ -15,9 +15,9 @@ from typing import Annotated, Any
 
 import typer
 
+from sightline.cli.asking import expression_from
 from sightline.cli.output import write_line
 from sightline.cli.sizes import read_size
-from sightline.masks.parser import parse
 
 __all__ = ["atlas"]
 
@@ -71,8 +71,9 @@ def atlas(
     q_len, kv_len = read_size(size)
     asked = Asked(q_len=q_len, kv_len=kv_len, offset=q_offset)
     asked = asked.with_fields({"expr": expression, "compare": compare, "lang": lang})
-    for text in filter(None, (expression, compare)):
-        parse(text)
+    for text, option in ((expression, "EXPR"), (compare, "--compare")):
+        if text or option == "EXPR":
+            expression_from(text, option)
     pages = [atlas_page(replace(asked)), *_others()]
     serve(pages, host=host, port=port, ready=lambda server: _tell(server, asked.query(), open_page))
 

@@ -95,6 +95,11 @@ def _path(file: str | None) -> str:
             f"{got}give a file that ends in {', '.join((*MASK_SUFFIXES, DRAWING))}.",
             param_hint="'FILE'",
         )
+    endings = (*MASK_SUFFIXES, DRAWING)
+    if not file.lower().endswith(endings):
+        raise typer.BadParameter(
+            f"got {file!r}; wanted a file that ends in {', '.join(endings)}.", param_hint="'FILE'"
+        )
     return file
 
 

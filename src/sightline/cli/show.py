@@ -26,7 +26,7 @@ from sightline.cli.asking import (
 from sightline.cli.output import output_encoding, progress_bar, use_color, write_line
 from sightline.cli.show_drawing import Against, Blocks, Drawn, Out
 from sightline.cli.show_report import Shown, as_json, headline, panels, remarks
-from sightline.cli.show_why import Why, print_why
+from sightline.cli.show_why import Why, print_why, refuse_with_why
 from sightline.cli.sizes import read_size
 from sightline.masks.mask import Mask
 from sightline.masks.names import NAMES
@@ -101,6 +101,8 @@ def show(
         return
     mask = mask_from(expression, means, tensor, instead=", or --list to see what there is")
     if why is not None:
+        drawing = {"--out": out, "--svg": svg, "--blocks": blocks, "--against": against}
+        refuse_with_why({**drawing, "--tokens": tokens})
         print_why(mask, expression or "", why, batch, head, as_json=json)
         return
     frame = _frame(mask, tokens, size, q_offset)
@@ -192,6 +194,11 @@ def _print(mask: Mask, seen: Survey, shown: Shown, frame: _Frame) -> None:
 
 
 def _write_svg(path: Path, mask: Mask, frame: _Frame, shown: Shown) -> None:
+    if path.suffix.lower() in (".png", ".html", ".txt"):
+        raise typer.BadParameter(
+            f"got {str(path)!r}; this draws an SVG, --out FILE draws by the ending of the name.",
+            param_hint="'--svg'",
+        )
     pictures = _panels(_look(mask, frame, to_svg=True), shown, frame)
     title = repr(mask)
     if len(pictures) > 1:

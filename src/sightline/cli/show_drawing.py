@@ -11,10 +11,10 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from sightline.cli.asking import expression_from
 from sightline.cli.output import output_encoding, use_color, write_line
 from sightline.cli.sizes import read_size
 from sightline.masks.mask import Mask
-from sightline.masks.parser import parse
 from sightline.views.draw import arrange, paint_scene
 from sightline.views.drawing import KINDS, Kind
 from sightline.views.scene import Scene
@@ -70,7 +70,7 @@ class Drawn:
             out,
             cast("Kind", kind),
             None if blocks is None else read_size(blocks, "--blocks"),
-            None if against is None else parse(against),
+            None if against is None else expression_from(against, "--against"),
         )
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated
 
@@ -17,12 +18,22 @@ from sightline.cli.output import write_line
 from sightline.masks.mask import Mask
 from sightline.views.why import why, why_text
 
-__all__ = ["Why", "print_why"]
+__all__ = ["Why", "print_why", "refuse_with_why"]
 
 Why = Annotated[
     str | None,
     typer.Option("--why", metavar="Q,K", help="Say instead why query Q may see key K, or not."),
 ]
+
+
+def refuse_with_why(others: Mapping[str, object]) -> None:
+    """Refuse the options of drawings, which reasons would leave out in silence."""
+    for option, given in others.items():
+        if given is not None:
+            raise typer.BadParameter(
+                "this is a drawing's; --why prints reasons and draws nothing.",
+                param_hint=repr(option),
+            )
 
 
 def print_why(

@@ -167,6 +167,20 @@ def as_bools(values: object, what: str, *, ranks: tuple[int, ...]) -> NDArray[np
     return array.astype(np.bool_)
 
 
+def mask_wanted(value: object) -> str:
+    """Return what came where a mask was wanted, and how to make a mask of it.
+
+    >>> mask_wanted("causal()")
+    "got 'causal()' (str); read an expression with sl.parse(text)."
+    """
+    hint = "wrap an array as sl.dense(array, means=...)"
+    if isinstance(value, str):
+        hint = "read an expression with sl.parse(text)"
+    elif value is None:
+        hint = "a mask is never None; sl.everything() allows all, sl.nothing() forbids all"
+    return f"got {describe(value)}; {hint}."
+
+
 def describe(value: object) -> str:
     """Return a short description of a wrong argument for an error message."""
     shape = getattr(value, "shape", None)

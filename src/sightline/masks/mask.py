@@ -13,7 +13,7 @@ import numpy as np
 
 from sightline.errors import InvalidMask, NoTruthValue
 from sightline.lazy import room
-from sightline.masks.arguments import as_int, describe
+from sightline.masks.arguments import as_int, mask_wanted
 from sightline.masks.arrays import Array, Cells
 from sightline.masks.bounds import one_by_one
 from sightline.masks.numbers import enter
@@ -349,7 +349,4 @@ def _refuse_left(other: object, operator: str) -> NoReturn:
 def _operand(other: object, operator: str) -> Mask:
     if isinstance(other, Mask):
         return other
-    hint = "wrap an array as sl.dense(array, means=...)"
-    if other is None:
-        hint = "a mask is never None; sl.everything() allows all, sl.nothing() forbids all"
-    raise InvalidMask(f"{operator} wants two masks, got {describe(other)}; {hint}.")
+    raise InvalidMask(f"{operator} wants two masks, {mask_wanted(other)}")

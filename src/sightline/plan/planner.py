@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 
 from sightline.errors import InvalidArgument
-from sightline.masks.arguments import as_size, describe
+from sightline.masks.arguments import as_size, describe, mask_wanted
 from sightline.masks.bits import WORD, bits, distinct, full_bits, hash_rows, parts, words_across
 from sightline.masks.bounds import FULL, Tiles
 from sightline.masks.descent import Blocks, Grid, descend
@@ -101,9 +101,7 @@ vars(plan).update(cache_clear=PLANS.clear, cache_info=PLANS.info)
 
 def _checked(mask: Mask, frame: Frame, block_q: object, block_kv: object, cuts: object) -> BlockMap:
     if not isinstance(cast(Any, mask), Mask):
-        raise InvalidArgument(
-            f"plan wants a mask, got {describe(mask)}; wrap an array as sl.dense(array, means=...)."
-        )
+        raise InvalidArgument(f"plan wants a mask, {mask_wanted(mask)}")
     if cuts not in ("uniform", "aligned"):
         raise InvalidArgument(f"plan(cuts=) must be 'uniform' or 'aligned', got {describe(cuts)}.")
     sizes = (

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any, cast
 
 from sightline.errors import InvalidArgument
-from sightline.masks.arguments import as_int, describe
+from sightline.masks.arguments import as_int, mask_wanted
 from sightline.masks.heads import any_head
 from sightline.masks.mask import Mask
 from sightline.masks.nodes import common_size
@@ -153,8 +153,7 @@ def _masks(given: object) -> list[Mask]:
     for each in masks:
         if not isinstance(each, Mask):
             raise InvalidArgument(
-                f"reach wants a mask, or a list with the mask of each layer, got {describe(each)}; "
-                "wrap an array as sl.dense(array, means=...)."
+                "reach wants a mask, or a list with the mask of each layer, " + mask_wanted(each)
             )
     return cast("list[Mask]", masks)
 

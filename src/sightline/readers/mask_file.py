@@ -25,6 +25,7 @@ from sightline.masks.mask import Mask
 __all__ = [
     "FLAGS",
     "MASK_SUFFIXES",
+    "check_file",
     "looks_like_file",
     "read_mask",
     "read_mask_array",
@@ -91,6 +92,15 @@ def read_stored(path: str | os.PathLike[str]) -> NDArray[Any] | dict[str, Any]:
         str(key): _plain(value) if hasattr(value, "detach") else value
         for key, value in loaded.items()
     }
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Refuse what is no file that a mask could be read from, before anything else is asked.
+
+    Raises:
+        DataError: says what was expected.
+    """
+    _suffix_of(os.fspath(path))
 
 
 def _suffix_of(name: str) -> str:

@@ -15,6 +15,7 @@ from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.arguments import describe
 from sightline.masks.arrays import as_numpy
 from sightline.masks.explicit import ADDITIVE_FORBIDS
+from sightline.masks.mask import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +55,12 @@ def as_numbers(array: object) -> NDArray[Any]:
     if array is None or isinstance(array, (str, bytes)):
         raise InvalidArgument(
             f"got {describe(array)}; wanted an array of bools or numbers, [queries, keys]."
+        )
+    if isinstance(array, Mask):
+        raise InvalidArgument(f"got {describe(array)}, a mask already; there is nothing to read.")
+    if getattr(array, "kind", None) in ("svg", "png", "html", "txt"):
+        raise InvalidArgument(
+            f"got {describe(array)}; a drawing is read from its text, str(sl.draw(..., to='txt'))."
         )
     try:
         numbers = as_numpy(array)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import InvalidArgument, InvalidMask, ShapeMismatch
-from sightline.masks.arguments import as_int, describe
+from sightline.masks.arguments import as_int, describe, mask_wanted
 from sightline.masks.frame import Frame
 from sightline.masks.mask import Mask
 from sightline.views.drawing import KINDS, Drawing, Kind
@@ -125,6 +125,8 @@ def arrange(
 ) -> Scene:
     """Return what ``draw`` draws, for its own arguments; ``tokens`` are the three kinds of it."""
     _check(mask, wishes.get("against"), to)
+    if not isinstance(wishes.get("title"), (str, type(None))):
+        raise InvalidArgument(f"draw(title=) wants a text, got {describe(wishes['title'])}.")
     first = as_int(q_offset, "draw(q_offset=)", least=0, error=ShapeMismatch)
     queries, keys = _tokens(*tokens, first, q_len)
     frame = Frame.of(*sizes_of(mask, q_len, kv_len, first, (queries, keys)), first)
@@ -164,10 +166,7 @@ def paint_scene(scene: Scene, to: Kind, theme: Theme = "auto") -> Drawing:
 def _check(mask: Any, against: Any, to: Any) -> None:
     for name, given in (("draw(mask)", mask), ("draw(against=)", against)):
         if not isinstance(given, Mask) and (given is not None or name == "draw(mask)"):
-            raise InvalidMask(
-                f"{name} wants a mask, got {describe(given)}; wrap an array as "
-                "sl.dense(array, means=...)."
-            )
+            raise InvalidMask(f"{name} wants a mask, {mask_wanted(given)}")
     if to not in KINDS:
         raise InvalidArgument(f"draw(to=) got {to!r}, wanted one of {', '.join(KINDS)}.")
 

@@ -58,9 +58,11 @@ class Drawing:
         """
         target = Path(path)
         if target.suffix.lower() != f".{self.kind}":
+            other = target.suffix.lower().lstrip(".")
+            again = f", or draw it with to={other!r}" if other in KINDS else ""
             raise InvalidArgument(
-                f"got {target.name!r} for a picture of kind {self.kind!r}; end its name in "
-                f".{self.kind}, or draw it with to={target.suffix.lower().lstrip('.')!r}."
+                f"got {str(path)!r} for a picture of kind {self.kind!r}; end its name in "
+                f".{self.kind}{again}."
             )
         write_atomically(target, self._page() if self.kind == "html" else self.content)
         return target

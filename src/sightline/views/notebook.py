@@ -15,6 +15,7 @@ from rich.console import Console
 from sightline.errors import InvalidArgument
 from sightline.masks.frame import Frame
 from sightline.views.draw import arrange, draw, paint_scene
+from sightline.views.drawing import KINDS
 from sightline.views.scene import Wishes, scene_of, sizes_of
 from sightline.views.terminal import render_scene_text
 
@@ -33,7 +34,8 @@ def show(mask: Mask, q_len: int | None = None, kv_len: int | None = None, **wish
     ``wishes`` are the other arguments of ``sl.draw``.
 
     Raises:
-        InvalidArgument: a terminal is asked for another kind of picture than text.
+        InvalidArgument: there is no such kind of picture, or a terminal is asked for another
+            than text.
     """
     given = signature(draw).bind(mask, q_len, kv_len, **wishes).arguments
     if in_notebook():
@@ -41,6 +43,8 @@ def show(mask: Mask, q_len: int | None = None, kv_len: int | None = None, **wish
 
         display(draw(**{"to": "html", **given}))
         return
+    if given.get("to", "txt") not in KINDS:
+        raise InvalidArgument(f"show(to=) got {given['to']!r}, wanted one of {', '.join(KINDS)}.")
     if given.get("to", "txt") != "txt":
         raise InvalidArgument(
             f"show(to={given['to']!r}) needs a notebook; in a terminal, write the picture to a "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sightline.errors import InvalidArgument, ShapeMismatch
+from sightline.masks.arguments import as_int
 from sightline.masks.arrays import as_numpy
 from sightline.masks.frame import Frame
 from sightline.masks.mask import Mask
@@ -220,13 +221,15 @@ def _plan(mask: Mask, frame: Frame, wishes: Wishes) -> BlockMap | None:
         raise InvalidArgument(
             f"draw(blocks=) must be a plan, one size or (block_q, block_kv), got {blocks!r}."
         )
+    what = "draw(blocks=), the size of a block,"
+    block_q, block_kv = (as_int(each, what, least=1, error=InvalidArgument) for each in sizes)
     return plan(
         mask,
         frame.q_len,
         frame.kv_len,
         q_offset=frame.q_offset,
-        block_q=sizes[0],
-        block_kv=sizes[1],
+        block_q=block_q,
+        block_kv=block_kv,
     )
 
 
@@ -237,8 +240,8 @@ def _check_labels(frame: Frame, wishes: Wishes) -> None:
     ):
         if labels is not None and len(labels) != length:
             raise ShapeMismatch(
-                f"got {len(labels)} tokens for {length} {word}; give one for each, or a smaller "
-                "length."
+                f"got {len(labels)} {'token' if len(labels) == 1 else 'tokens'} for {length} "
+                f"{word}; give one for each, or a smaller length."
             )
 
 
@@ -287,10 +290,15 @@ def _remarks(facets: Facets) -> tuple[str, ...]:
     return (f"... and {facets.left_out} more; choose with {' and '.join(choices)}",)
 
 
+def _changed(change: Change) -> str:
+    return f", {change.pairs_added} added, {change.pairs_removed} removed"
+
+
 def _summary(title: str, panels: Sequence[MaskPicture], facets: Facets) -> str:
     queries, keys = panels[0].shape
     parts = [
         f"{f'{name}: ' if name else ''}{'about ' if one.estimated else ''}{one.count} pairs allowed"
+        + ("" if one.change is None else _changed(one.change))
         for name, one in zip(facets.names, panels, strict=True)
     ]
     sizes = f"{queries} queries by {keys} keys"

@@ -11,7 +11,7 @@ from html import escape
 from typing import Any, cast
 
 from sightline.errors import InvalidArgument
-from sightline.masks.arguments import as_int, describe
+from sightline.masks.arguments import as_int, mask_wanted
 from sightline.masks.mask import Mask
 from sightline.masks.parser import parse
 from sightline.masks.syntax import Syntax, syntax_of_mask, syntax_of_text
@@ -87,10 +87,7 @@ def why(mask: Mask, query: int, key: int, *, batch: int = 0, head: int = 0) -> R
         ShapeMismatch: the pair lies beyond the array of a ``dense`` mask.
     """
     if not isinstance(cast(Any, mask), Mask):
-        raise InvalidArgument(
-            f"why wants a mask, got {describe(mask)}; read text with sl.parse(text), wrap an array "
-            "as sl.dense(array, means=...)."
-        )
+        raise InvalidArgument(f"why wants a mask, {mask_wanted(mask)}")
     pair = _pair_of(mask, query, key, batch, head)
     return _told(_weighed(syntax_of_mask(mask), pair), decides=True)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.errors import InvalidArgument, ShapeMismatch
-from sightline.masks.arguments import describe
+from sightline.masks.arguments import describe, mask_wanted
 from sightline.masks.arrays import as_numpy
 from sightline.masks.mask import Mask
 
@@ -228,8 +228,7 @@ def _masks(mask: object, layers: int) -> list[Mask]:
     for each in several:
         if not isinstance(each, Mask):
             raise InvalidArgument(
-                f"draw_weights wants a mask, or a list with one for each layer, got "
-                f"{describe(each)}; wrap an array as sl.dense(array, means=...)."
+                "draw_weights wants a mask, or a list with one for each layer, " + mask_wanted(each)
             )
     if len(several) != layers:
         raise ShapeMismatch(f"got {len(several)} masks for {layers} layers of weights.")

@@ -86,11 +86,11 @@ def follow_decoding(
             f"got prompt={prompt} for {length} tokens; wanted a number from 1 to {length}."
         )
     for name, index, size in (("batch", batch, mask.batch), ("head", head, mask.heads)):
-        if not 0 <= index < size:
+        if index < 0 or index >= size > 1:
             raise ShapeMismatch(
                 f"got {name} {index}, but the mask has {size} of them, counted from 0."
             )
-    allowed = mask.dense(length)[batch, head]
+    allowed = mask.dense(length)[min(batch, mask.batch - 1), min(head, mask.heads - 1)]
     there = np.zeros_like(allowed)  # whether a key is there when a query is decoded
     there[:prompt, :prompt] = True
     there[prompt:] = np.tri(length, dtype=np.bool_)[prompt:]

@@ -93,7 +93,7 @@ def follow_reach(
         *reach_by_layer(mask, layers, length, residual=residual, mix_heads=mix_heads),
     ]
     for name, index, size in (("batch", batch, found[-1].batch), ("head", head, found[-1].heads)):
-        if not 0 <= index < size:
+        if index < 0 or index >= size > 1:
             raise ShapeMismatch(
                 f"got {name} {index}, but there are {size} of them, counted from 0."
             )

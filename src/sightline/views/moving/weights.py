@@ -143,4 +143,6 @@ def _check(tokens: Sequence[str] | None, size: int, name: str, what: str) -> Non
     if isinstance(tokens, str):
         raise InvalidArgument(f"got {name}={tokens!r}; wanted a list with one for each position.")
     if tokens is not None and len(tokens) != size:
-        raise ShapeMismatch(f"{name} has {len(tokens)} of them for {size} {what}.")
+        raise ShapeMismatch(
+            f"{name} has {len(tokens)} of them for {size} {what}; give one for each."
+        )
