@@ -450,4 +450,4 @@ def test_a_class_means_one_thing_to_all_drawings() -> None:
     assert not clashes
     # Nor may what is drawn in cells, where 1 is a cell, get a line of pixels around it.
     leaky = str(sl.draw(sl.causal(), 2, weights=[[0.5, 0.5], [0.5, 0.5]], to="html"))
-    assert '<path class="paper" d="M1.5 0.25' in leaky
+    assert '<path class="paper leak" d="M1.5 0.25' in leaky

@@ -46,7 +46,7 @@ def painted(picture: ET.Element, shape: tuple[int, int]) -> dict[str, np.ndarray
     """Return how opaque the cells of a picture are, for each class of shapes."""
     found: dict[str, np.ndarray] = {}
     for path in picture.iter(f"{SVG}path"):
-        if path.get("class") in {None, "paper hole"}:
+        if path.get("class") in {None, "paper leak"}:
             continue
         opacity = found.setdefault(path.get("class", ""), np.zeros(shape))
         outline = path.get("d", "")
@@ -196,3 +196,23 @@ def test_the_png_says_the_same(name: str) -> None:
             strong = max(red, green, blue) - min(red, green, blue) > 60
             drawn = strong and not (red > green and blue > green)  # what is removed is purple
             assert drawn == allowed[row, column], (row, column, (red, green, blue))
+
+
+def test_the_png_tells_what_differs_by_signs() -> None:
+    """In the middle of each cell that differs stands a white sign, of whichever kind it is."""
+    pytest.importorskip("matplotlib")
+    image = pytest.importorskip("PIL.Image")
+    case = CASES["difference"]
+    drawing = case.drawing("png", theme="light")
+    pixels = np.asarray(image.open(io.BytesIO(drawing.content)).convert("RGB"))
+    group = next(
+        each for each in ET.fromstring(case.draw()).iter(f"{SVG}g") if each.get("shape-rendering")
+    )
+    place = PLACE.match(group.get("transform", ""))
+    assert place is not None
+    left, top, side = map(float, place.groups())
+    assert case.against is not None
+    for kind, one in (("added", case.mask - case.against), ("removed", case.against - case.mask)):
+        for row, column in np.argwhere(one.dense(10)[0, 0]):
+            x, y = (2 * (begin + (at + 0.5) * side) for begin, at in ((left, column), (top, row)))
+            assert pixels[int(y), int(x)].min() > 200, (kind, row, column)

@@ -40,6 +40,7 @@ def test_only_named_masks_have_sentences() -> None:
         (sl.window(2, 1), "itself and the 2 keys before it and the 1 key after it: at most 4 keys"),
         (sl.window(0, 0), "a query sees itself: at most 1 key"),
         (sl.window(left=3), "a query sees itself and the 3 keys before it and all after it"),
+        (sl.prefix(1), "only the first 1 key is seen, by all queries"),
         (sl.prefix(2), "only the first 2 keys are seen, by all queries"),
         (sl.keys(range(2, 5)), "only the keys at 2 to 4 are seen"),
         (sl.padding(lengths=[3, 2], side="left"), "the last 3, 2 of the batch rows"),

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import sightline as sl
+from sightline.views.moving.sheet_svg import SHEET_CSS
 from sightline.views.picture import MaskPicture, picture_of
+from sightline.views.style import CURVES_CSS, EXTRAS_CSS
 from sightline.views.svg import rectangles, render_svg, render_svg_row
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -173,3 +175,24 @@ def test_what_is_used_beside_what_is_allowed() -> None:
     assert 'class="bad"' not in right
     assert "orange" not in right
     assert "pale" not in right
+
+
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        sl.draw(sl.causal(), 4, weights=np.full((4, 4), 0.25)),
+        sl.draw(sl.causal(), 8, blocks=4, against=sl.window(left=2, right=1)),
+        sl.draw(sl.documents(lengths=[3, 1]), 6),
+        sl.draw_decoding(sl.window(left=2, right=0), 6, to="svg"),
+        sl.draw_reach(sl.window(left=2, right=0), 2, 6, to="svg"),
+    ],
+    ids=["weights", "blocks", "empty", "decoding", "reach"],
+)
+def test_a_drawing_has_the_style_of_each_of_its_classes(drawing: object) -> None:
+    """A class without a rule of its own would take on that of another drawing in the page."""
+    svg = str(drawing)
+    style, body = re.split("</style>", svg, maxsplit=1)
+    used = {name for names in re.findall(r'class="([^"]*)"', body) for name in names.split()}
+    known = set(re.findall(r"\.([a-z]+)", style))
+    other = set(re.findall(r"\.sl \.([a-z]+)", EXTRAS_CSS + SHEET_CSS + CURVES_CSS))
+    assert not (used & other) - known

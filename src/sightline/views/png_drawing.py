@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +108,9 @@ class _Painter:
     patterns: dict[str, ET.Element]
     height: int
     scale: float
+    # The rasterizer knows a clip path by its address, so that none may be freed while it draws:
+    # another at the same place would be taken for it.
+    clips: list[Any] = field(default_factory=list)
 
     def paint_all(self, parent: ET.Element, state: _State) -> None:
         for element in parent:
@@ -183,6 +186,8 @@ class _Painter:
             grown = abs(float(np.linalg.det(own[:2, :2]))) ** 0.5
             style["stroke-width"] = str(float(style.get("stroke-width", "1")) * grown)
             signs = repeated(sign, outline, side, _matrix(pattern.get("patternTransform", "")))
+            clip = outline.path()
+            self.clips.append(clip)
             clipped = self._upwards(state.matrix)
             for role, face in (("fill", True), ("stroke", False)):
                 color = color_of(style.get(role, "none" if role == "stroke" else "#000"), 1.0)
@@ -191,7 +196,7 @@ class _Painter:
                 soft = replace(state, matrix=turned, soft=True)
                 width = 0.0 if face else self._stroke_width(style, soft)
                 context = self._context(soft, color, width)
-                context.set_clip_path(_clip(outline.path(), clipped))
+                context.set_clip_path(_clip(clip, clipped))
                 self.renderer.draw_path(
                     context, signs.path(), self._upwards(turned), color if face else None
                 )

@@ -138,7 +138,10 @@ SENTENCES: dict[str, Callable[[Arguments], str]] = {
         else "a query sees itself and all before it"
     ),
     "window": _window,
-    "prefix": lambda given: f"only the first {_some(given['n'], 'key')} are seen, by all queries",
+    "prefix": lambda given: (
+        f"only the first {_some(given['n'], 'key')} {'is' if given['n'] == 1 else 'are'} seen, "
+        "by all queries"
+    ),
     "keys": lambda given: f"only the keys at {_place(given['positions'])} are seen, by all queries",
     "queries": lambda given: f"only the queries at {_place(given['positions'])} see something",
     "chunks": lambda given: f"a query sees its own chunk of {_some(given['size'], 'position')}",

@@ -277,7 +277,7 @@ def _holes(leaks: NDArray[np.bool_]) -> str:
     path = "".join(
         f"M{column + 0.5} {row + 0.25}l.25 .25l-.25 .25l-.25-.25z" for row, column in places
     )
-    return f'<path class="paper" d="{path}"/>'
+    return f'<path class="paper leak" d="{path}"/>'
 
 
 def _hatch_definition(picture: MaskPicture) -> list[str]:

@@ -210,6 +210,8 @@ def _shown(labels: Sequence[str], layout: Layout, *, across: bool) -> list[tuple
 
 def _notes(picture: MaskPicture, words: Words) -> tuple[Note, ...]:
     notes = []
+    if not picture.allowed.size:
+        notes.append(Note(words["no pairs"], False))
     if picture.aggregated:
         queries, keys = picture.cell
         notes.append(Note(words["cell"].format(queries=queries, keys=keys), False))

@@ -13,6 +13,7 @@ Words = Mapping[str, str]
 
 ENGLISH: Words = {
     "cell": "1 cell = {queries} x {keys} pairs; stronger color: more allowed",
+    "no pairs": "no pairs: nothing to draw",
     "unused": "pale: allowed, not used",
     "used leak": "orange cells: forbidden, yet used",
     "weights": "strongest: weight {heaviest:.3g}; hatched: may not attend",
@@ -35,10 +36,11 @@ ENGLISH: Words = {
 }
 
 CHINESE: Words = {
-    "cell": "1 格 = {queries} x {keys} 对；颜色越深，允许的越多",
+    "cell": "1 格 = {queries} x {keys} 对；颜色越浓，允许的越多",
+    "no pairs": "没有配对，无可绘制",
     "unused": "浅色：允许，但没有用到",
     "used leak": "橙色格：禁止，却被用到",
-    "weights": "最深：权重 {heaviest:.3g}；斜线：不可关注",
+    "weights": "最浓：权重 {heaviest:.3g}；斜线：不可关注",
     "leak": "橙色格：不该有权重的地方有权重",
     "broken": "实心格：不是数（NaN）",
     "empty": "橙色框的行：这个查询什么也看不到",
