@@ -248,6 +248,18 @@ def test_an_address_that_is_wrong_is_told(atlas: Open, query: dict[str, str], wo
     assert words in page.locator("#problem pre").inner_text()
 
 
+def test_what_an_address_asks_for_can_be_corrected(atlas: Open) -> None:
+    page = atlas(drawn=False, expr="causal( & window", size="64")
+    page.wait_for_selector("#problem:not([hidden])")
+    said = page.locator("#problem pre").inner_text().split("\n")
+    assert len(said) == 3
+    assert said[2].strip() == "^"
+    assert page.locator("[name=size]").input_value() == "64"
+    assert page.locator("[name=expr]").input_value() == "causal( & window"
+    write(page, "expr", "causal()")
+    assert page.locator("#problem").is_hidden()
+
+
 def test_two_masks_are_compared(atlas: Open) -> None:
     page = atlas(expr="causal() & window(left=3)", size="16", compare="causal() & window(left=4)")
     page.wait_for_selector("#facts[data-busy='0'] dt")
@@ -256,6 +268,9 @@ def test_two_masks_are_compared(atlas: Open) -> None:
     legend = page.locator("#legend").inner_text()
     for words in ("only the first allows", "only the second allows", "neither allows"):
         assert words in legend
+    # As in a drawing of the first against the second, the second has what is taken away.
+    signs = page.locator("#legend li path").evaluate_all("all => all.map(one => one.outerHTML)")
+    assert [sign.count("M") for sign in signs[:3]] == [2, 1, 4]
     click(page, query=4, key=0)
     page.wait_for_selector("#why[data-pair='4,0']")
     verdicts = page.locator("#why .verdict").all_inner_texts()

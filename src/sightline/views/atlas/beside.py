@@ -16,7 +16,7 @@ __all__ = ["beside", "differences"]
 # Runs of queries and edges that are sent at most, for the map; the page says where there are more.
 MOST_SENT = 1 << 20
 # So many stand in the text.
-_MOST_TOLD = 5
+_MOST_TOLD, _LONGEST_TOLD = 5, 60
 
 
 def beside(
@@ -48,10 +48,21 @@ def beside(
         "cut": len(runs) > MOST_SENT,
         "edges": ends[:_MOST_TOLD].tolist(),
         "words": [
-            f"{'  ' * line.depth}{line.expression[:60]}: {line.words}" for line in found.words
+            f"{'  ' * line.depth}{_shortened(line.expression)}: {line.words}"
+            for line in found.words
         ],
     }
     return told, {"runs": runs[:MOST_SENT], "edges": ends[:MOST_SENT]}
+
+
+def _shortened(expression: str) -> str:
+    """Return an expression that fits into a line or two; where it is cut, it says so.
+
+    >>> _shortened("causal()"), len(_shortened("causal() & " * 9)), _shortened("a" * 99)[-2:]
+    ('causal()', 60, 'a…')
+    """
+    short = len(expression) <= _LONGEST_TOLD
+    return expression if short else f"{expression[: _LONGEST_TOLD - 1].rstrip()}…"
 
 
 def differences(first: Mask, second: Mask, request: dict[str, Any]) -> dict[str, Any]:

@@ -34,8 +34,8 @@ def legend(words: Mapping[str, str], colors: Colors, compare: bool) -> list[list
     ]
     if compare:
         rows += [
-            ["minus", colors.first_only, words["first_only"], colors.paper],
-            ["plus", colors.second_only, words["second_only"], colors.ink],
+            ["plus", colors.first_only, words["first_only"], colors.ink],
+            ["minus", colors.second_only, words["second_only"], colors.paper],
             ["star", colors.both_ways, words["both_ways"], colors.paper],
         ]
     rows += [

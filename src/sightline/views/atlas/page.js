@@ -70,11 +70,21 @@
     return whole;
   };
 
+  // What the address asks for stays in the fields when it cannot be drawn, to be corrected there.
+  const recall = () => {
+    const query = new URLSearchParams(location.search);
+    for (const [name, usual] of [["expr", ""], ["compare", ""], ["size", "1m"], ["offset", "0"]])
+      asked[name].value ||= query.get(name) ?? usual;
+  };
+
   const show = {
     error(news) {
       by("problem").hidden = false;
-      by("problem").querySelector("pre").textContent = news.text;
+      // Only what stands above a caret must keep its columns; the sentence before it may wrap.
+      const [sentence, ...below] = news.text.split("\n");
+      by("problem").querySelector("pre").replaceChildren(make("span", sentence), ...below.map((line) => `\n${line}`));
       by("problem").querySelector("p").textContent = news.stale;
+      if (!map.dataset.drawn) recall();
       map.dataset.busy = "0";
       for (const field of asked.elements)
         if (field.name) field.setAttribute("aria-invalid", String(field.name === news.which));
@@ -114,7 +124,11 @@
     facts(news) {
       by("facts").dataset.busy = news.busy ? "1" : "0";
       by("facts").replaceChildren(...news.rows.flatMap(([name, value, note]) => {
-        if (note === "words") return [make("dd", value, "words")];
+        if (note === "words") {
+          const line = make("dd", value.trimStart(), "words");
+          line.style.setProperty("--depth", value.length - value.trimStart().length);
+          return [line];
+        }
         const held = make("dd", value, note === "warn" ? "warn" : "");
         if (note && note !== "warn") held.append(" ", make("small", note));
         return [make("dt", name), held];

@@ -70,9 +70,10 @@ def _long(color: str) -> str:
     return color if len(color) == 7 else "#" + "".join(2 * digit for digit in color[1:])
 
 
-# Purple and green as in drawings of differences, but much darker and lighter than what is allowed.
-LIGHT = _colors("light", first_only="#5a1846", second_only="#35b779", both_ways="#15181c")
-DARK = _colors("dark", first_only="#f2b8dc", second_only="#1f8a63", both_ways="#ffffff")
+# As sl.draw(first, against=second) has them: green is what the first adds, purple what it lacks;
+# but much darker and lighter than what is allowed.
+LIGHT = _colors("light", first_only="#35b779", second_only="#5a1846", both_ways="#15181c")
+DARK = _colors("dark", first_only="#1f8a63", second_only="#f2b8dc", both_ways="#ffffff")
 
 
 def theme(dark: bool) -> Colors:

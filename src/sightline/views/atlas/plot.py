@@ -31,8 +31,8 @@ NO_MARKS = np.empty((0, 2), np.int64), np.empty(0, np.int64)
 _CLOSEST = 3
 # Where two masks differ, beside the color: source, bokeh's marker, the number of such cells.
 _SIGNS = (
-    ("first_only", "dash", FIRST_ONLY),
-    ("second_only", "cross", SECOND_ONLY),
+    ("first_only", "cross", FIRST_ONLY),
+    ("second_only", "dash", SECOND_ONLY),
     ("both_ways", "asterisk", BOTH_WAYS),
 )
 # Pixels from one such sign, or one dot, to the next.
@@ -142,7 +142,7 @@ class Plot:
         self._pick.line_color, self._pick_outer.line_color = colors.ink, colors.paper
         # Dark on the light one of the three, light on the dark ones; in the dark the reverse.
         for name, glyph in self._signs.items():
-            glyph.line_color = colors.ink if name == "second_only" else colors.paper
+            glyph.line_color = colors.ink if name == "first_only" else colors.paper
 
     def size(self) -> tuple[float, float]:
         """Return (height, width) of the map in pixels; a guess until the browser has said."""

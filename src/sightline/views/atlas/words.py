@@ -36,7 +36,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "explain": ("Explain", "解释"),
     "allowed": ("allowed", "允许"),
     "forbidden": ("forbidden", "禁止"),
-    "some": ("some allowed: the more, the deeper", "部分允许：越多越深"),
+    "some": ("some allowed: the more, the stronger", "部分允许：越多，颜色越浓"),
     "empty": ("queries that see nothing", "看不到任何键的查询"),
     "empty_first": ("queries that see nothing by the first", "按第一个看不到任何键的查询"),
     "of_first": ("Of the first mask:", "第一个掩码："),
