@@ -23,6 +23,8 @@ __all__ = ["Reason", "why", "why_text"]
 
 # Longer expressions are cut where they are named in a sentence.
 _LONGEST_NAME = 48
+# Without bullets: a bullet and the star of what decides would be hard to tell apart.
+_LIST = '<ul style="list-style:none;padding-left:1.2em;margin:.2em 0">'
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,13 @@ class Reason:
 
     def _repr_html_(self) -> str:
         """Return the tree as nested lists; what decides is marked by ``*`` and bold."""
-        return f"<ul>{self._item()}</ul>"
+        return f"{_LIST}{self._item()}</ul>"
 
     def _item(self) -> str:
         expression = f"<code>{escape(self.expression)}</code>"
         own = f"<b>* {expression}</b>" if self.decides else expression
         inner = "".join(part._item() for part in self.parts)
-        below = f"<ul>{inner}</ul>" if inner else ""
+        below = f"{_LIST}{inner}</ul>" if inner else ""
         return f"<li>{own}: {escape(self.words)}{below}</li>"
 
 

@@ -92,7 +92,8 @@
     $("query").max = String(answer.queries.length - 1);
     $("query").value = String(answer.query);
     $("query").setAttribute("aria-valuetext", answer.queries[answer.query]);
-    $("query-token").textContent = answer.queries[answer.query];
+    const upTo = answer.queries.slice(answer.writes ? 0 : answer.query, answer.query + 1);
+    $("query-token").textContent = upTo.join(" ");
     $("told").innerHTML = answer.told;
     for (const name of ["picture", "looked", "wrong"]) $(name).innerHTML = answer[name];
     remember();

@@ -155,7 +155,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "told weights": (
         "Softmax over the allowed scores of each row: weights that add up to 1. The deeper the "
         "blue, the more weight. Hatched pairs take no part.",
-        "对每行允许的分数做 softmax：权重之和为 1。蓝色越深，权重越大；斜线的配对不参与。",
+        "对每行允许的分数做 softmax：权重之和为 1。蓝色越浓，权重越大；斜线的配对不参与。",
     ),
     "told output": (
         "Each row's output is the sum of the values, each times its weight.",
