@@ -64,6 +64,7 @@ class Browser:
             f"ws://{parts.netloc}/ws", headers={"Origin": f"http://{parts.netloc}"}
         )
         self.socket = await websocket_connect(request, subprotocols=["bokeh", token[1]])
+        self.socket.protocol.set_nodelay(True)  # as browsers do
         await self.message()
         await self.protocol.create("PULL-DOC-REQ").send(self)
         reply = await self.message()

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import json
 import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +25,11 @@ pytest.importorskip("bokeh")
 
 from sightline.views.atlas import server as server_module
 from sightline.views.atlas.asked import LONGEST_EXPRESSION, Asked, read_query
-from sightline.views.atlas.desk import Newest
+from sightline.views.atlas.desk import Desk, Newest
 from sightline.views.atlas.office import Office
 from sightline.views.atlas.pages import atlas_page
 from sightline.views.atlas.server import ServedPage, Server
+from sightline.views.atlas.visit import Visit
 
 Answer = tuple[int, dict[str, str], str]
 
@@ -111,6 +117,37 @@ def test_only_what_is_needed_is_served(
     assert headers["x-frame-options"] == "DENY"
 
 
+@pytest.mark.parametrize(
+    ("site", "mode", "dest", "status"),
+    [
+        ("cross-site", "no-cors", "image", 403),
+        ("same-site", "cors", "empty", 403),
+        ("cross-site", "navigate", "iframe", 403),
+        ("cross-site", "websocket", "websocket", 403),
+        ("cross-site", "navigate", "document", 200),
+        ("none", "navigate", "document", 200),
+        ("same-origin", "no-cors", "script", 200),
+    ],
+)
+def test_a_foreign_page_cannot_keep_the_server_busy(
+    served: Callable[..., Server], site: str, mode: str, dest: str, status: int
+) -> None:
+    """What each visit costs is spent on links that somebody follows, not on pictures of a page."""
+    sent = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+    assert get(served(), **sent)[0] == status
+
+
+def test_what_is_sent_is_not_kept(served: Callable[..., Server]) -> None:
+    """A server that waits for what is announced could be filled."""
+    server = served()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        host = f"127.0.0.1:{server.port}"
+        connection.sendall(
+            f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9999\r\n\r\n".encode()
+        )
+        assert b"200" not in connection.recv(100).split(b"\r\n")[0]
+
+
 def test_nothing_can_be_sent(served: Callable[..., Server]) -> None:
     assert get(served(), method="POST")[0] == 405
 
@@ -126,8 +163,12 @@ def test_a_foreign_name_for_this_machine_is_refused(
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "file://127.0.0.1:{port}", None]
-)
+    "origin",
+    [
+        "http://evil.example", "null", "http://127.0.0.1:1", "file://127.0.0.1:{port}", None, "http://[",
+        "http://a@127.0.0.1:{port}", "http://127.0.0.1:{port}/",
+    ],
+)  # fmt: skip
 def test_a_socket_opens_from_our_own_pages_only(
     served: Callable[..., Server], origin: str | None
 ) -> None:
@@ -136,6 +177,23 @@ def test_a_socket_opens_from_our_own_pages_only(
     assert get(server, "/ws", **SOCKET, **sent)[0] == 403
     own = {"Origin": f"http://127.0.0.1:{server.port}"}
     assert get(server, "/ws", **SOCKET, **own)[0] == 101
+
+
+def test_a_socket_sends_its_frames_at_once(
+    served: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bokeh.server.views.ws import WSHandler
+
+    told: list[bool] = []
+    monkeypatch.setattr(WSHandler, "set_nodelay", lambda _, at_once: told.append(at_once))
+    server = served()
+    own = {"Origin": f"http://127.0.0.1:{server.port}"}
+    assert get(server, "/ws", **SOCKET, **own)[0] == 101
+    for _ in range(100):
+        if told:
+            break
+        time.sleep(0.05)
+    assert told == [True]
 
 
 def test_another_host_needs_the_token(served: Callable[..., Server]) -> None:
@@ -201,6 +259,47 @@ def test_pages_stand_apart_and_are_closed(served: Callable[..., Server]) -> None
     assert closed == ["/", "/other"]
     with pytest.raises(InvalidArgument, match="same path"):
         Server([page("/"), page("/")], port=0)
+
+
+# -- what a page may send
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        '{"do":"open"', "[" * 100_000, "[]", "null", '{"do":["open"]}', '{"do":"__init__"}',
+        '{"do":"show","fields":[1]}', '{"do":"show","fields":{"size":"\\ud800"}}',
+        '{"do":"go","to":{}}', '{"do":"why","query":"1_0","key":"1"}',
+    ],
+)  # fmt: skip
+def test_nonsense_from_a_page_changes_nothing(sent: str) -> None:
+    visit, _ = _visit()
+    before = visit.asked
+    visit._hear("data", None, {"json": [sent]})
+    assert visit.asked == before
+
+
+def test_a_why_takes_numbers_only() -> None:
+    visit, said = _visit()
+    for wrong in ("1_0", "\u0663", "9" * 100_000, "1.0", ""):
+        visit._hear("data", None, {"json": [json.dumps({"do": "why", "query": wrong, "key": "1"})]})
+        assert said()["error"] == visit._words["numbers"]
+    visit._hear("data", None, {"json": [json.dumps({"do": "why", "query": "-1", "key": "1,000"})]})
+    assert "-1" in said()["error"], "outside of the mask"
+
+
+@pytest.mark.parametrize("place", [float("nan"), float("inf")])
+def test_a_map_without_a_size_shows_the_whole(place: float) -> None:
+    visit, _ = _visit()
+    visit.plot.figure.x_range.end = place
+    assert visit._box() == visit.asked.whole
+
+
+def _visit() -> tuple[Visit, Callable[[], dict[str, Any]]]:
+    from bokeh.document import Document
+
+    visit = Visit(Document(), Desk(), Asked())
+    return visit, lambda: json.loads(str(visit._said.data["json"][0]))
 
 
 # -- what an address may say
@@ -347,6 +446,13 @@ def test_hostile_expressions_get_an_answer(office: Office, name: str) -> None:
     assert "error" not in office.ask(look("causal()"), seconds=20)[0]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+def test_too_large_is_not_too_deep(office: Office) -> None:
+    reply, _ = office.ask(look("permutation(range(100000000))"), seconds=20)
+    assert reply["error"]["kind"] == "ParseError"
+    assert "needs more memory" in reply["error"]["message"]
+
+
 def test_expressions_read_no_file(office: Office) -> None:
     reply, _ = office.ask(look("dense('/etc/passwd', means='attend')"), seconds=20)
     assert reply["error"]["kind"] == "ParseError"
@@ -369,6 +475,57 @@ def test_a_worker_does_not_outlive_its_server() -> None:
     process.stdin.close()  # as when the server dies
     assert process.wait(20) == 0
     office.close()
+
+
+def test_a_worker_that_cannot_read_ends() -> None:
+    """Whatever goes wrong with a question, no worker stays that nobody can ask."""
+    office = Office()
+    office.start()
+    process = office._process
+    assert process is not None
+    assert process.stdin is not None
+    process.stdin.write(b"\0\0\0\1{")
+    process.stdin.flush()
+    assert process.wait(20) == 0
+    office.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals")
+def test_a_busy_worker_does_not_outlive_its_server() -> None:
+    here = str(Path(__file__).parent)
+    program = f"import sys; sys.path.insert(0, {here!r}); import test_atlas_server as t; t.busy()"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        worker = int(server.stdout.readline())
+        time.sleep(0.3)  # it works by now
+        assert _alive(worker)
+        server.kill()
+    for _ in range(100):
+        if not _alive(worker):
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker is still there after ten seconds")
+
+
+def busy() -> None:
+    """Ask for what takes long, as a server does that is then killed."""
+    office = Office()
+    office.ask(look("causal()"), seconds=20)
+    sys.stdout.write(f"{office.pid}\n")
+    sys.stdout.flush()
+    many = {"q_len": 1 << 26, "kv_len": 1 << 26, "q_offset": 0, "seconds": 60.0}
+    office.ask(
+        look("random_blocks(block=1, per_row=3)", do="facts", batch=0, head=0, **many), seconds=60
+    )
+
+
+def test_a_fresh_worker_waits_before_it_is_asked(office: Office) -> None:
+    office.ask(look("causal()"), seconds=20)
+    first = office.pid
+    office.ask(look("^".join(f"keys({n})" for n in range(900))), seconds=0.05)
+    assert office.pid is not None
+    assert office.pid != first
+    assert _alive(office.pid)
 
 
 def test_only_the_newest_is_worked_out() -> None:
@@ -401,4 +558,6 @@ def _alive(pid: int | None) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    return True
+    stat = Path(f"/proc/{pid}/stat")
+    # One that has ended, and that nobody has asked after yet, is a zombie.
+    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")

@@ -85,15 +85,9 @@ class Reader:
             raise self.error("the expression is empty; write for example causal()", 0)
         self.check_limits()
         try:
-            return build(ast.parse(self.source, mode="eval").body)
+            return build(self.tree())
         except ParseError:
             raise
-        except SyntaxError as mistake:
-            reason = (mistake.msg or "not an expression").split(". ")[0]
-            message = f"cannot read the expression: {reason[0].lower()}{reason[1:]}"
-            # Offsets count from 1; at the end of the text there is none.
-            at = mistake.offset - 1 if mistake.offset else len(self.source)
-            raise self.error(message, at) from None
         except RecursionError:
             raise self.error("the expression is nested too deeply", 0) from None
         except MemoryError:
@@ -101,6 +95,19 @@ class Reader:
             raise self.error(message, 0) from None
         except ValueError as mistake:
             raise self.error(f"cannot read the expression: {mistake}", 0) from None
+
+    def tree(self) -> ast.expr:
+        """Return the syntax tree; what Python does not read as an expression is a ParseError."""
+        try:
+            return ast.parse(self.source, mode="eval").body
+        except SyntaxError as mistake:
+            reason = (mistake.msg or "not an expression").split(". ")[0]
+            message = f"cannot read the expression: {reason[0].lower()}{reason[1:]}"
+            # Offsets count from 1; at the end of the text there is none.
+            at = mistake.offset - 1 if mistake.offset else len(self.source)
+            raise self.error(message, at) from None
+        except MemoryError:  # so Python's own parser speaks of brackets in brackets
+            raise self.error("the expression is nested too deeply", 0) from None
 
     def check_limits(self) -> None:
         """Refuse what is too long or too deep before any recursive reader sees it."""

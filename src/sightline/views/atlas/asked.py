@@ -14,7 +14,15 @@ from urllib.parse import parse_qsl, urlencode
 from sightline.errors import InvalidArgument
 from sightline.views.sizes import parse_size, short_size
 
-__all__ = ["LANGUAGES", "LONGEST_EXPRESSION", "MOST_TOKENS", "Asked", "Box", "read_query"]
+__all__ = [
+    "LANGUAGES",
+    "LONGEST_EXPRESSION",
+    "MOST_TOKENS",
+    "Asked",
+    "Box",
+    "position",
+    "read_query",
+]
 
 LONGEST_EXPRESSION = 20_000
 MOST_TOKENS = 1 << 26
@@ -157,6 +165,21 @@ def read_query(text: str, start: Asked) -> Asked:
     if len(fields) < len(pairs):
         raise InvalidArgument("the address says something twice; say it once.")
     return start.with_fields(fields)
+
+
+def position(text: str) -> int:
+    """Return a position as a person writes it, ``1,048,575``; negative ones are read, too.
+
+    >>> position("1,048,575"), position(" -3 ")
+    (1048575, -3)
+
+    Raises:
+        ValueError: it is none.
+    """
+    digits = text.strip().replace(",", "")
+    if not _WHOLE.fullmatch(digits.removeprefix("-")):
+        raise ValueError(f"no position: {text[:40]!r}")
+    return int(digits)
 
 
 def _number(name: str, text: str) -> int:

@@ -21,13 +21,18 @@ class Desk:
     """What all visitors share: a process for what is quick, one for what may take long."""
 
     quick: Office = field(default_factory=Office)
-    slow: Office = field(default_factory=Office)
+    slow: Office = field(default_factory=lambda: Office(patient=True))
 
     def __post_init__(self) -> None:
         self._threads = {
             id(office): ThreadPoolExecutor(1, thread_name_prefix="sightline-atlas")
             for office in (self.quick, self.slow)
         }
+
+    def start(self) -> None:
+        """Start the processes ahead of the first question; returns at once."""
+        for office in (self.quick, self.slow):
+            self._threads[id(office)].submit(office.start)
 
     async def ask(self, office: Office, request: Mapping[str, Any], seconds: float) -> Reply:
         """Ask an office from the server's loop."""

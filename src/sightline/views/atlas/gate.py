@@ -12,9 +12,9 @@ import re
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
-__all__ = ["HEADERS", "Access", "gate_before", "headers_for", "is_loopback"]
+__all__ = ["HEADERS", "Access", "gate_before", "headers_for", "is_foreign", "is_loopback"]
 
 # Sent with every answer; a page's own policy on its content replaces the one here.
 HEADERS = {
@@ -83,6 +83,8 @@ class Access:
         host = request.headers.get("Host", "").lower()
         if self.token is None and host not in self.names():
             return 403, f"this server answers at {self.address('/')} only."
+        if is_foreign(request.headers):
+            return 403, "this server answers its own pages only."
         if not self.knows_token(request):
             return 403, "this server needs the address that it printed when it started."
         if request.path not in paths and not _SCRIPT.fullmatch(request.path):
@@ -92,8 +94,8 @@ class Access:
         if len(request.query) > _LONGEST_QUERY:
             return 414, "the address is too long."
         if request.path.endswith("/ws"):
-            origin = urlsplit(request.headers.get("Origin", ""))
-            if origin.scheme not in ("http", "https") or origin.netloc.lower() != host:
+            origin = request.headers.get("Origin", "").lower()
+            if not host or origin not in (f"http://{host}", f"https://{host}"):
                 return 403, "a socket opens from this server's own pages only."
         return None
 
@@ -111,6 +113,18 @@ class Access:
         right = self.token.encode()
         # Compared in a time that does not tell how much of it was right.
         return any(hmac.compare_digest(each.encode(), right) for each in given)
+
+
+def is_foreign(headers: Any) -> bool:
+    """Whether a browser says that another site's page asks; a link that somebody follows may.
+
+    Each page that is asked for costs some work and one of the places for visitors, so that a
+    foreign page could keep the server busy without ever reading an answer.
+    """
+    if headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
+        return False
+    how = headers.get("Sec-Fetch-Mode"), headers.get("Sec-Fetch-Dest")
+    return how != ("navigate", "document")
 
 
 def gate_before(application: Any, access: Access, paths: frozenset[str]) -> Any:

@@ -30,7 +30,7 @@ _START = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 from sightline.views.atlas.worker import main
-main(int(sys.argv[2]))
+main(int(sys.argv[2]), patient=sys.argv[3] == "patient")
 """
 # Libraries that numpy may bring would start a thread for each core; one is enough here.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -39,14 +39,18 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 class Office:
     """A worker process and the way to ask it; may be used from several threads.
 
+    Args:
+        most_bytes: how much memory the worker may take.
+        patient: whether other processes go first, since nobody waits at each answer.
+
     >>> office = Office()
     >>> office.ask({"do": "open", "expr": "nothing", "compare": ""}, seconds=20)[0]["error"]["kind"]
     'ParseError'
     >>> office.close()
     """
 
-    def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, *, most_bytes: int = MOST_BYTES, patient: bool = False) -> None:
+        self._given = [str(most_bytes), "patient" if patient else "quick"]
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
@@ -77,14 +81,14 @@ class Office:
                 send(process.stdin, {**request, "limit": seconds})
                 reply, arrays = receive(process.stdout)
             except (EOFError, OSError):
-                self._end()
+                self._renew()
                 kind = "Time" if overrun.is_set() else "Memory"
                 return {"error": {"kind": kind, "message": "", "which": "", "limit": seconds}}, {}
             finally:
                 timer.cancel()
             ran_out = reply.get("error", {}).get("kind") == "Memory"
             if ran_out or reply.pop("peak", 0) > _RETIRES_AT:
-                self._end()
+                self._renew()
             return reply, arrays
 
     def start(self) -> None:
@@ -108,13 +112,19 @@ class Office:
             self._end()
             environment = {**os.environ, **dict.fromkeys(_THREADS, "1")}
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, json.dumps(sys.path), str(self._most_bytes)],
+                [sys.executable, "-c", _START, json.dumps(sys.path), *self._given],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=environment,
                 start_new_session=True,  # an interrupt of the server is not one of the worker
             )
         return self._process
+
+    def _renew(self) -> None:
+        """End the worker and start a fresh one, which is ready before the next question comes."""
+        self._end()
+        if not self._closed:
+            self._started()
 
     def _end(self) -> None:
         process, self._process = self._process, None

@@ -23,6 +23,7 @@ def atlas_page(start: Asked, desk: Desk | None = None) -> ServedPage:
     shared = Desk() if desk is None else desk
 
     def build(document: Any) -> None:
+        shared.start()
         lang = _language(document, start.lang)
         w = words(lang)
         document.title = w["title"]

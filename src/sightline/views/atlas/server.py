@@ -116,7 +116,13 @@ class Server:
         _on_signals(self._loop, self._stopping.set)
         application = _application(self.pages, self.access)
         application.initialize(IOLoop.current())
-        http = HTTPServer(gate_before(application, self.access, _paths(self.pages)))
+        # Nothing is ever sent here but questions: no body is waited for, or kept.
+        http = HTTPServer(
+            gate_before(application, self.access, _paths(self.pages)),
+            max_body_size=0,
+            max_header_size=1 << 16,
+            idle_connection_timeout=120,
+        )
         http.add_socket(self._socket)
         application.start()
         self._running.set()
@@ -203,7 +209,7 @@ def _paths(pages: Sequence[ServedPage]) -> frozenset[str]:
 
 
 def _application(pages: Sequence[ServedPage], access: Access) -> Any:
-    """Return bokeh's application, its page handler replaced by one that is stricter."""
+    """Return bokeh's application, its handler of pages replaced by one that is stricter."""
     from bokeh.application import Application
     from bokeh.application.handlers.function import FunctionHandler
     from bokeh.server.tornado import BokehTornado
@@ -227,17 +233,30 @@ def _application(pages: Sequence[ServedPage], access: Access) -> Any:
         log_function=lambda handler: None,
     )
     application.transforms.append(headers_for())
-    handler = _page_handler()
+    shown, heard = _page_handler(), _socket_handler()
     for page in pages:
         stem = page.path.rstrip("/")
         given = {
             "application_context": application.applications[page.path],
             "bokeh_websocket_path": f"{stem}/ws",
-            "page": page,
-            "pages": pages,
         }
-        application.add_handlers(".*", [(f"{stem}/?", handler, given)])
+        more = {"page": page, "pages": pages}
+        handlers = [(f"{stem}/?", shown, {**given, **more}), (f"{stem}/ws", heard, given)]
+        application.add_handlers(".*", handlers)
     return application
+
+
+def _socket_handler() -> type[Any]:
+    """Return the handler of a page's socket: bokeh's, which sends each frame at once."""
+    from bokeh.server.views.ws import WSHandler
+
+    class SocketHandler(WSHandler):
+        def open(self) -> None:
+            # A message is several frames; each would wait (40 ms) until the last one was received.
+            self.set_nodelay(True)
+            super().open()
+
+    return SocketHandler
 
 
 def _page_handler() -> type[Any]:

@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from sightline.errors import InvalidArgument
-from sightline.views.atlas.asked import Asked, Box, read_query
+from sightline.views.atlas.asked import Asked, Box, position, read_query
 from sightline.views.atlas.desk import Desk, Newest
 from sightline.views.atlas.news import (
     comparison_rows,
@@ -66,7 +66,9 @@ class Visit:
                 part.on_change(end, self._moved)
         for side in ("inner_width", "inner_height"):
             figure.on_change(side, self._resized)
-        figure.on_event("tap", self._tapped)
+        # Two clicks in a row are one double click to bokeh, wherever they are.
+        for clicked in ("tap", "doubletap"):
+            figure.on_event(clicked, self._tapped)
         # Last: of events a document passes on only those that were asked for by then.
         for root in (figure, self._heard, self._said):
             document.add_root(root)
@@ -77,9 +79,9 @@ class Visit:
         try:
             wish = json.loads(new["json"][0])
             do = self._WISHES[wish["do"]]
-        except (KeyError, IndexError, TypeError, ValueError):
+            do(self, wish)
+        except (KeyError, IndexError, TypeError, ValueError, RecursionError):
             return  # not from our script
-        do(self, wish)
 
     def _hear_open(self, wish: dict[str, Any]) -> None:
         self._dark = bool(wish.get("dark"))
@@ -133,8 +135,8 @@ class Visit:
 
     def _hear_why(self, wish: dict[str, Any]) -> None:
         try:
-            query, key = (int(str(wish[name]).replace(",", "")) for name in ("query", "key"))
-        except (KeyError, ValueError):
+            query, key = (position(str(wish[name])) for name in ("query", "key"))
+        except ValueError:
             self._say("why", error=self._words["numbers"])
             return
         self._ask_why(query, key, (1, 1))
@@ -326,6 +328,8 @@ class Visit:
         """Return the queries and keys in view, within the mask."""
         top, bottom, left, right = self.plot.shown()
         whole = self.asked.whole
+        if not all(map(math.isfinite, (top, bottom, left, right))):
+            return whole  # a browser that is laying out a page of no size
         q_start, q_stop = _within(top, bottom, whole.q_start, whole.q_stop)
         k_start, k_stop = _within(left, right, whole.k_start, whole.k_stop)
         return Box(q_start, q_stop, k_start, k_stop)
@@ -353,7 +357,7 @@ class Visit:
         self._say("error", text=text, which=error.get("which", ""), stale=stale)
 
     def _say(self, kind: str, **news: Any) -> None:
-        self._said.data = {"json": [json.dumps({"kind": kind, **news}, ensure_ascii=False)]}
+        self._said.data = {"json": [json.dumps({"kind": kind, **news})]}
 
     def _later(self, do: Callable[..., None], *given: Any, **named: Any) -> None:
         """Have something done while the document is locked, if the page is still open."""

@@ -37,6 +37,8 @@ Reply = tuple[dict[str, Any], Arrays]
 MOST_MASKS = 1 << 16
 # Beyond the time that a request may take, a process that nobody ends ends itself.
 _GRACE = 3
+# How far a patient process stands back: what is beside the map must not hold up the map.
+_NICE = 10
 
 
 def answer(request: dict[str, Any]) -> Reply:
@@ -135,8 +137,10 @@ _DO: dict[str, Callable[[dict[str, Any], Mask, Mask | None], Reply]] = {
 }
 
 
-def main(most_bytes: int) -> None:
-    """Answer requests from standard input until it ends."""
+def main(most_bytes: int, *, patient: bool = False) -> None:
+    """Answer requests from standard input until it ends; a patient one lets others go first."""
+    if patient and hasattr(os, "nice"):
+        os.nice(_NICE)
     stream, out = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     # What anything prints must not get into the answers.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -148,15 +152,19 @@ def main(most_bytes: int) -> None:
         _end_after(request.get("limit", 0))
         reply, arrays = answer(request)
         _end_after(0)
-        send(out, {**reply, "peak": _peak_bytes()}, arrays)
+        try:
+            send(out, {**reply, "peak": _peak_bytes()}, arrays)
+        except OSError:  # the server is gone
+            os._exit(0)
 
 
 def _read(stream: BinaryIO, requests: queue.Queue[dict[str, Any]]) -> None:
     """Hand requests on; when the server is gone, this process goes too, whatever it does."""
-    with suppress(EOFError, OSError):
+    try:
         while True:
             requests.put(receive(stream)[0])
-    os._exit(0)
+    finally:  # the end of what comes, or too little memory to read it
+        os._exit(0)
 
 
 def _limit_memory(most_bytes: int) -> None:
