@@ -26,7 +26,7 @@ def point(page: Any, row: int, column: int, picture: int = 0) -> str:
         """([picture, row, column]) => {
             const svg = document.querySelectorAll(".panels svg")[picture];
             const data = JSON.parse(document.querySelector("script[type='application/json']")
-                .textContent)[picture];
+                .textContent).panels[picture];
             const point = new DOMPoint(data.left + (column + .5) * data.side,
                                        data.top + (row + .5) * data.side);
             svg.scrollIntoView();
@@ -85,3 +85,10 @@ def test_several_drawings_on_one_page(window: Any, tmp_path: Path) -> None:
         svg.focus()
         page.keyboard.press("ArrowRight")
         assert page.locator(".said").nth(number).inner_text() == f"query 0, key 1: {said}"
+
+
+def test_a_chinese_drawing_answers_in_chinese(window: Any, tmp_path: Path) -> None:
+    drawing = sl.draw(sl.causal(), 3, against=sl.window(left=0), language="zh", to="html")
+    page = opened(window, tmp_path, drawing, PHONE)
+    assert "方向键" in page.locator(".said").inner_text()
+    assert point(page, 2, 0) == "查询 2, 键 0: 新增"

@@ -38,7 +38,7 @@ def test_what_a_notebook_shows() -> None:
     page = ET.fromstring(html.replace("<br>", "<br/>"))
     # Partial are the blocks on the diagonal, and of the last row the one in which padding begins.
     svg = "{http://www.w3.org/2000/svg}"
-    (holes,) = (path for path in page.iter(f"{svg}path") if path.get("class") == "paper")
+    (holes,) = (path for path in page.iter(f"{svg}path") if path.get("class") == "paper mark")
     places = re.findall(r"M([\d.]+) ([\d.]+)", holes.get("d", ""))
     assert {(int(float(y)), int(float(x))) for x, y in places} == {(0, 0), (1, 1), (2, 2), (3, 2)}
     texts = [text.text for text in page.iter(f"{svg}text")]

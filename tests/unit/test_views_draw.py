@@ -278,7 +278,7 @@ def test_labels_do_no_harm(kind: Any) -> None:
     if kind == "html":
         data = re.search(r'json">(.*?)</script>', drawn)
         assert data is not None
-        assert json.loads(data[1])[0]["queries"][0].startswith("<script>alert")
+        assert json.loads(data[1])["panels"][0]["queries"][0].startswith("<script>alert")
 
 
 def test_a_page_is_whole_and_asks_nobody(tmp_path: Any) -> None:

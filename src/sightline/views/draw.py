@@ -13,6 +13,7 @@ from sightline.views.drawing import KINDS, Drawing, Kind
 from sightline.views.facets import Choice
 from sightline.views.scene import Scene, Wishes, scene_of, sizes_of
 from sightline.views.style import THEMES, Theme
+from sightline.views.svg_words import LANGUAGES, Language, Words
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -48,6 +49,7 @@ def draw(
     theme: Theme = "auto",
     title: str | None = None,
     fit: int | tuple[int, int] | None = None,
+    language: Language = "en",
 ) -> Drawing:
     """Draw who may see whom.
 
@@ -76,6 +78,8 @@ def draw(
         theme: ``"light"``, ``"dark"``, or ``"auto"``: as the reader's screen is set.
         title: stands above; None is the mask's text.
         fit: at most so many rows and columns of cells, one number or (rows, columns).
+        language: of legends, names and notes, ``"en"`` or ``"zh"``; text is in English only,
+            since ``sl.recognize`` reads it.
 
     >>> import sightline as sl
     >>> print(sl.draw(sl.causal() & sl.padding(lengths=[2]), to="txt", tokens=["I", "am", "-"]))
@@ -89,7 +93,7 @@ def draw(
 
     Raises:
         InvalidMask: ``mask`` or ``against`` is none.
-        InvalidArgument: there is no such kind of picture, theme or size of blocks.
+        InvalidArgument: there is no such kind of picture, theme, language or size of blocks.
         ShapeMismatch: tokens or weights do not fit, or there is no such batch row or head.
         MissingExtra: a PNG is asked for, and matplotlib is not installed.
     """
@@ -108,6 +112,7 @@ def draw(
         weights=weights,
         marks=marks,
         title=title,
+        words=_words(language, to),
     )
     return paint_scene(scene, to, theme)
 
@@ -161,6 +166,18 @@ def paint_scene(scene: Scene, to: Kind, theme: Theme = "auto") -> Drawing:
     from sightline.views.svg import render_svg_grid
 
     return Drawing(to, render_svg_grid(scene, theme=theme), scene.summary)
+
+
+def _words(language: Any, to: Kind) -> Words:
+    if language not in LANGUAGES:
+        wanted = ", ".join(map(repr, LANGUAGES))
+        raise InvalidArgument(f"draw(language=) got {language!r}, wanted one of {wanted}.")
+    if to == "txt" and language != "en":
+        raise InvalidArgument(
+            f"draw(to='txt', language={language!r}): text is drawn in English only, for "
+            "sl.recognize to read; take to='svg', 'png' or 'html'."
+        )
+    return LANGUAGES[language]
 
 
 def _check(mask: Any, against: Any, to: Any) -> None:

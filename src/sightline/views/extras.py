@@ -12,6 +12,7 @@ import numpy as np
 
 from sightline.masks.bounds import EMPTY, FULL, PARTIAL
 from sightline.views.labels import share_text
+from sightline.views.svg_words import ENGLISH, Words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,14 +55,16 @@ class Change:
         """How much of each cell is added or removed."""
         return self.added + self.removed
 
-    def meaning(self, row: int, column: int) -> str:
+    def meaning(self, row: int, column: int, words: Words = ENGLISH) -> str:
         """Return what is different in a cell, in words."""
         added, removed = float(self.added[row, column]), float(self.removed[row, column])
         if not added and not removed:
-            return "no difference"
-        told = [("added", added), ("removed", removed)]
+            return words["same"]
+        told = [(words["added"], added), (words["removed"], removed)]
         return ", ".join(
-            word if share == 1.0 else f"{share_text(share)} {word}" for word, share in told if share
+            word if share == 1.0 else words["part"].format(share=share_text(share), what=word)
+            for word, share in told
+            if share
         )
 
     def cells(self) -> dict[str, NDArray[np.bool_]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sightline.errors import ShapeMismatch
 from sightline.masks.arguments import as_int
+from sightline.views.svg_words import ENGLISH, Words
 
 __all__ = ["Choice", "Facets", "facets_of"]
 
@@ -35,7 +36,9 @@ class Facets:
     several: tuple[bool, bool]
 
 
-def facets_of(sizes: tuple[int, int], batch: Choice = None, head: Choice = None) -> Facets:
+def facets_of(
+    sizes: tuple[int, int], batch: Choice = None, head: Choice = None, words: Words = ENGLISH
+) -> Facets:
     """Choose the pictures: those asked for, else all, else as many as there is room for.
 
     ``sizes`` are the batch rows and heads that the mask tells apart, 1 where it does not.
@@ -57,13 +60,17 @@ def facets_of(sizes: tuple[int, int], batch: Choice = None, head: Choice = None)
     else:
         across = min(_MOST_ACROSS, max(len(batches), len(heads)))
     panels = [(row, column) for row in batches for column in heads][:_MOST]
-    names = tuple(_name(panel, several) for panel in panels)
+    names = tuple(_name(panel, several, words) for panel in panels)
     return Facets(tuple(panels), names, across, total - len(panels), several)
 
 
-def _name(panel: tuple[int, int], several: tuple[bool, bool]) -> str:
-    words = ("batch row", "head")
-    parts = [f"{word} {n}" for word, n, more in zip(words, panel, several, strict=True) if more]
+def _name(panel: tuple[int, int], several: tuple[bool, bool], words: Words) -> str:
+    names = ("batch row", "head")
+    parts = [
+        words[name].format(number=n)
+        for name, n, more in zip(names, panel, several, strict=True)
+        if more
+    ]
     return ", ".join(parts)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sightline.views.picture import MaskPicture
     from sightline.views.scene import Scene
     from sightline.views.svg_labels import Layout
+    from sightline.views.svg_words import Words
 
 __all__ = ["render_hover"]
 
@@ -34,6 +35,8 @@ _LEGEND_WIDTH = 340.0
 # there is room.
 _FACET, _PHONE, _DESK = 240.0, 320.0, 640.0
 _LARGEST = 1.75
+# What the script says itself.
+_SAID = ("point", "query", "queries", "key", "keys")
 
 
 def render_hover(scene: Scene, *, theme: Theme = "auto", cell: float = 18) -> str:
@@ -46,10 +49,19 @@ def render_hover(scene: Scene, *, theme: Theme = "auto", cell: float = 18) -> st
     """
     root = root_class(theme)
     drawn = [
-        render_panel(one, theme=theme, cell=min(cell, _cell_side(one, len(scene.panels))))
+        render_panel(
+            one,
+            theme=theme,
+            cell=min(cell, _cell_side(one, len(scene.panels))),
+            words=scene.words,
+        )
         for one in scene.panels
     ]
-    data = [_data(one, layout) for one, (_, layout) in zip(scene.panels, drawn, strict=True)]
+    panels = [
+        _data(one, layout, scene.words)
+        for one, (_, layout) in zip(scene.panels, drawn, strict=True)
+    ]
+    data = {"say": {name: scene.words[name] for name in _SAID}, "panels": panels}
     figures = "\n".join(
         _figure(one, svg, layout, cell)
         for one, (svg, layout) in zip(scene.panels, drawn, strict=True)
@@ -59,7 +71,7 @@ def render_hover(scene: Scene, *, theme: Theme = "auto", cell: float = 18) -> st
     return (
         f'<div class="{root} sl-hover"><style>\n{styles}</style>\n<div class="sheet">\n'
         f'<p class="name">{_text(scene.title)}</p>\n<div class="panels">\n{figures}\n</div>\n'
-        f"{remarks}{render_legend(scene.panels, _LEGEND_WIDTH, theme)}\n"
+        f"{remarks}{render_legend(scene.panels, _LEGEND_WIDTH, theme, scene.words)}\n"
         '<p class="said" aria-live="polite"></p>\n</div>\n'
         f'<script type="application/json">{_json(data)}</script>\n<script>{_SCRIPT}</script>\n'
         "</div>\n"
@@ -79,12 +91,12 @@ def _figure(picture: MaskPicture, svg: str, layout: Layout, cell: float) -> str:
     return f'<figure style="width:{round(grown)}px">{caption}{svg}</figure>'
 
 
-def _data(picture: MaskPicture, layout: Layout) -> dict[str, Any]:
+def _data(picture: MaskPicture, layout: Layout, language: Words) -> dict[str, Any]:
     """Return what the script must know to tell a cell: where it is, and what is to be said."""
     rows, columns = picture.allowed.shape
     words: dict[str, int] = {}
     told = [
-        words.setdefault(cell_words(picture, row, column), len(words))
+        words.setdefault(cell_words(picture, row, column, language), len(words))
         for row in range(rows)
         for column in range(columns)
     ]
@@ -127,10 +139,11 @@ _SCRIPT = """
 for (const box of document.querySelectorAll(".sl-hover:not([data-ready])")) {
   box.dataset.ready = "";
   const said = box.querySelector(".said");
-  const all = JSON.parse(box.querySelector("script[type='application/json']").textContent);
-  said.textContent = "Point at a cell, or choose a picture with Tab and walk with the arrow keys.";
+  const data = box.querySelector("script[type='application/json']").textContent;
+  const { say, panels } = JSON.parse(data);
+  said.textContent = say.point;
   box.querySelectorAll(".panels svg").forEach((svg, number) => {
-    const data = all[number];
+    const data = panels[number];
     if (!data.rows || !data.columns) return;
     const cells = [];
     for (let i = 0; i < data.runs.length; i += 2)
@@ -150,8 +163,8 @@ for (const box of document.querySelectorAll(".sl-hover:not([data-ready])")) {
       at.setAttribute("y", data.top + row * data.side);
       if (!at.isConnected) svg.append(at);
       said.textContent = (data.name ? data.name + ": " : "") +
-        range("query", "queries", 0, row, data.queries) + ", " +
-        range("key", "keys", 1, column, data.keys) + ": " +
+        range(say.query, say.queries, 0, row, data.queries) + ", " +
+        range(say.key, say.keys, 1, column, data.keys) + ": " +
         data.words[cells[row * data.columns + column]];
     };
     const point = event => {

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from sightline.masks.frame import Frame
 from sightline.masks.mask import Mask, Spec
 from sightline.views.extras import Mark
+from sightline.views.svg_words import ENGLISH, Words
 
 __all__ = ["marks_of", "marks_text"]
 
@@ -27,7 +28,9 @@ Axis = Literal["query", "key"]
 BOTH: tuple[Axis, Axis] = ("query", "key")
 
 
-def marks_of(mask: Mask, frame: Frame, batch: int = 0, head: int = 0) -> tuple[Mark, ...]:
+def marks_of(
+    mask: Mask, frame: Frame, batch: int = 0, head: int = 0, words: Words = ENGLISH
+) -> tuple[Mark, ...]:
     """Return the stretches to name, in absolute positions cut to the frame, without repetition.
 
     >>> import sightline as sl
@@ -40,12 +43,18 @@ def marks_of(mask: Mask, frame: Frame, batch: int = 0, head: int = 0) -> tuple[M
         low, length = (frame.q_offset, frame.q_len) if mark.axis == "query" else (0, frame.kv_len)
         cut = replace(mark, start=max(mark.start, low), stop=min(mark.stop, low + length))
         if cut.start < cut.stop:
-            found[cut] = None
+            found[replace(cut, label=_said(cut.label, words))] = None
     kept: list[Mark] = []
     for axis in BOTH:
         mine = [mark for mark in found if mark.axis == axis]
         kept += sorted(mine, key=lambda mark: (mark.start, mark.stop))[: _MOST + 1]
     return tuple(kept)
+
+
+def _said(label: str, words: Words) -> str:
+    """Return a name, numbered or not, in the reader's language."""
+    name, _, number = label.rpartition(" ")
+    return f"{words[name]} {number}" if number.isdigit() else words[label]
 
 
 def marks_text(marks: Sequence[Mark], labels: str = "") -> list[str]:

@@ -53,6 +53,10 @@ def show(mask: Mask, q_len: int | None = None, kv_len: int | None = None, **wish
     color = Console(file=sys.stdout)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     given.pop("theme", None)
+    if given.pop("language", "en") != "en":
+        raise InvalidArgument(
+            "show(language=) is for pictures in a notebook; in a terminal they are in English only."
+        )
     labels = [given.pop(name, None) for name in ("tokens", "query_tokens", "key_tokens")]
     scene = arrange(
         **{"to": "txt", "q_offset": 0, "fit": None, **given},

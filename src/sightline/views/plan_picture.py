@@ -69,7 +69,7 @@ def _holes(cells: NDArray[np.bool_]) -> list[str]:
         f"M{number(column + 0.5)} {number(row + 0.3)}l.2 .2-.2 .2-.2-.2z"
         for row, column in np.argwhere(cells).tolist()
     )
-    return [f'<path class="paper" d="{path}"/>'] if path else []
+    return [f'<path class="paper mark" d="{path}"/>'] if path else []
 
 
 def _blocks(cells: int, side: int, blocks: int) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ and hover.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,7 @@ from sightline.views.facets import Choice, Facets, facets_of
 from sightline.views.glance import Glance, glances
 from sightline.views.marks import marks_of
 from sightline.views.picture import MaskPicture
+from sightline.views.svg_words import ENGLISH, Words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,6 +49,7 @@ class Wishes:
     query_labels: tuple[str, ...] | None = None
     key_labels: tuple[str, ...] | None = None
     fit: tuple[int, int] = (64, 64)
+    words: Words = field(default_factory=lambda: ENGLISH)
     # Blocks that are read and seconds that are waited before shares are estimated instead, and
     # the seconds for each estimate.
     most_mixed: int = 1 << 16
@@ -65,6 +67,7 @@ class Scene:
         across: how many stand side by side.
         remarks: what is not drawn.
         summary: everything in one line.
+        words: in which language.
     """
 
     title: str
@@ -72,6 +75,7 @@ class Scene:
     across: int
     remarks: tuple[str, ...]
     summary: str
+    words: Words = field(default_factory=lambda: ENGLISH)
 
 
 def sizes_of(
@@ -109,7 +113,7 @@ def sizes_of(
 def scene_of(mask: Mask, frame: Frame, wishes: Wishes) -> Scene:
     """Return what there is to draw of ``mask``."""
     _check_labels(frame, wishes)
-    facets = facets_of(_leading(mask, wishes.against), wishes.batch, wishes.head)
+    facets = facets_of(_leading(mask, wishes.against), wishes.batch, wishes.head, wishes.words)
     seen = _look(mask, frame, facets, wishes)
     changes = _changes(mask, frame, facets, wishes, seen)
     block_map = _plan(mask, frame, wishes)
@@ -122,7 +126,7 @@ def scene_of(mask: Mask, frame: Frame, wishes: Wishes) -> Scene:
             tuple(
                 replace(mark, start=mark.start - first, stop=mark.stop - first)
                 for mark in marks_of(
-                    mask, frame, min(batch, mask.batch - 1), min(head, mask.heads - 1)
+                    mask, frame, min(batch, mask.batch - 1), min(head, mask.heads - 1), wishes.words
                 )
                 for first in (here[mark.axis == "key"],)
             )
@@ -150,7 +154,12 @@ def scene_of(mask: Mask, frame: Frame, wishes: Wishes) -> Scene:
         )
     title = _title(mask, wishes)
     return Scene(
-        title, tuple(panels), facets.across, _remarks(facets), _summary(title, panels, facets)
+        title,
+        tuple(panels),
+        facets.across,
+        _remarks(facets, wishes.words),
+        _summary(title, panels, facets, wishes.words),
+        wishes.words,
     )
 
 
@@ -280,26 +289,29 @@ def _title(mask: Mask, wishes: Wishes) -> str:
     if wishes.title is not None:
         return wishes.title
     text = repr(mask)
-    return text if wishes.against is None else f"{text}, against {wishes.against!r}"
+    if wishes.against is None:
+        return text
+    return wishes.words["against"].format(mask=text, other=repr(wishes.against))
 
 
-def _remarks(facets: Facets) -> tuple[str, ...]:
+def _remarks(facets: Facets, words: Words) -> tuple[str, ...]:
     if not facets.left_out:
         return ()
     choices = [name for name, more in zip(("batch=", "head="), facets.several, strict=True) if more]
-    return (f"... and {facets.left_out} more; choose with {' and '.join(choices)}",)
+    return (words["left out"].format(count=facets.left_out, how=words["either"].join(choices)),)
 
 
-def _changed(change: Change) -> str:
-    return f", {change.pairs_added} added, {change.pairs_removed} removed"
+def _changed(change: Change, words: Words) -> str:
+    return words["changed"].format(added=change.pairs_added, removed=change.pairs_removed)
 
 
-def _summary(title: str, panels: Sequence[MaskPicture], facets: Facets) -> str:
+def _summary(title: str, panels: Sequence[MaskPicture], facets: Facets, words: Words) -> str:
     queries, keys = panels[0].shape
     parts = [
-        f"{f'{name}: ' if name else ''}{'about ' if one.estimated else ''}{one.count} pairs allowed"
-        + ("" if one.change is None else _changed(one.change))
+        f"{name}{': ' if name else ''}{words['about'] if one.estimated else ''}"
+        + words["pairs"].format(count=one.count)
+        + ("" if one.change is None else _changed(one.change, words))
         for name, one in zip(facets.names, panels, strict=True)
     ]
-    sizes = f"{queries} queries by {keys} keys"
+    sizes = words["sizes"].format(queries=queries, keys=keys)
     return f"{title}: {sizes}; {'; '.join(parts)}" if title else f"{sizes}; {'; '.join(parts)}"

@@ -124,7 +124,13 @@ def render_svg_grid(
         panels = (replace(panels[0], title=" - ".join(names)),)
     several = len(panels) > 1
     layouts = [
-        layout_of(one, _cell_side(one, cell, len(panels)), titled=True, beside=several)
+        layout_of(
+            one,
+            _cell_side(one, cell, len(panels)),
+            titled=True,
+            beside=several,
+            words=scene.words,
+        )
         for one in panels
     ]
     across = max(1, min(scene.across, len(panels)))
@@ -137,7 +143,9 @@ def render_svg_grid(
         x = 0.0
         for picture, layout, wide in zip(panels[row], layouts[row], columns, strict=False):
             body.append(f'<g transform="translate({number(x)} {number(y)})">')
-            body += _drawing(picture, layout, tooltips and not several, root_class(theme))
+            body += _drawing(
+                picture, layout, tooltips and not several, root_class(theme), scene.words
+            )
             body.append("</g>")
             x += wide
         y += max(layout.height for layout in layouts[row])
@@ -147,28 +155,30 @@ def render_svg_grid(
     blocks = any(
         over_the_cells(one, layout.side) for one, layout in zip(panels, layouts, strict=True)
     )
-    y, legend = legend_of(panels, y, width, blocks=blocks)
+    y, legend = legend_of(panels, y, width, blocks=blocks, words=scene.words)
     body += legend
     styles = SVG_CSS + EXTRAS_CSS if _has_extras(panels) else SVG_CSS
     return _document(width, y, scene.summary, body, True, themed(styles, theme), theme)
 
 
 def render_panel(
-    picture: MaskPicture, *, theme: Theme = "auto", cell: float = 18
+    picture: MaskPicture, *, theme: Theme = "auto", cell: float = 18, words: Words = ENGLISH
 ) -> tuple[str, Layout]:
     """Return one picture as SVG for a page that has the styles, and where everything stands."""
     root = root_class(theme)
-    layout = layout_of(picture, cell, titled=False)
-    body = definitions([picture], [layout], root) + _drawing(picture, layout, False, root)
-    summary = _summary(picture)
+    layout = layout_of(picture, cell, titled=False, words=words)
+    body = definitions([picture], [layout], root) + _drawing(picture, layout, False, root, words)
+    summary = _summary(picture, words)
     return _document(layout.width, layout.height, summary, body, False, theme=theme), layout
 
 
-def render_legend(pictures: Sequence[MaskPicture], width: float, theme: Theme = "auto") -> str:
+def render_legend(
+    pictures: Sequence[MaskPicture], width: float, theme: Theme = "auto", words: Words = ENGLISH
+) -> str:
     """Return what the signs of pictures mean, as SVG for a page that has the styles."""
     blocks = any(one.overlay is not None for one in pictures)
-    height, body = legend_of(pictures, 12.0, width, blocks=blocks)
-    return _document(width, height, "what the signs mean", body, False, theme=theme) if body else ""
+    height, body = legend_of(pictures, 12.0, width, blocks=blocks, words=words)
+    return _document(width, height, words["signs"], body, False, theme=theme) if body else ""
 
 
 def _cell_side(picture: MaskPicture, cell: float, panels: int) -> float:
@@ -343,7 +353,7 @@ def cell_words(picture: MaskPicture, row: int, column: int, words: Words = ENGLI
     'may not attend'
     """
     if picture.change is not None and picture.change.any[row, column]:
-        return picture.change.meaning(row, column)
+        return picture.change.meaning(row, column, words)
     if picture.aggregated:
         share = float(picture.share[row, column])
         told = {0.0: words["none"], 1.0: words["all"]}.get(share) or share_text(share)

@@ -16,6 +16,7 @@ from sightline.masks.bounds import EMPTY, FULL, PARTIAL
 from sightline.views.labels import cells_of
 from sightline.views.numbers import number
 from sightline.views.shapes import shaded, shape
+from sightline.views.svg_words import ENGLISH, Words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -174,54 +175,53 @@ def _dot(x: float, y: float) -> str:
 
 
 def legend_of(
-    pictures: Sequence[MaskPicture], y: float, width: float, *, blocks: bool
+    pictures: Sequence[MaskPicture], y: float, width: float, *, blocks: bool, words: Words = ENGLISH
 ) -> tuple[float, list[str]]:
     """Return the height with the legend, which begins at ``y``, and its elements.
 
     ``blocks`` is whether any are drawn.
     """
-    entries = _entries(pictures, blocks)
+    entries = _entries(pictures, blocks, words)
     if not entries:
         return y, []
     parts: list[str] = []
     x, y = _PADDING, y - _PADDING + 4
-    for swatch, words in entries:
+    for swatch, said in entries:
         # The border of a block stands out of its swatch.
         out = 3 if 'class="disc"' in swatch else 0
-        wide = _SWATCH + 5 + 2 * out + cells_of(words) * _ADVANCE
+        wide = _SWATCH + 5 + 2 * out + cells_of(said) * _ADVANCE
         if x > _PADDING and x + wide > width - _PADDING:
             x, y = _PADDING, y + _LINE
         parts.append(f'<g transform="translate({number(x + out)} {number(y)})">{swatch}</g>')
         parts.append(
             f'<text class="note" x="{number(x + _SWATCH + 5 + 2 * out)}" '
-            f'y="{number(y + 9.5)}">{words}</text>'
+            f'y="{number(y + 9.5)}">{said}</text>'
         )
         x += wide + 12
     return y + _LINE + _PADDING - 4, parts
 
 
-def _entries(pictures: Sequence[MaskPicture], blocks: bool) -> list[tuple[str, str]]:
+def _entries(pictures: Sequence[MaskPicture], blocks: bool, words: Words) -> list[tuple[str, str]]:
     """Return a swatch and its words for each sign that occurs; ``blocks`` if any are drawn."""
     first = pictures[0]
     found: list[tuple[str, str]] = []
     if first.change is not None:
         kinds = {name for one in pictures if one.change for name in _occurring(one)}
-        found.append((_square("in"), "in both"))
+        found.append((_square("in"), words["in both"]))
         for name in ("added", "removed", "mixed"):
             if name in kinds:
-                words = "added and removed" if name == "mixed" else name
-                found.append((_square(name) + _sign(name), words))
-        found.append((_square("out"), "in neither"))
+                found.append((_square(name) + _sign(name), words[name]))
+        found.append((_square("out"), words["in neither"]))
     elif first.weights is None and first.used is None:
-        found += [(_square("in"), "may attend"), (_square("out"), "may not")]
+        found += [(_square("in"), words["allowed"]), (_square("out"), words["not allowed"])]
     if any(_guessed(one).any() for one in pictures):
         dot = '<circle class="dots" cx="5.5" cy="5.5" r="2"/>'
-        found.append((_square("in") + dot, "estimated"))
+        found.append((_square("in") + dot, words["estimated"]))
     if blocks:
         found += [
-            (_block("block", hole=False, half=False), "full block"),
-            (_block("part", hole=True, half=True), "partial"),
-            (_block("", hole=True, half=False), "empty"),
+            (_block("block", hole=False, half=False), words["full block"]),
+            (_block("part", hole=True, half=True), words["partial block"]),
+            (_block("", hole=True, half=False), words["empty block"]),
         ]
     return found
 

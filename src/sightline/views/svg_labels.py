@@ -215,7 +215,7 @@ def _notes(picture: MaskPicture, words: Words) -> tuple[Note, ...]:
     if picture.aggregated:
         queries, keys = picture.cell
         notes.append(Note(words["cell"].format(queries=queries, keys=keys), False))
-    notes += [Note(text, text.startswith(("orange", "solid"))) for text in extra_notes(picture)]
+    notes += [Note(text, False) for text in extra_notes(picture, words)]
     if picture.used is not None:
         if (picture.allowed & ~picture.used).any():
             notes.append(Note(words["unused"], False))
@@ -233,26 +233,32 @@ def _notes(picture: MaskPicture, words: Words) -> tuple[Note, ...]:
     return tuple(notes)
 
 
-def extra_notes(picture: MaskPicture) -> list[str]:
+def extra_notes(picture: MaskPicture, words: Words = ENGLISH) -> list[str]:
     """Return what is to be said of estimates, a difference and blocks, for any kind of picture."""
     notes = []
     if picture.sure is not None:
         guessed = int((~picture.sure).sum())
         notes.append(
-            f"{guessed} of {picture.sure.size} cells are estimated from a sample"
+            words["guessed"].format(some=guessed, all=picture.sure.size)
             if guessed
-            else "single queries that see nothing were not looked for"
+            else words["not looked for"]
         )
     if (change := picture.change) is not None:
         notes.append(
-            f"{change.both} pairs in both, {change.pairs_added} added, "
-            f"{change.pairs_removed} removed"
+            words["change"].format(
+                both=change.both, added=change.pairs_added, removed=change.pairs_removed
+            )
         )
     if (overlay := picture.overlay) is not None:
         empty, partial, full = overlay.counts
         notes.append(
-            f"blocks of {overlay.size[0]} x {overlay.size[1]}: {full} full, {partial} partial, "
-            f"{empty} empty"
+            words["blocks"].format(
+                queries=overlay.size[0],
+                keys=overlay.size[1],
+                full=full,
+                partial=partial,
+                empty=empty,
+            )
         )
     return notes
 

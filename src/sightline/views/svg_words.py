@@ -6,10 +6,12 @@ The names in braces are filled in by svg.py and svg_labels.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
-__all__ = ["CHINESE", "ENGLISH", "Words"]
+__all__ = ["CHINESE", "ENGLISH", "LANGUAGES", "Language", "Words"]
 
 Words = Mapping[str, str]
+Language = Literal["en", "zh"]
 
 ENGLISH: Words = {
     "cell": "1 cell = {queries} x {keys} pairs; stronger color: more allowed",
@@ -33,6 +35,46 @@ ENGLISH: Words = {
     "in both": "in both",
     "in neither": "in neither",
     "summary": "{queries} queries by {keys} keys, {count} pairs allowed",
+    # Legends, and what lies over the cells.
+    "signs": "what the signs mean",
+    "not allowed": "may not",
+    "added": "added",
+    "removed": "removed",
+    "mixed": "added and removed",
+    "same": "no difference",
+    "part": "{share} {what}",
+    "change": "{both} pairs in both, {added} added, {removed} removed",
+    "changed": ", {added} added, {removed} removed",
+    "estimated": "estimated",
+    "guessed": "{some} of {all} cells are estimated from a sample",
+    "not looked for": "single queries that see nothing were not looked for",
+    "full block": "full block",
+    "partial block": "partial",
+    "empty block": "empty",
+    "blocks": "blocks of {queries} x {keys}: {full} full, {partial} partial, {empty} empty",
+    # Several pictures of one mask.
+    "batch row": "batch row {number}",
+    "head": "head {number}",
+    "against": "{mask}, against {other}",
+    "sizes": "{queries} queries by {keys} keys",
+    "pairs": "{count} pairs allowed",
+    "left out": "... and {count} more; choose with {how}",
+    "either": " and ",
+    # Names in the margins.
+    "document": "document",
+    "span": "span",
+    "padding": "padding",
+    "prefix": "prefix",
+    "chunk": "chunk",
+    "noisy": "noisy",
+    "clean": "clean",
+    "window of query": "window of query",
+    # Drawings that answer to whoever points at them.
+    "point": "Point at a cell, or choose a picture with Tab and walk with the arrow keys.",
+    "query": "query",
+    "queries": "queries",
+    "key": "key",
+    "keys": "keys",
 }
 
 CHINESE: Words = {
@@ -57,4 +99,42 @@ CHINESE: Words = {
     "in both": "两者都是",
     "in neither": "两者都不",
     "summary": "{queries} 个查询，{keys} 个键，允许 {count} 对",
+    "signs": "图例",
+    "not allowed": "不可关注",
+    "added": "新增",
+    "removed": "去掉",
+    "mixed": "有增有减",
+    "same": "没有变化",
+    "part": "{what} {share}",
+    "change": "两者都允许 {both} 对，新增 {added} 对，去掉 {removed} 对",
+    "changed": "，新增 {added} 对，去掉 {removed} 对",
+    "estimated": "估计值",
+    "guessed": "{all} 格中有 {some} 格由抽样估计",
+    "not looked for": "没有逐个查找什么也看不到的查询",
+    "full block": "满块",
+    "partial block": "部分",
+    "empty block": "空块",
+    "blocks": "块大小 {queries} x {keys}：满 {full}，部分 {partial}，空 {empty}",
+    "batch row": "批次行 {number}",
+    "head": "头 {number}",
+    "against": "{mask}，对比 {other}",
+    "sizes": "{queries} 个查询，{keys} 个键",
+    "pairs": "允许 {count} 对",
+    "left out": "……还有 {count} 个；用 {how} 选择",
+    "either": " 和 ",
+    "document": "文档",
+    "span": "片段",
+    "padding": "填充",
+    "prefix": "前缀",
+    "chunk": "分段",
+    "noisy": "加噪",
+    "clean": "干净",
+    "window of query": "窗口：查询",
+    "point": "指向一格，或用 Tab 选中图片后用方向键移动。",
+    "query": "查询",
+    "queries": "查询",
+    "key": "键",
+    "keys": "键",
 }
+
+LANGUAGES: dict[Language, Words] = {"en": ENGLISH, "zh": CHINESE}
