@@ -24,7 +24,7 @@ from sightline.masks.names import NAMES
 from sightline.views.files import write_atomically
 from sightline.views.picture import MaskPicture, picture_of
 from sightline.views.style import SVG_CSS
-from sightline.views.svg import rectangles, render_svg_row
+from sightline.views.svg.render import rectangles, render_svg_row
 
 DOCS = Path(__file__).parent
 PAGES = {"en": "algebra.md", "zh": "algebra.zh.md"}

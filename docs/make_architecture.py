@@ -23,7 +23,7 @@ from importlinter import api
 
 from sightline.views.files import write_atomically
 from sightline.views.picture import MaskPicture
-from sightline.views.svg import render_svg
+from sightline.views.svg.render import render_svg
 
 DOCS = Path(__file__).parent
 REPOSITORY = DOCS.parent

@@ -22,7 +22,7 @@ from sightline.masks.names import NAMES
 from sightline.views.files import write_atomically
 from sightline.views.picture import picture_from
 from sightline.views.survey import survey
-from sightline.views.svg import render_svg, render_svg_row
+from sightline.views.svg.render import render_svg, render_svg_row
 
 DOCS = Path(__file__).parent
 CELL, SMALL_CELL = 16, 10

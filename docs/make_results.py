@@ -49,10 +49,10 @@ from sightline.recipes.training.report import (
 from sightline.recipes.training.report_pictures import attention_drawings, mask_pictures
 from sightline.recipes.training.report_shown import chart_drawing, images_drawing
 from sightline.recipes.training.result import Result, as_lines, short
-from sightline.views.curves import render_curves
+from sightline.views.charts.curves import render_curves
 from sightline.views.files import write_atomically
 from sightline.views.page import Cell
-from sightline.views.svg import render_svg
+from sightline.views.svg.render import render_svg
 
 PAGES = Path(__file__).parent / "results"
 KEPT = Path(sightline.__file__).parent / "recipes" / "results"

@@ -20,7 +20,7 @@ from sightline.recipes.training.result import short
 from sightline.views.files import write_atomically
 from sightline.views.page import Cell
 from sightline.views.picture import picture_of
-from sightline.views.svg import render_svg_row
+from sightline.views.svg.render import render_svg_row
 
 DOCS = Path(__file__).parent
 

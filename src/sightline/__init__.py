@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from sightline.views.moving.frames import draw_decoding as draw_decoding
     from sightline.views.moving.frames import draw_reach as draw_reach
     from sightline.views.moving.weights import draw_weights as draw_weights
-    from sightline.views.why import why as why
+    from sightline.views.reasons.why import why as why
 
 __version__ = "0.1.0"
 
@@ -120,7 +120,7 @@ _ROOMS = {
     "recognize.recognize": "recognize",
     "recognize.result": "Recognized",
     "views.draw": "draw",
-    "views.why": "why",
+    "views.reasons.why": "why",
     "views.moving.frames": "draw_decoding draw_reach",
     "views.moving.weights": "draw_weights",
 }

@@ -16,9 +16,9 @@ from sightline.recognize.drawn import read_drawing
 from sightline.recognize.drawn_signs import ALPHABETS, LEGEND, Signs
 from sightline.testing.specs import build
 from sightline.testing.strategies import expressions, frames
-from sightline.views.glyphs import ASCII, UNICODE, Glyphs, legend_of
 from sightline.views.picture import MaskPicture, picture_of
-from sightline.views.terminal import render_text
+from sightline.views.text.glyphs import ASCII, UNICODE, Glyphs, legend_of
+from sightline.views.text.terminal import render_text
 
 WORDS = st.sampled_from(
     ["I", "have", "a", "dream", "<eos>", "▁the", "##ing", "我", "一个", "👍🏽", "naïve", "0", "42"]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sightline.errors import ShapeMismatch
-from sightline.views.charts import Line, render_chart, thinned_line
-from sightline.views.dots import render_dots
+from sightline.views.charts.chart import Line, render_chart, thinned_line
+from sightline.views.charts.dots import render_dots
 
 NAN = math.nan
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline.errors import ShapeMismatch
-from sightline.views.axes import axis_for, tick_text
-from sightline.views.curves import Series, render_curves, thinned
+from sightline.views.charts.axes import axis_for, tick_text
+from sightline.views.charts.curves import Series, render_curves, thinned
 
 NAN = math.nan
 NUMBERS = st.floats(-1e9, 1e9, allow_nan=False, width=32)

@@ -22,9 +22,9 @@ from sightline.views.extras import overlay_of
 from sightline.views.facets import facets_of
 from sightline.views.marks import marks_of
 from sightline.views.moving.sheet_svg import SHEET_CSS
-from sightline.views.png_drawing import rasterize
-from sightline.views.png_shapes import outline_of
-from sightline.views.png_text import spelled
+from sightline.views.png.paint import rasterize
+from sightline.views.png.shapes import outline_of
+from sightline.views.png.text import spelled
 from sightline.views.scene import Wishes, scene_of
 from sightline.views.style import (
     CHARTS_CSS,

@@ -13,7 +13,7 @@ import pytest
 
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.views.images import COLORS, NumberImage, reduced, render_images
-from sightline.views.png import png_of
+from sightline.views.png.pixels import png_of
 
 NAN = float("nan")
 

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 import sightline as sl
 from sightline.views.page import Cell, Page
 from sightline.views.picture import picture_of
-from sightline.views.table import render_table
+from sightline.views.text.table import render_table
 
 EVIL = '<img src=x onerror="alert(1)">&amp;\x00'
 VOID = {"meta", "img", "br", "hr", "link", "input"}

@@ -12,7 +12,7 @@ import sightline as sl
 from sightline.masks.names import NAMES
 from sightline.testing.specs import build
 from sightline.testing.strategies import expressions, frames
-from sightline.views.sentences import SENTENCES, in_words
+from sightline.views.reasons.sentences import SENTENCES, in_words
 
 
 @given(frames().flatmap(lambda frame: expressions(frame, depth=3)))

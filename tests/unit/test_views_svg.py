@@ -15,7 +15,7 @@ import sightline as sl
 from sightline.views.moving.sheet_svg import SHEET_CSS
 from sightline.views.picture import MaskPicture, picture_of
 from sightline.views.style import CURVES_CSS, EXTRAS_CSS
-from sightline.views.svg import rectangles, render_svg, render_svg_row
+from sightline.views.svg.render import rectangles, render_svg, render_svg_row
 
 SVG = "{http://www.w3.org/2000/svg}"
 PIECE = re.compile(r"M(\d+) (\d+)h(\d+)v(\d+)h-(\d+)z")

@@ -13,8 +13,8 @@ import pytest
 import sightline as sl
 from sightline.errors import InvalidArgument
 from sightline.views.picture import MaskPicture
-from sightline.views.svg import render_svg
-from sightline.views.svg_words import CHINESE, ENGLISH
+from sightline.views.svg.render import render_svg
+from sightline.views.svg.words import CHINESE, ENGLISH
 
 PICTURES = {
     "weights": MaskPicture([[1, 0], [0, 0]], weights=[[0.5, 0.5], [np.nan, 0]]),

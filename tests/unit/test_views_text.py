@@ -9,10 +9,10 @@ import pytest
 from rich.cells import cell_len
 
 import sightline as sl
-from sightline.views.header import header_for
 from sightline.views.labels import cells_of, clip, graphemes, is_scale, ranges_text, visible
 from sightline.views.picture import MaskPicture, picture_of
-from sightline.views.terminal import render_text
+from sightline.views.text.header import header_for
+from sightline.views.text.terminal import render_text
 
 WORDS = ("I", "have", "a", "dream", "<eos>")
 MIXED = (

@@ -16,8 +16,8 @@ from sightline.masks.names import NAMES
 from sightline.reference.dense import meaning_of
 from sightline.testing.specs import build
 from sightline.testing.strategies import ATOMS, Frame, atoms, expressions, frames
-from sightline.views.pair_words import PAIR_WORDS
-from sightline.views.why import Reason, why, why_text
+from sightline.views.reasons.pair_words import PAIR_WORDS
+from sightline.views.reasons.why import Reason, why, why_text
 
 Spec = tuple[Any, ...]
 CONSTANT = {True: "everything()", False: "nothing()"}

@@ -14,7 +14,7 @@ from typing import Any
 
 from sightline.recipes.bench.records import BenchReport, Calls, DecodeRow, PassRow, Peer
 from sightline.views.page import Cell
-from sightline.views.table import render_table
+from sightline.views.text.table import render_table
 
 __all__ = ["as_json", "render_report"]
 

@@ -24,8 +24,8 @@ from sightline.masks.mask import Mask
 from sightline.masks.parser import parse
 from sightline.readers.mask_file import looks_like_file
 from sightline.views.files import write_atomically
-from sightline.views.glyphs import paint
 from sightline.views.parts import ARRAY_SUFFIXES, Part, encoded, parts_of
+from sightline.views.text.glyphs import paint
 
 __all__ = ["convert"]
 

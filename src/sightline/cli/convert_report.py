@@ -17,7 +17,7 @@ from sightline.masks.mask import Mask
 from sightline.recognize.sources.table import NAMES as SOURCES
 from sightline.recognize.sources.table import module_of
 from sightline.views.parts import Part
-from sightline.views.table import render_table
+from sightline.views.text.table import render_table
 
 __all__ = ["as_json", "list_as_json", "refusal", "render_list", "render_parts"]
 

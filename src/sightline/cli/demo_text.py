@@ -16,11 +16,11 @@ from rich.text import Text
 from sightline.cli import demo_tables, demo_words
 from sightline.cli.demo_tables import Facts, picture_from_drawing
 from sightline.recipes.demo.records import DemoReport, Drawing, Mistake
-from sightline.views.glyphs import glyphs_for, legend_of, paint
 from sightline.views.labels import clip, encodable, visible
 from sightline.views.picture import MaskPicture
-from sightline.views.table import render_table
-from sightline.views.terminal import render_text
+from sightline.views.text.glyphs import glyphs_for, legend_of, paint
+from sightline.views.text.table import render_table
+from sightline.views.text.terminal import render_text
 
 __all__ = ["Screen", "render_report"]
 

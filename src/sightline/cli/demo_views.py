@@ -16,7 +16,7 @@ from sightline.views.draw import draw
 from sightline.views.drawing import Drawing as View
 from sightline.views.moving.frames import draw_decoding
 from sightline.views.moving.weights import draw_weights
-from sightline.views.svg import render_svg
+from sightline.views.svg.render import render_svg
 
 __all__ = ["decoding_view", "difference_view", "weights_view"]
 

@@ -1,7 +1,7 @@
 """`sightline explain`: read a mask file or a drawing back into an expression, and say why.
 
 Reads the arguments and prints; the expression comes from sightline.recognize, the sentences from
-sightline.views.sentences, the picture from sightline.views.
+sightline.views.reasons.sentences, the picture from sightline.views.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from sightline.cli.given import DRAWING, FileOptions, Held, Source, held_by, rea
 from sightline.cli.output import output_encoding, progress_bar, use_color, write_line
 from sightline.cli.show_report import Shown, panels, remarks
 from sightline.readers.mask_file import MASK_SUFFIXES, looks_like_file
-from sightline.views.glyphs import paint
-from sightline.views.sentences import in_words
+from sightline.views.reasons.sentences import in_words
 from sightline.views.survey import Survey, survey
-from sightline.views.terminal import render_text
+from sightline.views.text.glyphs import paint
+from sightline.views.text.terminal import render_text
 
 __all__ = ["explain"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sightline.audit.linting.records import LintFinding, LintReport
 from sightline.audit.linting.rule import LintRule
-from sightline.views.glyphs import paint
+from sightline.views.text.glyphs import paint
 
 __all__ = ["as_json", "render_list", "render_rule", "report_lines"]
 

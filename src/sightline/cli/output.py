@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from sightline.views.page import Cell
-from sightline.views.table import render_table
+from sightline.views.text.table import render_table
 
 __all__ = [
     "output_encoding",

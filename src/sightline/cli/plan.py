@@ -29,10 +29,10 @@ from sightline.masks.mask import Mask
 from sightline.plan.block_map import BlockMap
 from sightline.plan.cost import cost_of
 from sightline.plan.planner import plan as plan_blocks
-from sightline.views.glyphs import paint
 from sightline.views.picture import picture_from
 from sightline.views.survey import Survey, survey
-from sightline.views.terminal import render_text
+from sightline.views.text.glyphs import paint
+from sightline.views.text.terminal import render_text
 
 __all__ = ["plan"]
 

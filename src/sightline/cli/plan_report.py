@@ -12,7 +12,7 @@ from sightline.cli.show_report import percent
 from sightline.plan.block_map import BlockMap
 from sightline.plan.cost import Cost
 from sightline.views.survey import Survey
-from sightline.views.table import render_table
+from sightline.views.text.table import render_table
 
 __all__ = ["Planned", "as_json", "headline", "render_facts"]
 

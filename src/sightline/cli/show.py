@@ -31,12 +31,12 @@ from sightline.cli.sizes import read_size
 from sightline.masks.mask import Mask
 from sightline.masks.names import NAMES
 from sightline.views.files import write_atomically
-from sightline.views.glyphs import paint
 from sightline.views.picture import MaskPicture
 from sightline.views.survey import Survey, survey
-from sightline.views.svg import render_svg, render_svg_row
-from sightline.views.table import render_table
-from sightline.views.terminal import render_text
+from sightline.views.svg.render import render_svg, render_svg_row
+from sightline.views.text.glyphs import paint
+from sightline.views.text.table import render_table
+from sightline.views.text.terminal import render_text
 
 __all__ = ["show"]
 

@@ -18,7 +18,7 @@ from sightline.masks.mask import Mask
 from sightline.views.draw import arrange, paint_scene
 from sightline.views.drawing import KINDS, Kind
 from sightline.views.scene import Scene
-from sightline.views.terminal import render_scene_text
+from sightline.views.text.terminal import render_scene_text
 
 __all__ = ["Against", "Blocks", "Drawn", "Out"]
 

@@ -1,6 +1,6 @@
 """`sightline show EXPR --why 5,7`: which part of an expression lets a query see a key, or not.
 
-Reads the pair and prints; the reasons come from sightline.views.why.
+Reads the pair and prints; the reasons come from sightline.views.reasons.why.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import typer
 from sightline.cli.asking import looks_like_file
 from sightline.cli.output import write_line
 from sightline.masks.mask import Mask
-from sightline.views.why import why, why_text
+from sightline.views.reasons.why import why, why_text
 
 __all__ = ["Why", "print_why", "refuse_with_why"]
 

@@ -20,7 +20,7 @@ from sightline.recipes.training.report import figure_notes, figure_rows, summary
 from sightline.recipes.training.result import short
 from sightline.views.page import Cell
 from sightline.views.picture import picture_of
-from sightline.views.terminal import render_text
+from sightline.views.text.terminal import render_text
 
 __all__ = ["systems"]
 

@@ -21,7 +21,7 @@ from sightline.cli.output import (
 )
 from sightline.cli.sentences import SentenceFile, Sentences, read_sentences
 from sightline.lower.arguments import require_torch
-from sightline.views.table import render_table
+from sightline.views.text.table import render_table
 
 __all__ = ["tag"]
 

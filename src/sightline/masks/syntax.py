@@ -1,7 +1,7 @@
 """An expression part by part: as it was written, or as its canonical form is printed.
 
 A mask forgets how it was said (``causal() & window(left=3)`` is one window); here the parts keep
-the writer's words and their places in the text. What a pair is to each part is views/why.py's.
+the writer's words and their places in the text. What a pair is to each part is reasons/why.py's.
 """
 
 from __future__ import annotations

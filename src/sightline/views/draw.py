@@ -13,7 +13,7 @@ from sightline.views.drawing import KINDS, Drawing, Kind
 from sightline.views.facets import Choice
 from sightline.views.scene import Scene, Wishes, scene_of, sizes_of
 from sightline.views.style import THEMES, Theme
-from sightline.views.svg_words import LANGUAGES, Language, Words
+from sightline.views.svg.words import LANGUAGES, Language, Words
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -152,7 +152,7 @@ def paint_scene(scene: Scene, to: Kind, theme: Theme = "auto") -> Drawing:
     if theme not in THEMES:
         raise InvalidArgument(f"draw(theme=) got {theme!r}, wanted one of {', '.join(THEMES)}.")
     if to == "txt":
-        from sightline.views.terminal import render_scene_text
+        from sightline.views.text.terminal import render_scene_text
 
         return Drawing(to, render_scene_text(scene), scene.summary)
     if to == "html":
@@ -160,10 +160,10 @@ def paint_scene(scene: Scene, to: Kind, theme: Theme = "auto") -> Drawing:
 
         return Drawing(to, render_hover(scene, theme=theme), scene.summary)
     if to == "png":
-        from sightline.views.png_drawing import render_png
+        from sightline.views.png.paint import render_png
 
         return Drawing(to, render_png(scene, theme=theme), scene.summary)
-    from sightline.views.svg import render_svg_grid
+    from sightline.views.svg.render import render_svg_grid
 
     return Drawing(to, render_svg_grid(scene, theme=theme), scene.summary)
 

@@ -1,6 +1,6 @@
 """What a picture is once it is drawn: its kind, its content, and where it can go.
 
-Drawing is the work of svg.py, terminal.py and their neighbours; what is drawn is chosen in draw.py.
+Drawing is the work of svg/, png/ and text/; what is drawn is chosen in draw.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 from sightline.errors import InvalidArgument
 from sightline.views.files import write_atomically
 from sightline.views.labels import visible
-from sightline.views.png import data_uri
+from sightline.views.png.pixels import data_uri
 
 __all__ = ["KINDS", "Drawing", "Kind"]
 

@@ -1,6 +1,6 @@
 """What may lie over a picture of a mask: blocks of a plan, a difference, names of its parts.
 
-Records only. marks.py reads names off a mask, scene.py the others; svg_extras.py draws them.
+Records only. marks.py reads names off a mask, scene.py the others; svg/extras.py draws them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from sightline.masks.bounds import EMPTY, FULL, PARTIAL
 from sightline.views.labels import share_text
-from sightline.views.svg_words import ENGLISH, Words
+from sightline.views.svg.words import ENGLISH, Words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sightline.errors import ShapeMismatch
 from sightline.masks.arguments import as_int
-from sightline.views.svg_words import ENGLISH, Words
+from sightline.views.svg.words import ENGLISH, Words
 
 __all__ = ["Choice", "Facets", "facets_of"]
 

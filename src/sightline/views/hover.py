@@ -20,13 +20,13 @@ from sightline.views.style import (
     root_class,
     themed,
 )
-from sightline.views.svg import cell_words, render_legend, render_panel
+from sightline.views.svg.render import cell_words, render_legend, render_panel
 
 if TYPE_CHECKING:
     from sightline.views.picture import MaskPicture
     from sightline.views.scene import Scene
-    from sightline.views.svg_labels import Layout
-    from sightline.views.svg_words import Words
+    from sightline.views.svg.labels import Layout
+    from sightline.views.svg.words import Words
 
 __all__ = ["render_hover"]
 

@@ -1,7 +1,7 @@
 """Pictures of numbers side by side as one SVG: digits, spectrograms, maps of a brain.
 
 All are on one scale of colors, which is drawn where the numbers have a unit. The pixels are a PNG
-within the SVG (png.py), enlarged without smoothing. What is shown is decided by whoever calls.
+within the SVG (png/pixels.py), enlarged without smoothing. What is shown is the caller's choice.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import InvalidArgument, ShapeMismatch
-from sightline.views.axes import tick_text
-from sightline.views.chart_parts import ADVANCE, document, xml
+from sightline.views.charts.axes import tick_text
+from sightline.views.charts.parts import ADVANCE, document, xml
 from sightline.views.labels import cells_of, clip, visible
-from sightline.views.png import Color, data_uri, png_of
-from sightline.views.svg_labels import number
+from sightline.views.png.pixels import Color, data_uri, png_of
+from sightline.views.svg.labels import number
 
 __all__ = ["COLORS", "Colors", "NumberImage", "reduced", "render_images"]
 

@@ -1,7 +1,7 @@
 """Labels that any output can show: tokens of any script, measured in terminal cells.
 
 Tokens come from files and command lines, so nothing in them is trusted: control characters are
-spelled out. Where a label is placed is left to terminal.py and svg.py.
+spelled out. Where a label is placed is left to text/terminal.py and svg/render.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Names of stretches of queries and keys that a mask's expression speaks of.
 
-Documents, prefixes, padding, chunks and windows, read off the expression itself; svg_margins.py
+Documents, prefixes, padding, chunks and windows, read off the expression itself; svg/margins.py
 draws them.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from sightline.masks.frame import Frame
 from sightline.masks.mask import Mask, Spec
 from sightline.views.extras import Mark
-from sightline.views.svg_words import ENGLISH, Words
+from sightline.views.svg.words import ENGLISH, Words
 
 __all__ = ["marks_of", "marks_text"]
 

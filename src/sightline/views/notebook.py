@@ -17,7 +17,7 @@ from sightline.masks.frame import Frame
 from sightline.views.draw import arrange, draw, paint_scene
 from sightline.views.drawing import KINDS
 from sightline.views.scene import Wishes, scene_of, sizes_of
-from sightline.views.terminal import render_scene_text
+from sightline.views.text.terminal import render_scene_text
 
 if TYPE_CHECKING:
     from sightline.masks.mask import Mask

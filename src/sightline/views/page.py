@@ -1,7 +1,7 @@
 """A self-contained HTML page: headings, paragraphs, tables, pictures, no outside resources.
 
 The same parts always give the same bytes. What a page says is decided by whoever builds it;
-drawings come from svg.py, the look from style.py.
+drawings come from svg/render.py, the look from style.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 from sightline.views.labels import visible
 from sightline.views.picture import MaskPicture
 from sightline.views.style import PAGE_CSS, SVG_CSS
-from sightline.views.svg import render_svg
+from sightline.views.svg.render import render_svg
 
 __all__ = ["Cell", "Page"]
 

@@ -1,7 +1,7 @@
 """What there is to see of a mask: a record that every renderer draws the same way.
 
 ``picture_of`` reads it off a mask; ``MaskPicture`` itself takes any array, so that a mask made
-by hand (or wrongly) can be drawn too. Glyphs and colors are left to terminal.py and svg.py.
+by hand (or wrongly) can be drawn too. Glyphs and colors are left to text/ and svg/.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sightline.views.numbers import number
 from sightline.views.picture import MaskPicture
-from sightline.views.svg import render_svg
-from sightline.views.svg_words import ENGLISH
+from sightline.views.svg.numbers import number
+from sightline.views.svg.render import render_svg
+from sightline.views.svg.words import ENGLISH
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,7 +1,7 @@
 """From a mask and wishes to the pictures that are drawn, whatever they are drawn with.
 
-What is allowed is asked in glance.py; how it looks is left to svg.py, terminal.py, png_drawing.py
-and hover.py.
+What is allowed is asked in glance.py; how it looks is left to svg/, text/, png/ and
+hover.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sightline.views.facets import Choice, Facets, facets_of
 from sightline.views.glance import Glance, glances
 from sightline.views.marks import marks_of
 from sightline.views.picture import MaskPicture
-from sightline.views.svg_words import ENGLISH, Words
+from sightline.views.svg.words import ENGLISH, Words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from sightline.audit.findings import Finding, Pair, Place, Report
 from sightline.audit.reporting.picture import finding_picture
-from sightline.views.glyphs import paint
 from sightline.views.labels import ranges_text, visible
-from sightline.views.terminal import render_text
+from sightline.views.text.glyphs import paint
+from sightline.views.text.terminal import render_text
 
 __all__ = ["as_text", "facts_of", "headline", "tried", "verdict"]
 

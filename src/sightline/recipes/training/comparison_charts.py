@@ -8,8 +8,8 @@ from __future__ import annotations
 from sightline.recipes.training.comparison import Comparison, is_numeric
 from sightline.recipes.training.outcome import Figure
 from sightline.recipes.training.spreads import Changes, name_of
-from sightline.views.charts import Line, render_chart
-from sightline.views.dots import render_dots
+from sightline.views.charts.chart import Line, render_chart
+from sightline.views.charts.dots import render_dots
 
 __all__ = ["figure_chart"]
 

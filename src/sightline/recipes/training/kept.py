@@ -28,7 +28,7 @@ from sightline.recipes.training.outcome import (
 )
 from sightline.recipes.training.report_pictures import chart_series
 from sightline.recipes.training.result import Result, as_lines, plain, read_result, result_from
-from sightline.views.curves import Thinned, thinned
+from sightline.views.charts.curves import Thinned, thinned
 from sightline.views.images import reduced
 
 __all__ = [

@@ -13,7 +13,7 @@ import numpy as np
 from sightline.masks.mask import Mask
 from sightline.recipes.training.outcome import AttentionMap
 from sightline.recipes.training.result import Result
-from sightline.views.curves import Series, render_curves
+from sightline.views.charts.curves import Series, render_curves
 from sightline.views.picture import MaskPicture
 
 __all__ = ["attention_drawings", "chart_series", "charts", "mask_pictures"]

@@ -11,9 +11,9 @@ from html import escape
 
 from sightline.recipes.training.outcome import ChartShown, ImagesShown, Outcome, SoundShown
 from sightline.recipes.training.result_pictures import bits16, line_of
-from sightline.views.charts import render_chart
+from sightline.views.charts.chart import render_chart
 from sightline.views.images import NumberImage, render_images
-from sightline.views.png import data_uri
+from sightline.views.png.pixels import data_uri
 
 __all__ = ["chart_drawing", "images_drawing", "shown_charts", "shown_images", "sound_players"]
 

@@ -20,7 +20,7 @@ from sightline.recipes.training.outcome import (
     Outcome,
     SoundShown,
 )
-from sightline.views.charts import Line, thinned_line
+from sightline.views.charts.chart import Line, thinned_line
 
 __all__ = ["bits16", "line_of", "pictures_as_dict", "pictures_from", "rounded"]
 

@@ -17,8 +17,8 @@ from sightline.plan.block_map import BlockCounts
 from sightline.plan.cost import forward_flops
 from sightline.views.atlas.empty_rows import empty_runs
 from sightline.views.atlas.tally import BLOCK, Clock, Held, OutOfTime, count
-from sightline.views.owners import one_of, owner_of
-from sightline.views.sentences import Line, in_words
+from sightline.views.reasons.owners import one_of, owner_of
+from sightline.views.reasons.sentences import Line, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from sightline.errors import InvalidArgument
 from sightline.masks.arguments import as_int
 from sightline.views.atlas.canvas import Canvas
 from sightline.views.atlas.tally import Clock, OutOfTime
-from sightline.views.owners import owner_of
+from sightline.views.reasons.owners import owner_of
 
 if TYPE_CHECKING:
     import numpy as np

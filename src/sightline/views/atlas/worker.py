@@ -115,7 +115,7 @@ def _compare(request: dict[str, Any], first: Mask, second: Mask | None) -> Reply
 
 
 def _why(request: dict[str, Any], first: Mask, second: Mask | None) -> Reply:
-    from sightline.views.why import why_text
+    from sightline.views.reasons.why import why_text
 
     where = {name: request[name] for name in ("query", "key", "batch", "head")}
     texts = [request["expr"]] if second is None else [request["expr"], request["compare"]]

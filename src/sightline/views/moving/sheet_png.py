@@ -1,4 +1,4 @@
-"""A sheet of panels as PNG: its SVG, painted by the house's own rasterizer (png_drawing.py)."""
+"""A sheet of panels as PNG: its SVG, painted by the house's own rasterizer (png/paint.py)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from sightline.views.moving.sheet import Sheet
 from sightline.views.moving.sheet_svg import render_svg_sheet
-from sightline.views.png_drawing import rasterize, require_matplotlib
-from sightline.views.png_text import writable
+from sightline.views.png.paint import rasterize, require_matplotlib
+from sightline.views.png.text import writable
 from sightline.views.style import Theme
 
 __all__ = ["render_png_sheet"]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sightline.views.labels import cells_of, clip, is_scale, visible
 from sightline.views.moving.sheet import Look, Panel, Sheet
 from sightline.views.style import SVG_CSS, Theme, root_class, themed
-from sightline.views.svg import rectangles
-from sightline.views.svg_labels import number
+from sightline.views.svg.labels import number
+from sightline.views.svg.render import rectangles
 
 __all__ = [
     "SHEET_CSS",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sightline.views.header import centered, header_for
 from sightline.views.labels import cells_of, clip, is_scale, visible
 from sightline.views.moving.sheet import Panel, Sheet
+from sightline.views.text.header import centered, header_for
 
 __all__ = ["render_text_sheet"]
 

@@ -1,6 +1,6 @@
 """The pictures of the playground: numbers in cells, masks, weights, and where one patch looks.
 
-Masks and weights are drawn by views/svg.py; here are tables of signed numbers, which it has not.
+Masks and weights are drawn by svg/render.py; here are tables of signed numbers, which it has not.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from sightline.views.labels import visible
 from sightline.views.picture import MaskPicture
 from sightline.views.playground.steps import Floats
-from sightline.views.svg import render_svg
-from sightline.views.svg_labels import label_elements, layout_of, number
-from sightline.views.svg_words import CHINESE, ENGLISH, Words
+from sightline.views.svg.labels import label_elements, layout_of, number
+from sightline.views.svg.render import render_svg
+from sightline.views.svg.words import CHINESE, ENGLISH, Words
 
 __all__ = ["NUMBERS_CSS", "draw_numbers", "draw_pairs", "draw_patches", "signed"]
 

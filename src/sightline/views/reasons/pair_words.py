@@ -19,9 +19,9 @@ from sightline.masks.key_intervals import Intervals
 from sightline.masks.opaque import Predicate
 from sightline.masks.orders import Permutation, Tree
 from sightline.masks.padding import Padding, ValidKeys
-from sightline.views.grid_words import axial_words, neighborhood_words, shifted_window_words
-from sightline.views.pairs import Asked, Pair, allows, both, gap, positions
-from sightline.views.sentences import in_words
+from sightline.views.reasons.grid_words import axial_words, neighborhood_words, shifted_window_words
+from sightline.views.reasons.pairs import Asked, Pair, allows, both, gap, positions
+from sightline.views.reasons.sentences import in_words
 
 if TYPE_CHECKING:
     from sightline.masks.mask import Mask

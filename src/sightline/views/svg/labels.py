@@ -1,7 +1,7 @@
 """Where everything in an SVG drawing stands, and its texts: title, labels, what shades mean.
 
 Text widths are estimated from terminal cells, since an SVG cannot ask for them. The cells
-themselves are drawn in svg.py.
+themselves are drawn in render.py.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from sightline.views.labels import cells_of, clip, graphemes, is_scale, visible
-from sightline.views.numbers import number
 from sightline.views.picture import MaskPicture
-from sightline.views.svg_margins import Margins, margins_of
-from sightline.views.svg_words import ENGLISH, Words
+from sightline.views.svg.margins import Margins, margins_of
+from sightline.views.svg.numbers import number
+from sightline.views.svg.words import ENGLISH, Words
 
 __all__ = [
     "LEAST_WIDTH",

@@ -14,16 +14,16 @@ import numpy as np
 
 from sightline.masks.bounds import EMPTY, FULL, PARTIAL
 from sightline.views.labels import cells_of
-from sightline.views.numbers import number
-from sightline.views.shapes import shaded, shape
-from sightline.views.svg_words import ENGLISH, Words
+from sightline.views.svg.numbers import number
+from sightline.views.svg.shapes import shaded, shape
+from sightline.views.svg.words import ENGLISH, Words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sightline.views.extras import Overlay
     from sightline.views.picture import MaskPicture
-    from sightline.views.svg_labels import Layout
+    from sightline.views.svg.labels import Layout
 
 __all__ = ["change_shapes", "definitions", "legend_of", "over_the_cells"]
 

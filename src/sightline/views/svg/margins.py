@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sightline.views.extras import Mark
 from sightline.views.labels import cells_of, visible
-from sightline.views.numbers import number
+from sightline.views.svg.numbers import number
 
 if TYPE_CHECKING:
     from sightline.views.picture import MaskPicture

@@ -1,6 +1,6 @@
 """Curves over any numbers as a small SVG: series and forecasts, costs, with bands around them.
 
-Losses over steps are curves.py's; the axes are in axes.py, what charts share in chart_parts.py.
+Losses over steps are curves.py's; the axes are in axes.py, what charts share in parts.py.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import ShapeMismatch
-from sightline.views.axes import Axis, axis_for, tick_text
-from sightline.views.chart_parts import (
+from sightline.views.charts.axes import Axis, axis_for, tick_text
+from sightline.views.charts.parts import (
     ADVANCE,
     LEGEND_LINE,
     document,
@@ -26,7 +26,7 @@ from sightline.views.chart_parts import (
 )
 from sightline.views.labels import visible
 from sightline.views.style import CHARTS_CSS
-from sightline.views.svg_labels import number
+from sightline.views.svg.labels import number
 
 __all__ = ["Line", "render_chart", "thinned_line"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from sightline.masks.grid import Neighborhood, ShiftedWindow, cell_count, coordinates
-from sightline.views.pairs import Asked
+from sightline.views.reasons.pairs import Asked
 
 __all__ = ["axial_words", "neighborhood_words", "shifted_window_words"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.views.png_style import color_of
+from sightline.views.png.style import color_of
 
 __all__ = ["Pen", "spelled", "writable"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sightline.masks.arrays import Cells
-from sightline.views.owners import owner_of
+from sightline.views.reasons.owners import owner_of
 
 if TYPE_CHECKING:
     from sightline.masks.mask import Mask

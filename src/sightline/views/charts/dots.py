@@ -1,6 +1,6 @@
 """Numbers by name as a small SVG: a dot for each, a bar for their mean; the spread over seeds.
 
-The axes are in axes.py, what charts share in chart_parts.py.
+The axes are in axes.py, what charts share in parts.py.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sightline.views.axes import axis_for, tick_text
-from sightline.views.chart_parts import ADVANCE, crisp, document, xml
+from sightline.views.charts.axes import axis_for, tick_text
+from sightline.views.charts.parts import ADVANCE, crisp, document, xml
 from sightline.views.labels import cells_of, clip, visible
-from sightline.views.svg_labels import number
+from sightline.views.svg.labels import number
 
 __all__ = ["render_dots"]
 

@@ -1,7 +1,7 @@
 """A mask drawn as a small SVG that needs nothing around it and fits light and dark pages.
 
 Runs of equal cells become one shape, so that a causal mask of 64 tokens takes a few kilobytes.
-Where the labels stand is in svg_labels.py, what lies over the cells in svg_extras.py, the colors
+Where the labels stand is in labels.py, what lies over the cells in extras.py, the colors
 are in style.py.
 """
 
@@ -18,10 +18,9 @@ import numpy as np
 
 from sightline.views.labels import share_text, visible
 from sightline.views.picture import MaskPicture
-from sightline.views.shapes import rectangles, shaded, shape
 from sightline.views.style import EXTRAS_CSS, SVG_CSS, Theme, root_class, themed
-from sightline.views.svg_extras import change_shapes, definitions, legend_of, over_the_cells
-from sightline.views.svg_labels import (
+from sightline.views.svg.extras import change_shapes, definitions, legend_of, over_the_cells
+from sightline.views.svg.labels import (
     LEAST_WIDTH,
     Layout,
     heading_elements,
@@ -30,8 +29,9 @@ from sightline.views.svg_labels import (
     number,
     remark_elements,
 )
-from sightline.views.svg_margins import cut_elements
-from sightline.views.svg_words import ENGLISH, Words
+from sightline.views.svg.margins import cut_elements
+from sightline.views.svg.shapes import rectangles, shaded, shape
+from sightline.views.svg.words import ENGLISH, Words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +75,7 @@ def render_svg(
         standalone: with its own title line and style sheet; without them it is for a page that
             has ``SVG_CSS`` and a caption.
         tooltips: small pictures say what a cell is when the mouse is over it.
-        words: those of svg_words.py, in the reader's language.
+        words: those of words.py, in the reader's language.
         over: elements that lie over the cells; one unit is one cell.
 
     >>> from sightline.views.picture import MaskPicture

@@ -15,9 +15,9 @@ from sightline.masks.arguments import as_int, mask_wanted
 from sightline.masks.mask import Mask
 from sightline.masks.parser import parse
 from sightline.masks.syntax import Syntax, syntax_of_mask, syntax_of_text
-from sightline.views.owners import one_of, owner_of
-from sightline.views.pair_words import words_for
-from sightline.views.pairs import Pair, allows
+from sightline.views.reasons.owners import one_of, owner_of
+from sightline.views.reasons.pair_words import words_for
+from sightline.views.reasons.pairs import Pair, allows
 
 __all__ = ["Reason", "why", "why_text"]
 

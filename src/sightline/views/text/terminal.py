@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sightline.views.glyphs import Glyphs, block_lines, glyph_of, glyphs_for, legend_of, paint
-from sightline.views.header import Header, centered, header_for
 from sightline.views.labels import cells_of, clip, encodable, is_scale, visible
 from sightline.views.marks import marks_text
 from sightline.views.picture import MaskPicture
-from sightline.views.svg_labels import extra_notes
+from sightline.views.svg.labels import extra_notes
+from sightline.views.text.glyphs import Glyphs, block_lines, glyph_of, glyphs_for, legend_of, paint
+from sightline.views.text.header import Header, centered, header_for
 
 if TYPE_CHECKING:
     from sightline.views.scene import Scene

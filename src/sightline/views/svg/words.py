@@ -1,6 +1,6 @@
 """The words in a drawing of a mask, said once, so that a page in another language has its own.
 
-The names in braces are filled in by svg.py and svg_labels.py.
+The names in braces are filled in by render.py and labels.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Our own SVG drawings as PNG, painted by matplotlib's rasterizer (extra "views").
 
-It reads what svg.py writes, element for element, so that both kinds of a picture are the same; an
-element that it does not know is refused, never left out. Letters are in png_text.py.
+It reads what svg/ writes, element for element, so that both kinds of a picture are the same; an
+element that it does not know is refused, never left out. Letters are in text.py.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sightline.errors import InvalidArgument, MissingExtra
-from sightline.views.png_shapes import Outline, outline_of, repeated
-from sightline.views.png_style import Styles, color_of
-from sightline.views.png_text import Pen, writable
+from sightline.views.png.shapes import Outline, outline_of, repeated
+from sightline.views.png.style import Styles, color_of
+from sightline.views.png.text import Pen, writable
 from sightline.views.style import Theme
-from sightline.views.svg import render_svg_grid
+from sightline.views.svg.render import render_svg_grid
 
 if TYPE_CHECKING:
     from sightline.views.scene import Scene

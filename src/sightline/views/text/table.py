@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sightline.views.glyphs import STYLES
 from sightline.views.labels import encodable, visible
 from sightline.views.page import Cell
+from sightline.views.text.glyphs import STYLES
 
 __all__ = ["render_table"]
 

@@ -1,6 +1,6 @@
 """Cells as few SVG shapes: rectangles that cover them, and shades that say how much of them.
 
-One unit is one cell; svg.py scales them.
+One unit is one cell; render.py scales them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.views.numbers import number
+from sightline.views.svg.numbers import number
 
 __all__ = ["opacity_of", "path_of", "rectangles", "shaded", "shape", "steps_of"]
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import ShapeMismatch
-from sightline.views.axes import Axis, axis_for, tick_text
-from sightline.views.chart_parts import (
+from sightline.views.charts.axes import Axis, axis_for, tick_text
+from sightline.views.charts.parts import (
     ADVANCE,
     LEGEND_LINE,
     LOOKS,
@@ -26,7 +26,7 @@ from sightline.views.chart_parts import (
     texts,
 )
 from sightline.views.labels import visible
-from sightline.views.svg_labels import number
+from sightline.views.svg.labels import number
 
 __all__ = ["Series", "Thinned", "render_curves", "thinned"]
 

@@ -1,6 +1,6 @@
 """What charts share: axes with their rules and numbers, legends, titles, the SVG around it all.
 
-The axes themselves are in axes.py; what is drawn between them in curves.py, charts.py and dots.py.
+The axes themselves are in axes.py; what is drawn between them in curves.py, chart.py and dots.py.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.views.axes import Axis, tick_text
+from sightline.views.charts.axes import Axis, tick_text
 from sightline.views.labels import cells_of, clip, visible
 from sightline.views.style import CURVES_CSS, SVG_CSS
-from sightline.views.svg_labels import number
+from sightline.views.svg.labels import number
 
 __all__ = [
     "ADVANCE",

@@ -1,0 +1,1 @@
+"""Charts of numbers: curves, dots, and their axes."""

@@ -1,0 +1,1 @@
+"""PNG: pixels of our own, and drawings painted from their SVG."""

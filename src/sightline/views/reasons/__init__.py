@@ -1,0 +1,1 @@
+"""Masks in words: what a mask says, and why a pair is allowed or not."""

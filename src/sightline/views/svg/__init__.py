@@ -1,0 +1,1 @@
+"""A drawing as SVG: cells, labels, margins, and the words in it."""
