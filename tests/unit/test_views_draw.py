@@ -451,3 +451,12 @@ def test_a_class_means_one_thing_to_all_drawings() -> None:
     # Nor may what is drawn in cells, where 1 is a cell, get a line of pixels around it.
     leaky = str(sl.draw(sl.causal(), 2, weights=[[0.5, 0.5], [0.5, 0.5]], to="html"))
     assert '<path class="paper leak" d="M1.5 0.25' in leaky
+
+
+@pytest.mark.parametrize("to", ["svg", "html", "txt"])
+def test_tokens_that_are_not_shown_are_spoken_of(to: Any) -> None:
+    words = [f"w{place}" for place in range(200)]
+    said = "fit=200 has one each"
+    assert said in str(sl.draw(sl.causal(), tokens=words, to=to))
+    assert said not in str(sl.draw(sl.causal(), tokens=words, to=to, fit=200))
+    assert said not in str(sl.draw(sl.causal(), 200, to=to))

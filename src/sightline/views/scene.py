@@ -157,7 +157,7 @@ def scene_of(mask: Mask, frame: Frame, wishes: Wishes) -> Scene:
         title,
         tuple(panels),
         facets.across,
-        _remarks(facets, wishes.words),
+        _remarks(facets, wishes, panels),
         _summary(title, panels, facets, wishes.words),
         wishes.words,
     )
@@ -294,11 +294,20 @@ def _title(mask: Mask, wishes: Wishes) -> str:
     return wishes.words["against"].format(mask=text, other=repr(wishes.against))
 
 
-def _remarks(facets: Facets, words: Words) -> tuple[str, ...]:
-    if not facets.left_out:
-        return ()
-    choices = [name for name, more in zip(("batch=", "head="), facets.several, strict=True) if more]
-    return (words["left out"].format(count=facets.left_out, how=words["either"].join(choices)),)
+def _remarks(facets: Facets, wishes: Wishes, panels: Sequence[MaskPicture]) -> tuple[str, ...]:
+    """Return what was asked for and is not drawn: labels of single tokens, more pictures."""
+    words, said = wishes.words, []
+    labelled = (wishes.query_labels, wishes.key_labels)
+    if any(
+        labels is not None and side > 1
+        for labels, side in zip(labelled, panels[0].cell, strict=True)
+    ):
+        said.append(words["labels left out"].format(most=max(panels[0].shape)))
+    if facets.left_out:
+        several = zip(("batch=", "head="), facets.several, strict=True)
+        how = words["either"].join(name for name, more in several if more)
+        said.append(words["left out"].format(count=facets.left_out, how=how))
+    return tuple(said)
 
 
 def _changed(change: Change, words: Words) -> str:

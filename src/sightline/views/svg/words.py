@@ -59,6 +59,7 @@ ENGLISH: Words = {
     "sizes": "{queries} queries by {keys} keys",
     "pairs": "{count} pairs allowed",
     "left out": "... and {count} more; choose with {how}",
+    "labels left out": "cells hold several tokens: numbered by the first; fit={most} has one each",
     "either": " and ",
     # Names in the margins.
     "document": "document",
@@ -121,6 +122,7 @@ CHINESE: Words = {
     "sizes": "{queries} 个查询，{keys} 个键",
     "pairs": "允许 {count} 对",
     "left out": "……还有 {count} 个；用 {how} 选择",
+    "labels left out": "一格含多个词元：以第一个的位置编号；fit={most} 则每格一个",
     "either": " 和 ",
     "document": "文档",
     "span": "片段",
