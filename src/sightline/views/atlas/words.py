@@ -65,7 +65,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "first": ("first", "第一个"),
     "second": ("second", "第二个"),
     "busy": ("working…", "计算中…"),
-    "unknown": ("unknown", "未知"),
+    "unknown": ("unknown (not found out in time)", "未知（时间内没有算出）"),
     "Time": (
         "this takes longer than {limit} s, the most that the atlas gives it; "
         "try a smaller size or a simpler expression.",
