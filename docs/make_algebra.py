@@ -18,10 +18,10 @@ from pathlib import Path
 import make_masks
 from algebra_words import COLUMNS, COMPOSED, SAYS, Composed
 from filled import fill, table
+from settled import settle
 
 import sightline as sl
 from sightline.masks.names import NAMES
-from sightline.views.files import write_atomically
 from sightline.views.picture import MaskPicture, picture_of
 from sightline.views.style import SVG_CSS
 from sightline.views.svg.render import rectangles, render_svg_row
@@ -217,35 +217,9 @@ def files() -> dict[Path, str]:
     return made
 
 
-def stale(made: dict[Path, str]) -> list[Path]:
-    """Return the files that are not as they should be, those that nobody makes included."""
-    wrong = [
-        path
-        for path, text in made.items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
-    return wrong + sorted(set((DOCS / "pictures" / "algebra").glob("*.svg")) - made.keys())
-
-
 def main(words: list[str]) -> int:
     """Write or check, and return the exit code."""
-    if words not in ([], ["--check"]):
-        print(__doc__, file=sys.stderr)
-        return 2
-    made = files()
-    old = stale(made)
-    if words:
-        for path in old:
-            print(f"{path.relative_to(DOCS)} is stale: run python docs/make_algebra.py")
-        return 1 if old else 0
-    (DOCS / "pictures" / "algebra").mkdir(parents=True, exist_ok=True)
-    for path in old:
-        if path in made:
-            write_atomically(path, made[path])
-        else:
-            path.unlink()
-        print(f"{'wrote' if path in made else 'removed'} {path.relative_to(DOCS)}")
-    return 0
+    return settle(words, __doc__, "make_algebra", DOCS, files, owned=["pictures/algebra/*.svg"])
 
 
 if __name__ == "__main__":

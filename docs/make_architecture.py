@@ -20,8 +20,8 @@ import grimp
 import numpy as np
 from architecture_map import Room, map_of, way_of
 from importlinter import api
+from settled import settle
 
-from sightline.views.files import write_atomically
 from sightline.views.picture import MaskPicture
 from sightline.views.svg.render import render_svg
 
@@ -233,24 +233,7 @@ def _facts(room: str, others: set[str]) -> str:
 
 def main(words: list[str]) -> int:
     """Write or check, and return the exit code."""
-    if words not in ([], ["--check"]):
-        print(__doc__, file=sys.stderr)
-        return 2
-    old = [
-        path
-        for path, text in files().items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
-    if words:
-        for path in old:
-            name = path.relative_to(DOCS.parent)
-            print(f"{name} is stale: run python docs/make_architecture.py")
-        return 1 if old else 0
-    for path in old:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, files()[path])
-        print(f"wrote {path.relative_to(DOCS.parent)}")
-    return 0
+    return settle(words, __doc__, "make_architecture", DOCS, files)
 
 
 if __name__ == "__main__":

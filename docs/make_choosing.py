@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from filled import fill, table
-
-from sightline.views.files import write_atomically
+from settled import settle
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS.parent / "benchmarks" / "results"
@@ -103,24 +102,17 @@ def pages() -> dict[str, dict[str, str]]:
     }
 
 
+def files() -> dict[Path, str]:
+    """Return the pages with their tables made anew."""
+    return {
+        DOCS / page: fill((DOCS / page).read_text(encoding="utf-8"), page, tables)
+        for page, tables in pages().items()
+    }
+
+
 def main(words: list[str]) -> int:
     """Write or check, and return the exit code."""
-    if words not in ([], ["--check"]):
-        print(__doc__, file=sys.stderr)
-        return 2
-    wrong = 0
-    for page, tables in pages().items():
-        old = (DOCS / page).read_text(encoding="utf-8")
-        new = fill(old, page, tables)
-        if new == old:
-            continue
-        if words:
-            print(f"docs/{page} is stale: run python docs/make_choosing.py")
-            wrong = 1
-        else:
-            write_atomically(DOCS / page, new)
-            print(f"wrote docs/{page}")
-    return wrong
+    return settle(words, __doc__, "make_choosing", DOCS, files)
 
 
 if __name__ == "__main__":

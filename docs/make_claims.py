@@ -22,8 +22,7 @@ from claims_stated.pages import CHINESE, ENGLISH, VERDICTS, Page
 from claims_stated.record import Claim, Group
 from claims_stated.sources_zh import SOURCES
 from filled import unbroken
-
-from sightline.views.files import write_atomically
+from settled import settle
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -131,6 +130,11 @@ def figure_problems(claim: Claim) -> Iterator[str]:
             )
 
 
+def files() -> dict[Path, str]:
+    """Return the page in both languages."""
+    return {DOCS / language.file: page(language) for language in (ENGLISH, CHINESE)}
+
+
 def main(words: list[str]) -> int:
     """Write, check or list, and return the exit code."""
     if words not in ([], ["--check"], ["--open"]):
@@ -146,17 +150,7 @@ def main(words: list[str]) -> int:
         return 0
     if wrong:
         return 1
-    made = {DOCS / language.file: page(language) for language in (ENGLISH, CHINESE)}
-    old = [
-        path for path, text in made.items() if not path.exists() or path.read_text("utf-8") != text
-    ]
-    for path in old:
-        if words:
-            print(f"{path.name} is stale: run python docs/make_claims.py")
-        else:
-            write_atomically(path, made[path])
-            print(f"wrote docs/{path.name}")
-    return 1 if words and old else 0
+    return settle(words, __doc__, "make_claims", DOCS, files)
 
 
 if __name__ == "__main__":

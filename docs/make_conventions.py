@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from conventions_words import CHINESE, ENGLISH, Language, Section
 from filled import unbroken
+from settled import settle
 
 import sightline as sl
 from sightline.errors import SightlineError
 from sightline.lower.destinations import Destination
 from sightline.recognize.sources.table import read
 from sightline.recognize.sources.table import rows as source_rows
-from sightline.views.files import write_atomically
 from sightline.views.parts import Part, parts_of
 
 DOCS = Path(__file__).parent
@@ -336,27 +336,21 @@ def old_row(old: str, name: str) -> list[str]:
     return [line for line in old.splitlines() if line.startswith(f"| {code(name)} | ")][:1]
 
 
-def main(words: list[str]) -> int:
-    """Write or check, and return the exit code."""
-    if words not in ([], ["--check"]):
-        print(__doc__, file=sys.stderr)
-        return 2
-    made = {}
+def files() -> dict[Path, str]:
+    """Return both pages, and say what of them could not be looked at."""
+    made: dict[Path, str] = {}
     for language in (ENGLISH, CHINESE):
         path = DOCS / language.file
         old = path.read_text(encoding="utf-8") if path.exists() else ""
-        new, kept = page(old, language)
-        if new != old:
-            made[path] = new
+        made[path], kept = page(old, language)
     for name in kept:
         print(f"not looked at, since its library is not installed: {name}")
-    for path, new in made.items():
-        if words:
-            print(f"docs/{path.name} is stale: run python docs/make_conventions.py")
-        else:
-            write_atomically(path, new)
-            print(f"wrote docs/{path.name}")
-    return 1 if words and made else 0
+    return made
+
+
+def main(words: list[str]) -> int:
+    """Write or check, and return the exit code."""
+    return settle(words, __doc__, "make_conventions", DOCS, files)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from settled import settle
+
 import sightline as sl
 from sightline.masks.names import NAMES
-from sightline.views.files import write_atomically
 from sightline.views.picture import picture_from
 from sightline.views.survey import survey
 from sightline.views.svg.render import render_svg, render_svg_row
@@ -260,35 +261,9 @@ def files() -> dict[Path, str]:
     return {DOCS / "masks.md": page(), **drawn}
 
 
-def stale(made: dict[Path, str]) -> list[Path]:
-    """Return the files that are not as they should be, those that nobody makes included."""
-    wrong = [
-        path
-        for path, text in made.items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
-    return wrong + sorted(set((DOCS / "pictures").glob("*.svg")) - made.keys())
-
-
 def main(words: list[str]) -> int:
     """Write or check, and return the exit code."""
-    if words not in ([], ["--check"]):
-        print(__doc__, file=sys.stderr)
-        return 2
-    made = files()
-    old = stale(made)
-    if words:
-        for path in old:
-            print(f"{path.relative_to(DOCS.parent)} is stale: run python docs/make_masks.py")
-        return 1 if old else 0
-    (DOCS / "pictures").mkdir(exist_ok=True)
-    for path in old:
-        if path in made:
-            write_atomically(path, made[path])
-        else:
-            path.unlink()
-        print(f"{'wrote' if path in made else 'removed'} {path.relative_to(DOCS.parent)}")
-    return 0
+    return settle(words, __doc__, "make_masks", DOCS, files, owned=["pictures/*.svg"])
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from settled import settle
 
 import sightline as sl
-from sightline.views.files import write_atomically
 
 DOCS = Path(__file__).parent
 TOKENS = ["The", "cat", "sat", "on", "the", "mat", "and", "slept"]
@@ -38,31 +38,9 @@ def files() -> dict[Path, str]:
     return {folder / f"{name}.svg": str(drawing) for name, drawing in drawings.items()}
 
 
-def stale(made: dict[Path, str]) -> list[Path]:
-    """Return the files that are missing or hold something else."""
-    return [
-        path
-        for path, content in made.items()
-        if not path.is_file() or path.read_text(encoding="utf-8") != content
-    ]
-
-
 def main(words: list[str]) -> int:
     """Write or check, and return the exit code."""
-    if words not in ([], ["--check"]):
-        print(__doc__, file=sys.stderr)
-        return 2
-    made = files()
-    old = stale(made)
-    for path in old:
-        name = path.relative_to(DOCS)
-        if words:
-            print(f"docs/{name} is stale: run python docs/make_moving.py")
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, made[path])
-            print(f"wrote docs/{name}")
-    return 1 if words and old else 0
+    return settle(words, __doc__, "make_moving", DOCS, files)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sightline.views.files import write_atomically
+from settled import settle
 
 DOCS = Path(__file__).parent
 # Packages whose public names are documented; each is public as it stands.
@@ -271,29 +271,7 @@ def _table(file: str, rows: list[Name]) -> str:
 
 def main(words: list[str]) -> int:
     """Write or check, and return the exit code."""
-    if words not in ([], ["--check"]):
-        print(__doc__, file=sys.stderr)
-        return 2
-    made = files()
-    folder = DOCS / "reference"
-    wrong = [
-        path
-        for path, text in made.items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
-    old = wrong + sorted(set(folder.glob("*.md")) - made.keys())
-    if words:
-        for path in old:
-            print(f"{path.relative_to(DOCS.parent)} is stale: run python docs/make_reference.py")
-        return 1 if old else 0
-    folder.mkdir(exist_ok=True)
-    for path in old:
-        if path in made:
-            write_atomically(path, made[path])
-        else:
-            path.unlink()
-        print(f"{'wrote' if path in made else 'removed'} {path.relative_to(DOCS.parent)}")
-    return 0
+    return settle(words, __doc__, "make_reference", DOCS, files, owned=["reference/*.md"])
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from settled import settle
+
 from sightline.recipes.systems.record import System
 from sightline.recipes.systems.table import SYSTEMS, Shown, shown
 from sightline.recipes.training.report import figure_rows, minutes
 from sightline.recipes.training.result import short
-from sightline.views.files import write_atomically
 from sightline.views.page import Cell
 from sightline.views.picture import picture_of
 from sightline.views.svg.render import render_svg_row
@@ -184,25 +185,7 @@ def files() -> dict[Path, str]:
 
 def main(words: list[str]) -> int:
     """Write or check, and return the exit code."""
-    if words not in ([], ["--check"]):
-        print(__doc__, file=sys.stderr)
-        return 2
-    made = files()
-    folder = DOCS / "pictures" / "systems"
-    old = [p for p, text in made.items() if not p.exists() or p.read_text("utf-8") != text]
-    lost = sorted(set(folder.glob("*.svg")) - made.keys())
-    if words:
-        for path in old + lost:
-            print(f"{path.relative_to(DOCS.parent)} is stale: run python docs/make_systems.py")
-        return 1 if old + lost else 0
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in old:
-        write_atomically(path, made[path])
-        print(f"wrote {path.relative_to(DOCS.parent)}")
-    for path in lost:
-        path.unlink()
-        print(f"removed {path.relative_to(DOCS.parent)}")
-    return 0
+    return settle(words, __doc__, "make_systems", DOCS, files, owned=["pictures/systems/*.svg"])
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ sys.path.insert(0, str(HERE))
 
 @pytest.fixture
 def docs_script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Return a function that loads a script of docs/ as a module."""
+    """Return a function that loads a script of docs/ as a module, which finds its neighbours."""
+    monkeypatch.syspath_prepend(str(DOCS))
 
     def load(name: str) -> ModuleType:
         spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")

@@ -18,10 +18,7 @@ PICTURE = r"!\[(?:\\.|[^\]\\])*\]\(pictures/algebra/(\w+)\.svg\)"
 
 
 @pytest.fixture
-def make_algebra(
-    docs_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
-) -> ModuleType:
-    monkeypatch.syspath_prepend(str(DOCS))
+def make_algebra(docs_script: Callable[[str], ModuleType]) -> ModuleType:
     return docs_script("make_algebra")
 
 

@@ -15,10 +15,7 @@ PAGES = ("choosing-an-engine.md", "hugging-face.md")
 
 
 @pytest.fixture
-def make_choosing(
-    docs_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
-) -> ModuleType:
-    monkeypatch.syspath_prepend(str(DOCS))
+def make_choosing(docs_script: Callable[[str], ModuleType]) -> ModuleType:
     return docs_script("make_choosing")
 
 

@@ -22,10 +22,7 @@ PAGES = {"conventions.md": "## Where causal", "conventions.zh.md": "## 因果掩
 
 
 @pytest.fixture
-def make_conventions(
-    docs_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
-) -> ModuleType:
-    monkeypatch.syspath_prepend(str(DOCS))
+def make_conventions(docs_script: Callable[[str], ModuleType]) -> ModuleType:
     return docs_script("make_conventions")
 
 
