@@ -11,12 +11,11 @@ from html import unescape
 import numpy as np
 import pytest
 from golden_drawings import GOLDEN, Case, cases, main
+from svg_cells import SVG, paint
 
 import sightline as sl
 from sightline.views.facets import facets_of
 
-SVG = "{http://www.w3.org/2000/svg}"
-PIECE = re.compile(r"M(\d+) (\d+)h(\d+)v(\d+)h-(\d+)z")
 PLACE = re.compile(r"translate\(([\d.]+) ([\d.]+)\)(?: scale\(([\d.]+)\))?")
 CASES = cases()
 EACH = pytest.mark.parametrize("name", CASES)
@@ -48,16 +47,7 @@ def painted(picture: ET.Element, shape: tuple[int, int]) -> dict[str, np.ndarray
     for path in picture.iter(f"{SVG}path"):
         if path.get("class") in {None, "paper leak"}:
             continue
-        opacity = found.setdefault(path.get("class", ""), np.zeros(shape))
-        outline = path.get("d", "")
-        assert PIECE.sub("", outline) == "", outline
-        for piece in PIECE.finditer(outline):
-            column, row, wide, tall, back = map(int, piece.groups())
-            assert wide == back
-            part = opacity[row : row + tall, column : column + wide]
-            assert part.shape == (tall, wide), "painted outside"
-            assert not part.any(), "painted twice"
-            part[...] = float(path.get("fill-opacity", "1"))
+        paint(found.setdefault(path.get("class", ""), np.zeros(shape)), path)
     return found
 
 

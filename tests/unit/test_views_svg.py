@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from svg_cells import SVG, paint
 
 import sightline as sl
 from sightline.views.moving.sheet_svg import SHEET_CSS
@@ -17,8 +18,6 @@ from sightline.views.picture import MaskPicture, picture_of
 from sightline.views.style import CURVES_CSS, EXTRAS_CSS
 from sightline.views.svg.render import rectangles, render_svg, render_svg_row
 
-SVG = "{http://www.w3.org/2000/svg}"
-PIECE = re.compile(r"M(\d+) (\d+)h(\d+)v(\d+)h-(\d+)z")
 EVIL = "<script>alert('&\"')</script>\x00\x1b[0m]]>\ufffe"
 
 
@@ -26,17 +25,8 @@ def painted(svg: str, name: str, shape: tuple[int, int]) -> np.ndarray:
     """Return how opaque each cell is painted by the shapes of a class; overlaps fail."""
     opacity = np.zeros(shape)
     for path in ET.fromstring(svg).iter(f"{SVG}path"):
-        if path.get("class") != name:
-            continue
-        outline = path.get("d", "")
-        assert PIECE.sub("", outline) == "", outline
-        for found in PIECE.finditer(outline):
-            column, row, wide, tall, back = map(int, found.groups())
-            assert wide == back
-            block = opacity[row : row + tall, column : column + wide]
-            assert block.shape == (tall, wide), "painted outside"
-            assert not block.any(), "painted twice"
-            block[...] = float(path.get("fill-opacity", "1"))
+        if path.get("class") == name:
+            paint(opacity, path)
     return opacity
 
 

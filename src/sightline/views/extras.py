@@ -6,6 +6,7 @@ Records only. marks.py reads names off a mask, scene.py the others; svg/extras.p
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -19,12 +20,10 @@ if TYPE_CHECKING:
 
     from sightline.plan.block_map import BlockCounts, BlockMap
 
-__all__ = ["CHANGES", "Change", "Mark", "Overlay", "overlay_of"]
+__all__ = ["Change", "Mark", "Overlay", "overlay_of"]
 
 # More blocks than this are counted, not drawn: nobody could tell them apart.
 MOST_BLOCKS = 1 << 14
-# The kinds of a cell of a difference: their sign in text, their name in a legend.
-CHANGES = {"same": "both", "added": "added", "removed": "removed", "mixed": "added and removed"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +44,9 @@ class Change:
     pairs_added: int
     pairs_removed: int
 
-    @property
+    @cached_property
     def any(self) -> NDArray[np.bool_]:
-        """Where anything is added or removed."""
+        """Where anything is added or removed. Kept: it is asked for cell by cell."""
         return (self.added > 0) | (self.removed > 0)
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, Literal
 
 from sightline.masks.frame import Frame
@@ -121,6 +121,15 @@ def _in_a_row(lengths: Sequence[int], name: str, first: int = 0) -> Iterator[Mar
         start += length
 
 
+def _runs(values: Sequence[Any]) -> Iterator[tuple[int, int, Any]]:
+    """Yield (start, stop, value) of each run of equal values."""
+    start = 0
+    for value, run in groupby(values):
+        stop = start + len(list(run))
+        yield start, stop, value
+        start = stop
+
+
 def _documents(given: Arguments, frame: Frame, batch: int) -> Iterator[Mark]:
     lengths = given["lengths"]
     rows = lengths if lengths and isinstance(lengths[0], list) else [lengths]
@@ -130,24 +139,18 @@ def _documents(given: Arguments, frame: Frame, batch: int) -> Iterator[Mark]:
 def _spans(given: Arguments, frame: Frame, batch: int) -> Iterator[Mark]:
     ids = given["ids"]
     own = _row(ids if ids and isinstance(ids[0], list) else [ids], batch)
-    start = 0
-    for position in range(1, len(own) + 1):
-        if position == len(own) or own[position] != own[start]:
-            if own[start] >= 0:
-                for axis in BOTH:
-                    yield Mark(axis, start, position, f"span {own[start]}")
-            start = position
+    for start, stop, name in _runs(own):
+        if name >= 0:
+            for axis in BOTH:
+                yield Mark(axis, start, stop, f"span {name}")
 
 
 def _padding(given: Arguments, frame: Frame, batch: int) -> Iterator[Mark]:
     if "valid" in given:
         valid = [bool(each) for each in _row(given["valid"], batch)]
-        start = 0
-        for position in range(1, len(valid) + 1):
-            if position == len(valid) or valid[position] != valid[start]:
-                if not valid[start]:
-                    yield Mark("key", start, position, "padding")
-                start = position
+        for start, stop, is_real in _runs(valid):
+            if not is_real:
+                yield Mark("key", start, stop, "padding")
         yield Mark("key", len(valid), frame.kv_len, "padding")
         return
     length = _row(given["lengths"], batch)

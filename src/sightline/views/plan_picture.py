@@ -42,7 +42,6 @@ def plan_html(plan: BlockMap) -> str:
     """
     covered, whole, side = coverage(plan)
     rows, columns = covered.shape
-    blocks = np.outer(_blocks(rows, side, plan.q_blocks), _blocks(columns, side, plan.kv_blocks))
     picture = MaskPicture(
         covered > 0,
         _labels(plan.grid.q_edges, plan.q_blocks, side),
@@ -51,7 +50,7 @@ def plan_html(plan: BlockMap) -> str:
         share=covered,
         cell=(side, side),
         shape=(plan.q_blocks, plan.kv_blocks),
-        count=round(float((covered * blocks).sum())),
+        count=round(float((covered * _blocks(plan, side)).sum())),
     )
     cell = min(18.0, _PIXELS / max(rows, columns, 1))
     holes = _holes(picture.allowed & ~whole)
@@ -72,9 +71,13 @@ def _holes(cells: NDArray[np.bool_]) -> list[str]:
     return [f'<path class="paper mark" d="{path}"/>'] if path else []
 
 
-def _blocks(cells: int, side: int, blocks: int) -> NDArray[np.int64]:
-    """Return how many of ``blocks`` each cell along a side stands for."""
-    return np.diff(np.minimum(np.arange(0, cells * side + 1, side), blocks))
+def _blocks(plan: BlockMap, side: int) -> NDArray[np.int64]:
+    """Return how many blocks each cell of ``side`` x ``side`` stands for, fewer at the ends."""
+    rows, columns = (
+        np.diff(np.minimum(np.arange(0, blocks + side, side), blocks))
+        for blocks in (plan.q_blocks, plan.kv_blocks)
+    )
+    return np.outer(rows, columns)
 
 
 def coverage(plan: BlockMap) -> tuple[NDArray[np.float64], NDArray[np.bool_], int]:
@@ -92,6 +95,6 @@ def coverage(plan: BlockMap) -> tuple[NDArray[np.float64], NDArray[np.bool_], in
             # From here to the end of the row: what is left of this cell, then all of the others.
             np.add.at(counts, (row, column), weight * (side - within))
             np.add.at(counts, (row, column + 1), weight * within)
-    blocks = np.outer(_blocks(rows, side, plan.q_blocks), _blocks(columns, side, plan.kv_blocks))
+    blocks = _blocks(plan, side)
     to_compute, full = (np.cumsum(counts, axis=1)[:, :columns] for counts in (to_compute, full))
     return to_compute / blocks, full == blocks, side

@@ -20,7 +20,7 @@ from sightline.masks.mask import Mask
 from sightline.masks.text import short
 from sightline.plan.block_map import BlockMap
 from sightline.plan.planner import plan
-from sightline.views.extras import Change, overlay_of
+from sightline.views.extras import Change, Mark, overlay_of
 from sightline.views.facets import Choice, Facets, facets_of
 from sightline.views.glance import Glance, glances
 from sightline.views.marks import marks_of
@@ -121,18 +121,6 @@ def scene_of(mask: Mask, frame: Frame, wishes: Wishes) -> Scene:
     for (batch, head), name, one, change in zip(
         facets.panels, facets.names, seen, changes, strict=True
     ):
-        here = one.origin
-        marks = (
-            tuple(
-                replace(mark, start=mark.start - first, stop=mark.stop - first)
-                for mark in marks_of(
-                    mask, frame, min(batch, mask.batch - 1), min(head, mask.heads - 1), wishes.words
-                )
-                for first in (here[mark.axis == "key"],)
-            )
-            if wishes.marks
-            else ()
-        )
         panels.append(
             MaskPicture(
                 allowed=one.share > 0,
@@ -149,7 +137,7 @@ def scene_of(mask: Mask, frame: Frame, wishes: Wishes) -> Scene:
                 sure=one.sure,
                 change=change,
                 overlay=None if block_map is None else overlay_of(block_map, batch, head),
-                marks=marks,
+                marks=_marks(mask, frame, (batch, head), one, wishes),
             )
         )
     title = _title(mask, wishes)
@@ -266,6 +254,20 @@ def _empty_rows(seen: Glance) -> NDArray[np.bool_]:
     """Return the rows that hold a query that sees nothing; unknown, those with nothing in them."""
     known = seen.share.max(axis=1, initial=0.0) == 0.0 if seen.empty is None else seen.empty
     return np.asarray(known, np.bool_)
+
+
+def _marks(
+    mask: Mask, frame: Frame, panel: tuple[int, int], seen: Glance, wishes: Wishes
+) -> tuple[Mark, ...]:
+    """Return the names in the margins, counted from the picture's first query and key."""
+    if not wishes.marks:
+        return ()
+    batch, head = min(panel[0], mask.batch - 1), min(panel[1], mask.heads - 1)
+    found: list[Mark] = []
+    for mark in marks_of(mask, frame, batch, head, wishes.words):
+        first = seen.origin[mark.axis == "key"]
+        found.append(replace(mark, start=mark.start - first, stop=mark.stop - first))
+    return tuple(found)
 
 
 def _weights(weights: object, facets: Facets, seen: Glance) -> NDArray[np.float64] | None:

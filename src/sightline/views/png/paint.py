@@ -134,7 +134,7 @@ class _Painter:
             self._fill(element, name, inner)
 
     def _fill(self, element: ET.Element, name: str, state: _State) -> None:
-        outline = outline_of(element, name, self._page(state))
+        outline = outline_of(element, name, self._page())
         style = self.styles.of_element(element)
         fill = style.get("fill", "#000")
         if fill.startswith("url("):
@@ -142,7 +142,7 @@ class _Painter:
             fill = "none"
         self._draw(outline, state, style, fill)
 
-    def _page(self, state: _State) -> tuple[float, float]:
+    def _page(self) -> tuple[float, float]:
         """Return the size of the drawing, of which a rectangle may take a percentage."""
         return self.renderer.width / self.scale, self.renderer.height / self.scale
 
@@ -162,8 +162,7 @@ class _Painter:
             self.renderer.draw_path(context, shape, transform, None)
 
     def _stroke_width(self, style: dict[str, str], state: _State) -> float:
-        grown = abs(float(np.linalg.det(state.matrix[:2, :2]))) ** 0.5
-        return float(style.get("stroke-width", "1")) * grown
+        return float(style.get("stroke-width", "1")) * _growth(state.matrix)
 
     def _context(self, state: _State, color: Any, width: float) -> Any:
         context = self.renderer.new_gc()
@@ -178,27 +177,26 @@ class _Painter:
         """Fill an outline with a sign again and again, each in its place."""
         pattern = self.patterns[name]
         side = float(pattern.get("width", "1"))
-        turned = state.matrix @ _matrix(pattern.get("patternTransform", ""))
+        turn = _matrix(pattern.get("patternTransform", ""))
+        soft = replace(state, matrix=state.matrix @ turn, soft=True)
+        clip = outline.path()
+        self.clips.append(clip)
+        clipped = self._upwards(state.matrix)
         for element in pattern:
             own = _matrix(element.get("transform", ""))
             sign = outline_of(element, element.tag.removeprefix(_SVG), (0.0, 0.0)).moved(own)
             style = self.styles.of_element(element)
-            grown = abs(float(np.linalg.det(own[:2, :2]))) ** 0.5
-            style["stroke-width"] = str(float(style.get("stroke-width", "1")) * grown)
-            signs = repeated(sign, outline, side, _matrix(pattern.get("patternTransform", "")))
-            clip = outline.path()
-            self.clips.append(clip)
-            clipped = self._upwards(state.matrix)
+            style["stroke-width"] = str(float(style.get("stroke-width", "1")) * _growth(own))
+            signs = repeated(sign, outline, side, turn)
             for role, face in (("fill", True), ("stroke", False)):
                 color = color_of(style.get(role, "none" if role == "stroke" else "#000"), 1.0)
                 if color is None:
                     continue
-                soft = replace(state, matrix=turned, soft=True)
                 width = 0.0 if face else self._stroke_width(style, soft)
                 context = self._context(soft, color, width)
                 context.set_clip_path(_clip(clip, clipped))
                 self.renderer.draw_path(
-                    context, signs.path(), self._upwards(turned), color if face else None
+                    context, signs.path(), self._upwards(soft.matrix), color if face else None
                 )
 
     def _upwards(self, matrix: Matrix) -> Any:
@@ -213,6 +211,11 @@ def _clip(path: Any, transform: Any) -> Any:
     from matplotlib.transforms import TransformedPath
 
     return TransformedPath(path, transform)
+
+
+def _growth(matrix: Matrix) -> float:
+    """Return how much longer lines get."""
+    return abs(float(np.linalg.det(matrix[:2, :2]))) ** 0.5
 
 
 def _matrix(text: str) -> Matrix:

@@ -50,13 +50,8 @@ def definitions(pictures: Sequence[MaskPicture], layouts: Sequence[Layout], root
     made: dict[str, str] = {}
     for picture, layout in zip(pictures, layouts, strict=True):
         side = _pattern_side(layout.side)
-        if picture.change is not None:
-            for name, cells in picture.change.cells().items():
-                if cells.any():
-                    made[_pattern(root, name, side)] = (
-                        f'<path class="sign" transform="scale({side})" stroke-width=".13" '
-                        f'd="{_SIGNS[name]}"/>'
-                    )
+        for name in _occurring(picture):
+            made[_pattern(root, name, side)] = _sign(name, side)
         if _guessed(picture).any():
             made[_pattern(root, "dots", side)] = (
                 f'<circle class="dots" cx="{number(side / 2)}" cy="{number(side / 2)}" '
@@ -206,7 +201,7 @@ def _entries(pictures: Sequence[MaskPicture], blocks: bool, words: Words) -> lis
     first = pictures[0]
     found: list[tuple[str, str]] = []
     if first.change is not None:
-        kinds = {name for one in pictures if one.change for name in _occurring(one)}
+        kinds = {name for one in pictures for name in _occurring(one)}
         found.append((_square("in"), words["in both"]))
         for name in ("added", "removed", "mixed"):
             if name in kinds:
@@ -227,7 +222,9 @@ def _entries(pictures: Sequence[MaskPicture], blocks: bool, words: Words) -> lis
 
 
 def _occurring(picture: MaskPicture) -> list[str]:
-    assert picture.change is not None
+    """Return the kinds of change that a picture shows."""
+    if picture.change is None:
+        return []
     return [name for name, cells in picture.change.cells().items() if cells.any()]
 
 
@@ -238,9 +235,9 @@ def _square(name: str) -> str:
     )
 
 
-def _sign(name: str) -> str:
+def _sign(name: str, side: float = _SWATCH) -> str:
     return (
-        f'<path class="sign" transform="scale({number(_SWATCH)})" stroke-width=".13" '
+        f'<path class="sign" transform="scale({number(side)})" stroke-width=".13" '
         f'd="{_SIGNS[name]}"/>'
     )
 
