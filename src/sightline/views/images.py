@@ -19,7 +19,7 @@ from sightline.views.charts.axes import tick_text
 from sightline.views.charts.parts import ADVANCE, document, xml
 from sightline.views.labels import cells_of, clip, visible
 from sightline.views.png.pixels import Color, data_uri, png_of
-from sightline.views.svg.labels import number
+from sightline.views.svg.numbers import number
 
 __all__ = ["COLORS", "Colors", "NumberImage", "reduced", "render_images"]
 

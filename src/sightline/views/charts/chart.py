@@ -26,7 +26,7 @@ from sightline.views.charts.parts import (
 )
 from sightline.views.labels import visible
 from sightline.views.style import CHARTS_CSS
-from sightline.views.svg.labels import number
+from sightline.views.svg.numbers import number
 
 __all__ = ["Line", "render_chart", "thinned_line"]
 

@@ -26,7 +26,7 @@ from sightline.views.charts.parts import (
     texts,
 )
 from sightline.views.labels import visible
-from sightline.views.svg.labels import number
+from sightline.views.svg.numbers import number
 
 __all__ = ["Series", "Thinned", "render_curves", "thinned"]
 

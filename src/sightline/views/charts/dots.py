@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sightline.views.charts.axes import axis_for, tick_text
 from sightline.views.charts.parts import ADVANCE, crisp, document, xml
 from sightline.views.labels import cells_of, clip, visible
-from sightline.views.svg.labels import number
+from sightline.views.svg.numbers import number
 
 __all__ = ["render_dots"]
 

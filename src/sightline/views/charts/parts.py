@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sightline.views.charts.axes import Axis, tick_text
 from sightline.views.labels import cells_of, clip, visible
 from sightline.views.style import CURVES_CSS, SVG_CSS
-from sightline.views.svg.labels import number
+from sightline.views.svg.numbers import number
 
 __all__ = [
     "ADVANCE",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sightline.views.labels import cells_of, clip, is_scale, visible
 from sightline.views.moving.sheet import Look, Panel, Sheet
 from sightline.views.style import SVG_CSS, Theme, root_class, themed
-from sightline.views.svg.labels import number
+from sightline.views.svg.numbers import number
 from sightline.views.svg.render import rectangles
 
 __all__ = [

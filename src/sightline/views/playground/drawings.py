@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sightline.views.labels import visible
 from sightline.views.picture import MaskPicture
 from sightline.views.playground.steps import Floats
-from sightline.views.svg.labels import label_elements, layout_of, number
+from sightline.views.svg.labels import label_elements, layout_of
+from sightline.views.svg.numbers import number
 from sightline.views.svg.render import render_svg
 from sightline.views.svg.words import CHINESE, ENGLISH, Words
 

@@ -27,7 +27,6 @@ __all__ = [
     "heading_elements",
     "label_elements",
     "layout_of",
-    "number",
     "remark_elements",
 ]
 

@@ -26,10 +26,10 @@ from sightline.views.svg.labels import (
     heading_elements,
     label_elements,
     layout_of,
-    number,
     remark_elements,
 )
 from sightline.views.svg.margins import cut_elements
+from sightline.views.svg.numbers import number
 from sightline.views.svg.shapes import rectangles, shaded, shape
 from sightline.views.svg.words import ENGLISH, Words
 
