@@ -17,7 +17,7 @@ import sightline as sl
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.views.moving.attention import read_attention
 from sightline.views.moving.packing import BROKEN, pack_bits, pack_weights, unpack_weights
-from sightline.views.moving.weights_page import MOST_WEIGHTS, counts_of
+from sightline.views.moving.weights_page import MOST_WEIGHTS
 
 EVIL = "</script><script>alert(1)</script>\x00<!--"
 
@@ -223,7 +223,7 @@ def test_one_weight_is_wrong_in_one_way() -> None:
     weights = GOOD[0, 0, :1].copy()
     weights[0, 0, 1], weights[0, 0, 2] = np.nan, -0.5  # both forbidden
     seen = read_attention(weights, sl.causal())
-    found = {name: int(counts.sum()) for name, counts in counts_of(seen).items()}
+    found = {name: int(counts.sum()) for name, counts in seen.faults.items()}
     assert found == {"leaks": 1, "broken": 1, "negative": 0, "uneven": 0}
 
 

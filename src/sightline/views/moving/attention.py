@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -81,11 +82,23 @@ class Attention:
             total = self.weights.sum(axis=-1)
         return np.where(np.isfinite(total), total, np.nan)
 
-    @property
+    @cached_property
     def uneven(self) -> NDArray[np.bool_]:
         """Queries whose weights should add up to 1 and do not; those with NaN are no such."""
         sums = self.sums
         return ~self.empty & (np.abs(sums - 1.0) > self.tolerance)  # NaN is not above anything
+
+    @cached_property
+    def faults(self) -> dict[str, NDArray[np.int64]]:
+        """How much is wrong in each map, in the order of the maps; a weight counts once."""
+        finite = self.finite
+        found = {
+            "leaks": (self.leaks & finite).sum(axis=(3, 4)),
+            "broken": (~finite).sum(axis=(3, 4)),
+            "negative": (self.negative & finite & self.allowed).sum(axis=(3, 4)),
+            "uneven": self.uneven.sum(axis=3),
+        }
+        return {name: numbers.reshape(-1) for name, numbers in found.items()}
 
     def maps(self) -> list[tuple[Where, tuple[int, int, int]]]:
         """Return every map: its numbers, and its place on the first three axes."""

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import InvalidArgument, ShapeMismatch
+from sightline.errors import InvalidArgument
 from sightline.masks.mask import Mask
+from sightline.views.moving.arguments import check_row, row_of
 
 __all__ = ["ABSENT", "GONE", "KEPT", "LAST", "SEEN", "Decoding", "Step", "follow_decoding"]
 
@@ -85,12 +86,8 @@ def follow_decoding(
         raise InvalidArgument(
             f"got prompt={prompt} for {length} tokens; wanted a number from 1 to {length}."
         )
-    for name, index, size in (("batch", batch, mask.batch), ("head", head, mask.heads)):
-        if index < 0 or index >= size > 1:
-            raise ShapeMismatch(
-                f"got {name} {index}, but the mask has {size} of them, counted from 0."
-            )
-    allowed = mask.dense(length)[min(batch, mask.batch - 1), min(head, mask.heads - 1)]
+    check_row(mask, batch, head, "the mask has")
+    allowed = mask.dense(length)[row_of(mask, batch, head)]
     there = np.zeros_like(allowed)  # whether a key is there when a query is decoded
     there[:prompt, :prompt] = True
     there[prompt:] = np.tri(length, dtype=np.bool_)[prompt:]

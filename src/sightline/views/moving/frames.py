@@ -7,24 +7,20 @@ words, which sheet_svg.py, sheet_png.py, sheet_text.py and frames_page.py draw.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
 
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.arguments import as_int, describe
 from sightline.masks.mask import Mask
 from sightline.views.drawing import Drawing, Kind
 from sightline.views.labels import ranges_text
-from sightline.views.moving.arguments import check_choices
+from sightline.views.moving.arguments import check_choices, texts_of
 from sightline.views.moving.decoding import Decoding, Step, follow_decoding
 from sightline.views.moving.frames_page import render_decoding_page, render_reach_page
-from sightline.views.moving.reach import LOST, Layer, Reach, follow_reach
-from sightline.views.moving.sheet import Look, Panel, Sheet, labels_or_numbers
+from sightline.views.moving.reach import Layer, Reach, follow_reach
+from sightline.views.moving.sheet import Look, Panel, Sheet, labels_or_numbers, some
 from sightline.views.moving.sheet_svg import moving_rows, render_svg_sheet
 from sightline.views.moving.sheet_text import render_text_sheet
 from sightline.views.style import Theme
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["draw_decoding", "draw_reach"]
 
@@ -32,18 +28,18 @@ _MOST_STEPS = 256
 _SHORTEST = 8  # where nothing says how long
 # In the order of the states of decoding.py.
 _DECODING = (
-    Look("absent", "paper", "", " ", ""),
-    Look("seen", "in", "", "■", "seen now, and again later"),
-    Look("last", "in", "hole", "◈", "seen now for the last time"),
-    Look("kept", "paper", "ring", "□", "not seen now, but later"),
-    Look("gone", "out", "strike", "–", "never seen again: may be dropped"),
+    Look("paper", "", " ", ""),
+    Look("in", "", "■", "seen now, and again later"),
+    Look("in", "hole", "◈", "seen now for the last time"),
+    Look("paper", "ring", "□", "not seen now, but later"),
+    Look("out", "strike", "–", "never seen again: may be dropped"),
 )
 # In the order of the states of reach.py.
 _REACH = (
-    Look("never", "out", "", "·", "no influence"),
-    Look("before", "pale", "", "■", "could influence before"),
-    Look("added", "in", "plus", "+", "new with this layer"),
-    Look("lost", "out", "minus", "-", "no more, but before"),
+    Look("out", "", "·", "no influence"),
+    Look("pale", "", "■", "could influence before"),
+    Look("in", "plus", "+", "new with this layer"),
+    Look("out", "minus", "-", "no more, but before"),
 )
 
 
@@ -222,14 +218,8 @@ def _length(mask: Mask, length: int | None, tokens: Sequence[str] | None) -> int
 
 
 def _name(mask: Mask | Sequence[Mask]) -> str:
-    if isinstance(mask, Mask):
-        return repr(mask)
-    different = list(dict.fromkeys(repr(each) for each in cast("Sequence[Any]", mask)))
+    different = texts_of(mask)
     return different[0] if len(different) == 1 else "a mask of its own for each layer"
-
-
-def _some(number: int, one: str) -> str:
-    return f"{number:,} {one if number == 1 else one + 's'}"
 
 
 # -- decoding ----------------------------------------------------------------------------------
@@ -245,12 +235,10 @@ def _decoding_sheet(
 ) -> Sheet:
     which = f", batch row {batch}" if mask.batch > 1 else ""
     which += f", head {head}" if mask.heads > 1 else ""
-    name = (
-        f"{repr(mask) if title is None else title}: decoding {_some(len(labels), 'token')}{which}"
-    )
+    name = f"{repr(mask) if title is None else title}: decoding {some(len(labels), 'token')}{which}"
     needed = max(step.needed for step in followed.steps)
     keep = (
-        f"at most {_some(needed, 'key')} must be kept after a step; a cache that drops nothing "
+        f"at most {some(needed, 'key')} must be kept after a step; a cache that drops nothing "
         f"holds {len(labels)}"
     )
     panel = Panel(
@@ -274,7 +262,7 @@ def _decoding_warnings(followed: Decoding) -> tuple[str, ...]:
     warnings = []
     if followed.early:
         warnings.append(
-            f"the mask allows {_some(followed.early, 'pair')} whose key comes after the query and "
+            f"the mask allows {some(followed.early, 'pair')} whose key comes after the query and "
             "is not there yet: decoding is not the same as one pass over all tokens"
         )
     if followed.empty:
@@ -292,7 +280,7 @@ def _step_label(step: Step, labels: tuple[str, ...]) -> str:
 
 def _step_words(step: Step) -> str:
     dropped = f", {step.droppable} may be dropped" if step.droppable else ""
-    return f"sees {step.seen} of {_some(step.held, 'key')}{dropped}"
+    return f"sees {step.seen} of {some(step.held, 'key')}{dropped}"
 
 
 # -- reach -------------------------------------------------------------------------------------
@@ -310,29 +298,28 @@ def _reach_sheet(found: Reach, name: str, tokens: Sequence[str] | None) -> Sheet
         else ()
     )
     last = found.layers[-1]
-    title = f"{name}: reach over {_some(count, 'layer')}"
+    title = f"{name}: reach over {some(count, 'layer')}"
     return Sheet(
         title=title,
         panels=panels,
         looks=_REACH,
         notes=notes,
-        summary=f"{title} of {_some(found.length, 'position')}: {last.pairs:,} pairs",
+        summary=f"{title} of {some(found.length, 'position')}: {last.pairs:,} pairs",
     )
 
 
 def _layer_panel(layer: Layer, labels: tuple[str, ...]) -> Panel:
-    cells: NDArray[Any] = layer.states
     words = f"{layer.pairs:,} pairs"
     if not layer.layers:
         words += ": every position itself"
     else:
         words += f", {layer.added:,} of them new"
-        words += f", {layer.lost:,} lost" if layer.lost or (cells == LOST).any() else ""
+        words += f", {layer.lost:,} lost" if layer.lost else ""
         if layer.farthest >= 0:
-            words += f"; as far as {_some(layer.farthest, 'position')}"
+            words += f"; as far as {some(layer.farthest, 'position')}"
     return Panel(
-        title=f"after {_some(layer.layers, 'layer')}",
-        cells=cells,
+        title=f"after {some(layer.layers, 'layer')}",
+        cells=layer.states,
         row_labels=labels,
         column_labels=labels,
         caption=words,

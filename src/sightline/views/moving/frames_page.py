@@ -13,7 +13,7 @@ from sightline.views.labels import visible
 from sightline.views.moving.decoding import Decoding, Step
 from sightline.views.moving.fragment import fragment, text
 from sightline.views.moving.reach import Reach
-from sightline.views.moving.sheet import Panel, Sheet
+from sightline.views.moving.sheet import Panel, Sheet, some
 from sightline.views.moving.sheet_svg import SHEET_CSS, panel_frame, panel_svg, swatch
 from sightline.views.style import SVG_CSS, Theme, root_class, themed
 
@@ -81,11 +81,7 @@ def _caption(step: Step, panel: Panel) -> str:
         who = f"The prompt, queries {step.first}-{step.last},"
     drop = f"{step.droppable or 'None'} may be dropped, {step.needed or 'none'} must be kept."
     sees = "sees" if step.first == step.last else "see"
-    return f"{who} {sees} {step.seen} of {_keys(step.held)}. {drop}"
-
-
-def _keys(number: int) -> str:
-    return f"{number} {'key' if number == 1 else 'keys'}"
+    return f"{who} {sees} {step.seen} of {some(step.held, 'key')}. {drop}"
 
 
 def _bare(panel: Panel) -> Panel:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import InvalidArgument, ShapeMismatch
+from sightline.errors import InvalidArgument
 from sightline.masks.evaluate import summarize
 from sightline.masks.frame import Frame
 from sightline.masks.mask import Mask
 from sightline.masks.positional import nothing, window
 from sightline.plan.reach import reach_by_layer
+from sightline.views.moving.arguments import check_row, row_of
 from sightline.views.survey import survey
 
 __all__ = ["ADDED", "BEFORE", "LOST", "NEVER", "Layer", "follow_reach"]
@@ -92,11 +93,7 @@ def follow_reach(
         window(left=0, right=0),
         *reach_by_layer(mask, layers, length, residual=residual, mix_heads=mix_heads),
     ]
-    for name, index, size in (("batch", batch, found[-1].batch), ("head", head, found[-1].heads)):
-        if index < 0 or index >= size > 1:
-            raise ShapeMismatch(
-                f"got {name} {index}, but there are {size} of them, counted from 0."
-            )
+    check_row(found[-1], batch, head, "there are")
     done: list[Layer] = []
     before: Mask = nothing()
     below, cell = _counts(before, length, fit, batch, head)
@@ -107,8 +104,7 @@ def follow_reach(
         else:
             added = _counts(now - before, length, fit, batch, head)[0]
             lost = _counts(before - now, length, fit, batch, head)[0]
-        row = min(batch, now.batch - 1), min(head, now.heads - 1)
-        done.append(_layer(count, now, pairs, added, lost, length, row))
+        done.append(_layer(count, now, pairs, added, lost, length, row_of(now, batch, head)))
         before, below = now, pairs
     return Reach(tuple(done), cell, length)
 
@@ -118,8 +114,7 @@ def _counts(
 ) -> tuple[NDArray[np.int64], tuple[int, int]]:
     """Return the allowed pairs of each cell, and the size of a cell."""
     seen = survey(mask, length, fit=fit)
-    # What is the same for all batch rows or heads has one.
-    return seen.counts[min(batch, mask.batch - 1), min(head, mask.heads - 1)], seen.cell
+    return seen.counts[row_of(mask, batch, head)], seen.cell
 
 
 def _layer(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sightline.errors import ShapeMismatch
 
-__all__ = ["Look", "Panel", "Sheet"]
+__all__ = ["Look", "Panel", "Sheet", "labels_or_numbers", "some"]
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,12 @@ class Look:
     """How a kind of cell looks, everywhere.
 
     Attributes:
-        name: the class of a style sheet.
         fill: "in", "pale", "out" or "paper": which color the cell has.
         sign: what is drawn within: "", "plus", "strike", "hole", "ring" or "minus".
         glyph: the sign of a text drawing.
         words: what it means.
     """
 
-    name: str
     fill: str
     sign: str
     glyph: str
@@ -71,13 +69,20 @@ class Sheet:
         return ((n, look) for n, look in enumerate(self.looks) if n in seen and look.words)
 
 
-def labels_or_numbers(
-    tokens: Sequence[str] | None, length: int, name: str = "tokens"
-) -> tuple[str, ...]:
+def labels_or_numbers(tokens: Sequence[str] | None, length: int) -> tuple[str, ...]:
     """Return a label for each position: its token, or its number."""
     if tokens is None:
         return tuple(map(str, range(length)))
     if isinstance(tokens, str) or len(tokens) != length:
         kind = "one text" if isinstance(tokens, str) else f"{len(tokens)}"
-        raise ShapeMismatch(f"got {kind} as {name}; wanted a list of {length}, one a position.")
+        raise ShapeMismatch(f"got {kind} as tokens; wanted a list of {length}, one a position.")
     return tuple(str(token) for token in tokens)
+
+
+def some(number: int, one: str) -> str:
+    """Return so many of a thing in words.
+
+    >>> some(1, "key"), some(4096, "pair")
+    ('1 key', '4,096 pairs')
+    """
+    return f"{number:,} {one if number == 1 else one + 's'}"

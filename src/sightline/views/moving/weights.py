@@ -7,14 +7,13 @@ weights_still.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.arguments import as_int
 from sightline.views.drawing import Drawing, Kind
 from sightline.views.labels import visible
-from sightline.views.moving.arguments import check_choices
+from sightline.views.moving.arguments import check_choices, texts_of
 from sightline.views.moving.attention import Attention, read_attention
 from sightline.views.moving.weights_page import MOST_WEIGHTS, render_page
 from sightline.views.moving.weights_still import render_still
@@ -26,15 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["draw_weights"]
 
 Which = int | Sequence[int] | None
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What stands beside the rows and above the columns."""
-
-    queries: tuple[str, ...]
-    keys: tuple[str, ...]
-    q_offset: int
 
 
 def draw_weights(
@@ -98,18 +88,16 @@ def draw_weights(
     seen = read_attention(
         weights, mask, q_offset=offset, layer=layer, batch=batch, head=head, most=MOST_WEIGHTS
     )
-    labels = _labels(seen, offset, tokens, query_tokens, key_tokens)
+    queries, keys = _labels(seen, offset, tokens, query_tokens, key_tokens)
     shown = _title(mask) if title is None else title
     if to == "html":
-        return render_page(seen, labels.queries, labels.keys, offset, shown, theme)
-    return render_still(seen, labels.queries, labels.keys, shown, to, theme)
+        return render_page(seen, queries, keys, offset, shown, theme)
+    return render_still(seen, queries, keys, shown, to, theme)
 
 
 def _title(mask: Mask | Sequence[Mask]) -> str:
-    if isinstance(mask, (list, tuple)):
-        different = list(dict.fromkeys(repr(each) for each in mask))
-        return different[0] if len(different) == 1 else f"{len(different)} masks by layer"
-    return repr(mask)
+    different = texts_of(mask)
+    return different[0] if len(different) == 1 else f"{len(different)} masks by layer"
 
 
 def _labels(
@@ -118,7 +106,8 @@ def _labels(
     tokens: Sequence[str] | None,
     query_tokens: Sequence[str] | None,
     key_tokens: Sequence[str] | None,
-) -> Labels:
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what stands beside the rows, and above the columns."""
     queries, keys = seen.weights.shape[3:]
     if tokens is not None:
         if query_tokens is not None or key_tokens is not None:
@@ -134,9 +123,7 @@ def _labels(
     _check(key_tokens, keys, "key_tokens", "keys")
     rows = [str(offset + n) for n in range(queries)] if query_tokens is None else query_tokens
     columns = [str(n) for n in range(keys)] if key_tokens is None else key_tokens
-    return Labels(
-        tuple(visible(str(t)) for t in rows), tuple(visible(str(t)) for t in columns), offset
-    )
+    return tuple(visible(str(t)) for t in rows), tuple(visible(str(t)) for t in columns)
 
 
 def _check(tokens: Sequence[str] | None, size: int, name: str, what: str) -> None:

@@ -45,8 +45,9 @@ def render_page(
     layers, batches, heads = seen.weights.shape[:3]
     packed = pack_weights(seen.weights)
     allowed = _compact(seen.allowed)
+    whole = faults_text(seen)
     summary = f"attention weights over {title}: {layers} x {batches} x {heads} maps of "
-    summary += f"{len(queries)} queries by {len(keys)} keys; {faults_text(seen)}"
+    summary += f"{len(queries)} queries by {len(keys)} keys; {whole}"
     data = {
         "shape": seen.weights.shape,
         "codes": packed.codes,
@@ -59,24 +60,12 @@ def render_page(
         "q_offset": q_offset,
         "numbers": [seen.layers, seen.batches, seen.heads],
         "names": [_WORDS[a] if n > 1 else "" for a, n in zip(_AXES, seen.sizes, strict=True)],
-        "faults": {name: faults.tolist() for name, faults in counts_of(seen).items()},
+        "faults": {name: faults.tolist() for name, faults in seen.faults.items()},
         "sums": _sums(seen),
         "aria": f"attention weights, {len(queries)} queries by {len(keys)} keys",
     }
-    body = _body(seen, title, packed.step)
+    body = _body(seen, title, whole, packed.step)
     return Drawing("html", fragment("weights", body, data, label=summary, theme=theme), summary)
-
-
-def counts_of(seen: Attention) -> dict[str, NDArray[np.int64]]:
-    """Return how much is wrong in each map, in the order of the maps; a weight counts once."""
-    finite = seen.finite
-    found = {
-        "leaks": (seen.leaks & finite).sum(axis=(3, 4)),
-        "broken": (~finite).sum(axis=(3, 4)),
-        "negative": (seen.negative & finite & seen.allowed).sum(axis=(3, 4)),
-        "uneven": seen.uneven.sum(axis=3),
-    }
-    return {name: numbers.reshape(-1) for name, numbers in found.items()}
 
 
 def faults_text(seen: Attention) -> str:
@@ -87,7 +76,7 @@ def faults_text(seen: Attention) -> str:
     >>> faults_text(read_attention(np.full((1, 2, 2), 0.5), sl.causal()))
     '1 forbidden pair carries weight (at most 0.5)'
     """
-    found = {name: int(numbers.sum()) for name, numbers in counts_of(seen).items()}
+    found = {name: int(numbers.sum()) for name, numbers in seen.faults.items()}
     said = []
     if found["leaks"]:
         most = np.abs(seen.weights[seen.leaks & seen.finite]).max()
@@ -128,8 +117,7 @@ def _sums(seen: Attention) -> dict[str, str]:
     return {str(row): f"{total:.4g}" for row, total in zip(rows.tolist(), sums, strict=True)}
 
 
-def _body(seen: Attention, title: str, step: float) -> str:
-    whole = faults_text(seen)
+def _body(seen: Attention, title: str, whole: str, step: float) -> str:
     warn = "" if whole.startswith("no weight") else ' class="warn"'
     several = seen.weights[..., 0, 0].size > 1
     parts = [
