@@ -16,7 +16,7 @@ from sightline.views.playground.steps import Floats
 from sightline.views.svg.labels import label_elements, layout_of
 from sightline.views.svg.numbers import number
 from sightline.views.svg.render import render_svg
-from sightline.views.svg.words import CHINESE, ENGLISH, Words
+from sightline.views.svg.words import LANGUAGES, Language
 
 __all__ = ["NUMBERS_CSS", "draw_numbers", "draw_pairs", "draw_patches", "signed"]
 
@@ -103,7 +103,7 @@ def draw_pairs(
     columns: Labels,
     *,
     title: str,
-    language: str,
+    language: Language,
     weights: Floats | None = None,
     cell: float = 26.0,
 ) -> str:
@@ -115,11 +115,11 @@ def draw_pairs(
     True
     """
     picture = MaskPicture(allowed, rows, columns, title, weights)
-    return render_svg(picture, cell=cell, standalone=False, words=_words(language))
+    return render_svg(picture, cell=cell, standalone=False, words=LANGUAGES[language])
 
 
 def draw_patches(
-    allowed: Bools, weights: Floats, patches: Labels, query: int, *, title: str, language: str
+    allowed: Bools, weights: Floats, patches: Labels, query: int, *, title: str, language: Language
 ) -> str:
     """Return where one patch looks: the picture ``[rows, columns]`` with its weights upon it.
 
@@ -129,13 +129,11 @@ def draw_patches(
     # A row of the picture is not a query: it may well hold nothing that is seen.
     empty = np.zeros(len(rows), bool)
     picture = MaskPicture(allowed, rows, columns, title, weights, empty_rows=empty)
-    words = _words(language)
+    words = LANGUAGES[language]
     drawn = render_svg(picture, cell=_PATCH, standalone=False, words=words)
     layout = layout_of(picture, _PATCH, titled=False, words=words)
-    side, parts = (
-        layout.side,
-        [f'<g class="patches" style="font-size:{number(layout.side / 2)}px">'],
-    )
+    side = layout.side
+    parts = [f'<g class="patches" style="font-size:{number(side / 2)}px">']
     for index, patch in enumerate(patches):
         row, column = divmod(index, len(columns))
         x, y = layout.left + column * side, layout.top + row * side
@@ -148,7 +146,3 @@ def draw_patches(
                 f'width="{number(side - 2)}" height="{number(side - 2)}"/>'
             )
     return drawn.replace("</svg>", "".join([*parts, "</g></svg>"]))
-
-
-def _words(language: str) -> Words:
-    return CHINESE if language == "zh" else ENGLISH

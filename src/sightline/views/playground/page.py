@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -89,6 +90,7 @@ def _answer_to(text: str) -> str:
     return json.dumps(answer, ensure_ascii=False)
 
 
+@cache
 def _template() -> Any:
     from jinja2 import Environment
 
@@ -130,6 +132,7 @@ def _variables(language: Language) -> dict[str, Any]:
     }
 
 
+@cache
 def _file(name: str) -> str:
     return files("sightline.views.playground").joinpath(name).read_text(encoding="utf-8")
 

@@ -163,6 +163,8 @@ def _short(text: str, language: Language, most: int = 300) -> str:
 
 
 def _row_names(sight: Sight, language: Language) -> list[str]:
+    if sight.grid is not None:
+        return [""]
     names = []
     for row, tokens in enumerate(sight.queries.tokens):
         real = [
@@ -170,7 +172,7 @@ def _row_names(sight: Sight, language: Language) -> list[str]:
         ]
         text = visible(" ".join(real))
         names.append(said(language, "row n", n=row + 1, text=text[:24] + "…" * (len(text) > 24)))
-    return names if sight.grid is None else [""]
+    return names
 
 
 def _told(scene: Scene, step: str, language: Language) -> str:

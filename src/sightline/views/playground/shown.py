@@ -146,7 +146,7 @@ def _figures(found: Found, scene: Scene, language: Language) -> str:
     lines = [
         ("change", change, "0", found.changed is not None),
         ("leaked", f"{found.leaked:.1%}", "0.0%", found.leaked > ROUNDING),
-        ("lost", f"{_shown(found.lost)}", "0", found.lost > ROUNDING),
+        ("lost", _shown(found.lost), "0", found.lost > ROUNDING),
         ("moved", _shown(found.moved), _shown(found.moved_right), found.moved > ROUNDING),
         ("broken", _named(found.broken, tokens, language), "0", bool(found.broken)),
         ("spread", str(found.spread), "0", found.spread > 0),

@@ -85,8 +85,8 @@ class Sight:
     def _labels(self, rows: Rows, row: int) -> tuple[str, ...]:
         tokens = rows.tokens[row]
         if self.grid is not None:
-            places = [f"{n // self.grid[1]},{n % self.grid[1]}" for n in range(len(tokens))]
-            return tuple(f"{place} {token}" for place, token in zip(places, tokens, strict=True))
+            wide = self.grid[1]
+            return tuple(f"{n // wide},{n % wide} {token}" for n, token in enumerate(tokens))
         if self.order is None:
             return tokens
         turns = np.argsort(self.order[row]) + 1
@@ -217,7 +217,7 @@ def _unilm(firsts: Sentences, seconds: Sentences, _: Options) -> tuple[Sight, ..
     sources = [len(each) + 2 for each in firsts]
     real = {"padding": _padding(rows), "rows": _padding(rows).T}
     return (
-        Sight("seq2seq", {"seq2seq": seq2seq(sources), **real}, rows, rows, writes=False),
+        Sight("seq2seq", {"seq2seq": seq2seq(sources), **real}, rows, rows),
         Sight("bidirectional", real, rows, rows),
         Sight("left to right", {"causal": causal(), **real}, rows, rows),
         Sight("right to left", {"reversed": causal().T, **real}, rows, rows),

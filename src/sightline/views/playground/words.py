@@ -5,11 +5,12 @@ Names in braces are filled in. What is said about mistakes stands in mistake_wor
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
+
+from sightline.views.svg.words import Language
 
 __all__ = ["LANGUAGES", "WORDS", "Language", "language_of", "said"]
 
-Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 # name: (English, Chinese)
@@ -56,7 +57,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "mistake": ("Mistake", "错误"),
     "no mistake": ("none: do it right", "不犯错"),
     "mistakes heading": ("What if it is done wrongly?", "做错了会怎样？"),
-    "link": ("Link to what you see", "当前内容的链接"),
     "other language": ("中文", "English"),
     "waiting": ("Connecting to the server …", "正在连接服务器……"),
     "lost": (
