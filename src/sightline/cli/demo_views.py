@@ -13,7 +13,6 @@ from sightline.masks.mask import Mask
 from sightline.masks.positional import causal
 from sightline.recipes.demo.records import Drawing
 from sightline.views.draw import draw
-from sightline.views.drawing import Drawing as View
 from sightline.views.moving.frames import draw_decoding
 from sightline.views.moving.weights import draw_weights
 from sightline.views.svg.render import render_svg
@@ -35,12 +34,12 @@ def weights_view(drawing: Drawing) -> str:
         title=drawing.expression,
     )
     still = render_svg(picture_from_drawing(drawing), cell=20, standalone=False)
-    return f"{_html(view)}<noscript>{still}</noscript>\n"
+    return f"{view}<noscript>{still}</noscript>\n"
 
 
 def decoding_view(drawing: Drawing) -> str:
     """Return how the words of a sentence are written one by one, and what the cache holds."""
-    return _html(draw_decoding(causal(), tokens=drawing.columns))
+    return str(draw_decoding(causal(), tokens=drawing.columns))
 
 
 def difference_view(wrong: Drawing) -> str | None:
@@ -63,13 +62,8 @@ def difference_view(wrong: Drawing) -> str | None:
         marks=False,
         title=wrong.name,
     )
-    return _html(view)
+    return str(view)
 
 
 def _mask(allowed: np.ndarray) -> Mask:
     return dense(allowed, means="attend")
-
-
-def _html(view: View) -> str:
-    assert isinstance(view.content, str)
-    return view.content

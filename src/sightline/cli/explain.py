@@ -27,6 +27,7 @@ FINDINGS = 1
 _MOST_SINGLE, _CELLS = 32, 16
 _PAIRS_WORTH_A_BAR = 10**9
 _COLORS = ("auto", "always", "never")
+_ENDINGS = (*MASK_SUFFIXES, DRAWING)
 
 _File = Annotated[
     str | None,
@@ -88,17 +89,17 @@ def explain(
 
 
 def _path(file: str | None) -> str:
+    endings = ", ".join(_ENDINGS)
     if file is None or not looks_like_file(file):
         got = "" if file is None else f"got {file!r}, which is no file; `sightline show` draws an "
         got += "expression; " if file is not None else ""
         raise typer.BadParameter(
-            f"{got}give a file that ends in {', '.join((*MASK_SUFFIXES, DRAWING))}.",
+            f"{got}give a file that ends in {endings}.",
             param_hint="'FILE'",
         )
-    endings = (*MASK_SUFFIXES, DRAWING)
-    if not file.lower().endswith(endings):
+    if not file.lower().endswith(_ENDINGS):
         raise typer.BadParameter(
-            f"got {file!r}; wanted a file that ends in {', '.join(endings)}.", param_hint="'FILE'"
+            f"got {file!r}; wanted a file that ends in {endings}.", param_hint="'FILE'"
         )
     return file
 

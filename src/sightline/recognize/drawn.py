@@ -28,6 +28,7 @@ from sightline.recognize.drawn_signs import (
     ALPHABETS,
     BITS,
     LEGEND,
+    NUMBERED_KEYS,
     SEVERAL,
     Signs,
     is_weighted,
@@ -124,8 +125,9 @@ def read_drawing(text: str) -> Drawn:
     panels = _of_one_size(panels_of(lines, signs.all), lines)
     if not panels:
         raise refused(lines, 0, "rows of cells that line up are nowhere below; draw some.")
+    weighted, said = is_weighted(lines), any(LEGEND.match(line) for line in lines)
     for panel in panels:
-        _check(panel, signs, lines)
+        _check(panel, signs, lines, weighted, said)
     batch, heads, named = _arranged(panels, lines)
     cells = np.array([_cells(panel, signs) for panel in panels], np.bool_)
     leaks = sum(row.count(signs.leak) for panel in panels for row in panel.rows if signs.leak)
@@ -169,10 +171,11 @@ def _of_one_size(panels: list[Panel], lines: list[str]) -> list[Panel]:
     return panels
 
 
-def _check(panel: Panel, signs: Signs, lines: list[str]) -> None:
-    """Refuse a panel whose cells are not pairs that may or may not attend."""
-    weighted = is_weighted(lines)
-    said = any(LEGEND.match(line) for line in lines)
+def _check(panel: Panel, signs: Signs, lines: list[str], weighted: bool, said: bool) -> None:
+    """Refuse a panel whose cells are not pairs that may or may not attend.
+
+    ``weighted`` and ``said``: what the legend tells of all panels.
+    """
     for row, cells in enumerate(panel.rows):
         line = panel.line + row
         if signs.broken and signs.broken in cells:
@@ -224,7 +227,7 @@ def _first_query(panels: list[Panel], lines: list[str]) -> int | None:
     """
     panel = panels[0]
     columns, rows = _column_numbers(panel), _row_numbers(panel)
-    numbered = any(line.startswith("keys: 0 ") for line in lines)
+    numbered = any(line.startswith(NUMBERED_KEYS) for line in lines)
     if numbered or not rows or columns is None or any(at != number for at, number in columns):
         return None
     for at, (one, two) in enumerate(pairwise(rows), start=1):

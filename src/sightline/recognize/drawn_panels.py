@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from sightline.errors import ParseError
-from sightline.recognize.drawn_signs import BLOCKS, BLOCKS_FOLLOW, LEGEND
+from sightline.recognize.drawn_signs import BLOCKS, BLOCKS_FOLLOW, LEGEND, NUMBERED_KEYS
 
 __all__ = [
     "Panel",
@@ -157,11 +157,11 @@ def _no_panel(below_something: bool, found: Panel | None) -> str:
 
 def _is_legend(lines: list[str], line: int, panel: Panel, signs: str) -> bool:
     """Return whether a line below a panel is one that drawings have there."""
-    if not lines[line].startswith(("keys: 0 ", "      ")):
+    if not lines[line].startswith((NUMBERED_KEYS, "      ")):
         return bool(LEGEND.match(lines[line])) or _is_block_row(lines, line)
     # Labels of columns that are too long are numbered, each of them, on as many lines as it takes.
     below = lines[panel.line + len(panel.rows) :]
-    numbered = [each for each in below if each.startswith(("keys: 0 ", "      "))]
+    numbered = [each for each in below if each.startswith((NUMBERED_KEYS, "      "))]
     pieces = "; ".join(each[6:] for each in numbered).split("; ")
     numbers = [piece.partition(" ")[0] for piece in pieces]
     wanted = [str(number) for number in range(len(panel.rows[0]))]
@@ -176,7 +176,7 @@ def _runs(lines: list[str], start: int, stop: int, signs: str) -> Iterator[tuple
     for index in range(start, stop + 1):
         line = lines[index] if index < stop else ""
         counted = counted or bool(_COUNTED.fullmatch(line))
-        numbered = numbered or (counted and line.startswith("keys: 0 "))
+        numbered = numbered or (counted and line.startswith(NUMBERED_KEYS))
         words = not line or numbered or _is_block_row(lines, index)
         is_row = not words and _tail(line, signs) is not None
         if is_row and first is None:

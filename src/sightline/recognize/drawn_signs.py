@@ -15,6 +15,7 @@ __all__ = [
     "BLOCKS",
     "BLOCKS_FOLLOW",
     "LEGEND",
+    "NUMBERED_KEYS",
     "SEVERAL",
     "Signs",
     "is_weighted",
@@ -65,6 +66,8 @@ LEGEND = re.compile(
 # The blocks of a plan, drawn below the cells; the line before says so.
 BLOCKS = re.compile(r"  [○◐●.o#]( [○◐●.o#])*")
 BLOCKS_FOLLOW = "blocks of "
+# Below a drawing: the labels of columns, numbered there, since they are too long to stand above.
+NUMBERED_KEYS = "keys: 0 "
 _DIFFERENCE = re.compile(r"\S+ (share )?in both .* in neither")
 
 
