@@ -20,9 +20,9 @@ LINK = re.compile(r"\[(?P<text>[^\]\n]*)\]\((?P<path>(?:\.\./)+[^)#\s]+)\)")
 OTHER_LANGUAGE = re.compile(r"^\[(?:English|中文)\]\([\w./-]+\.md\)\n+", re.MULTILINE)
 # A bar in code in a table, which GitHub wants escaped and mkdocs does not.
 ESCAPED_BAR = re.compile(r"(?<=`)([^`\n]*\\\|[^`\n]*)(?=`)")
-# A link to a page in Chinese; the site takes the page in the language that is read.
-CHINESE_PAGE = re.compile(r"(\]\((?!https?:)[^)\s#]+)\.zh\.md(?=[)#])")
-NOTEBOOK = re.compile(r"(\]\((?!https?:)[^)\s#]+)\.ipynb(?=[)#])")
+# A link to a page in Chinese, for which the site takes the page in the language that is read, or
+# to a notebook, which is a page there.
+OTHER_FORM = re.compile(r"(\]\((?!https?:)[^)\s#]+)\.(?:zh\.md|ipynb)(?=[)#])")
 SHOWN_AS = {".py": "python", ".toml": "toml", ".txt": "text", ".md": "markdown", ".yml": "yaml"}
 
 
@@ -48,7 +48,7 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> st
         return f"[{link['text']}]({to}{line_anchor(root(config) / path, link['text'])})"
 
     text = LINK.sub(pointed, OTHER_LANGUAGE.sub("", markdown))
-    text = NOTEBOOK.sub(r"\1.md", CHINESE_PAGE.sub(r"\1.md", text))
+    text = OTHER_FORM.sub(r"\1.md", text)
     return ESCAPED_BAR.sub(lambda code: code[0].replace("\\|", "|"), text)
 
 

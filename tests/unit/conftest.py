@@ -17,11 +17,12 @@ sys.path.insert(0, str(HERE))
 
 @pytest.fixture
 def docs_script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Return a function that loads a script of docs/ as a module, which finds its neighbours."""
-    monkeypatch.syspath_prepend(str(DOCS))
+    """Return a function that loads a script of docs/, which may import those beside it."""
 
     def load(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+        path = DOCS / f"{name}.py"
+        monkeypatch.syspath_prepend(str(path.parent))  # as when Python runs it
+        spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)

@@ -32,10 +32,7 @@ IN_STYLE = re.compile(r"(?:url\(|@import)\s*['\"]?\s*((?:https?:)?//[^'\")\s]+)"
 
 
 @pytest.fixture
-def load(
-    docs_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], ModuleType]:
-    monkeypatch.syspath_prepend(str(DOCS))
+def load(docs_script: Callable[[str], ModuleType]) -> Callable[[str], ModuleType]:
     pytest.importorskip("grimp")
     return docs_script
 
@@ -125,12 +122,9 @@ def test_only_arrows_that_others_imply_are_left_out(load: Callable[[str], Module
 
 
 @pytest.fixture
-def hook(
-    docs_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], ModuleType]:
+def hook(docs_script: Callable[[str], ModuleType]) -> Callable[[str], ModuleType]:
     pytest.importorskip("mkdocs")
     pytest.importorskip("griffe")
-    monkeypatch.syspath_prepend(str(DOCS / "hooks"))
     return lambda name: docs_script(f"hooks/{name}")
 
 
