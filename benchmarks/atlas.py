@@ -12,14 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
-from measure import machine, once
+from measure import growth_of, machine, once
 from rich.console import Console
 from rich.table import Table
 
@@ -109,31 +108,15 @@ def one(name: str, mask: sl.Mask, size: int) -> dict[str, Any]:
     }
 
 
-GROWTH = """
-import sys
-sys.path[:0] = {path!r}
-import gc, atlas
-from sightline.views.atlas.look import look
-mask = atlas.masks({size})[{name!r}]
-look(mask, atlas.views(2**14)[0])  # loads what is loaded once
-gc.collect()
-def status(key):
-    return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith(key))
-open("/proc/self/clear_refs", "w").write("5")  # forget the peak so far
-before = status("VmRSS")
-for view in atlas.views({size}):
-    look(mask, view)
-print(status("VmHWM") - before, status("VmHWM"))
-"""
-
-
 def memory(name: str, size: int) -> dict[str, float | None]:
     """Return by how much a fresh process grows at most, and to what; None where unknown."""
-    code = GROWTH.format(path=[str(Path(__file__).parent), *sys.path], size=size, name=name)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    if done.returncode:
-        return {"growth_mib": None, "peak_mib": None}
-    growth, peak = (int(word) / 1024 for word in done.stdout.split())
+    first = f"""
+import atlas
+from sightline.views.atlas.look import look
+mask = atlas.masks({size})[{name!r}]
+look(mask, atlas.views(2**14)[0])"""
+    found = growth_of(first, f"for view in atlas.views({size}): look(mask, view)")
+    growth, peak = (None, None) if found is None else (each / 1024 for each in found)
     return {"growth_mib": growth, "peak_mib": peak}
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import machine, once
+from measure import growth_of, machine, once
 from rich.console import Console
 from rich.table import Table
 from torch.nn.functional import scaled_dot_product_attention
@@ -121,22 +120,6 @@ def timed(size: int, *, backward: bool) -> dict[str, Any]:
     }
 
 
-# In a process of its own: three layers, one after another, forward and backward.
-GROWTH = """
-import sys
-sys.path[:0] = {path!r}
-import torch, log_sparse
-torch.set_num_threads(1)
-log_sparse.stacked({name!r}, 128)
-def status(key):
-    return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith(key))
-open("/proc/self/clear_refs", "w").write("5")
-before = status("VmRSS")
-log_sparse.stacked({name!r}, {size})
-print(status("VmHWM") - before)
-"""
-
-
 def written(query: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Return attention with the scores of all pairs written out."""
     scores = (query @ query.transpose(-1, -2)) / DIM**0.5
@@ -161,12 +144,11 @@ def grown(size: int) -> dict[str, Any]:
     ways = ("log_sparse(), engine cpu", "causal(), engine cpu", "scores written out, log-sparse")
     found: dict[str, Any] = {"steps": size}
     for name in ways:
-        path = [str(Path(__file__).parent), *sys.path]
-        code = GROWTH.format(path=path, name=name, size=size)
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        first = (
+            f"import torch, log_sparse; torch.set_num_threads(1); log_sparse.stacked({name!r}, 128)"
         )
-        found[name] = int(done.stdout) / 1024 if done.returncode == 0 else None
+        held = growth_of(first, f"log_sparse.stacked({name!r}, {size})")
+        found[name] = None if held is None else held[0] / 1024
     return found
 
 

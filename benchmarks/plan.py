@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import machine, median_of, once
+from measure import growth_of, machine, median_of, once
 from rich.console import Console
 from rich.table import Table
 
@@ -72,27 +71,11 @@ def peak_bytes(run: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-GROWTH = """
-import sys
-sys.path[:0] = {path!r}
-import gc, plan, sightline as sl
-mask = plan.masks({size})[{name!r}]
-plan.cold(mask, 2**14)  # loads what is loaded once
-gc.collect()
-def status(key):
-    return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith(key))
-open("/proc/self/clear_refs", "w").write("5")  # forget the peak so far
-before = status("VmRSS")
-plan.cold(mask, {size})
-print(status("VmHWM") - before)
-"""
-
-
 def growth_bytes(name: str, size: int) -> int | None:
     """Return by how much a fresh process grows at most while planning; None where unknown."""
-    code = GROWTH.format(path=[str(Path(__file__).parent), *sys.path], size=size, name=name)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    return int(done.stdout) * 1024 if done.returncode == 0 else None
+    first = f"import plan; mask = plan.masks({size})[{name!r}]; plan.cold(mask, 2**14)"
+    found = growth_of(first, f"plan.cold(mask, {size})")
+    return None if found is None else found[0] * 1024
 
 
 def one(name: str, mask: sl.Mask, size: int, rounds: int = 15) -> dict[str, Any]:
