@@ -8,28 +8,19 @@ from __future__ import annotations
 import sys
 import webbrowser
 from collections.abc import Callable
-from dataclasses import replace
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
 
-from sightline.cli.asking import expression_from
+from sightline.cli.asking import QOffset, expression_from
 from sightline.cli.output import write_line
 from sightline.cli.sizes import read_size
 
 __all__ = ["atlas"]
 
-# Further pages of the same server: module and name. One that is not there is left out.
-_OTHER_PAGES = (("sightline.views.playground.page", "PLAYGROUND"),)
-
 _Expression = Annotated[str, typer.Argument(metavar="EXPR", help="A mask expression.")]
 _Size = Annotated[
     str, typer.Option(metavar="N|QxK", help="Queries and keys, such as 4k, 1m or 16x4k.")
-]
-_Offset = Annotated[
-    int, typer.Option(min=0, metavar="N", help="Absolute position of the first query.")
 ]
 _Compare = Annotated[
     str, typer.Option(metavar="EXPR", help="A second mask: draw where the two differ.")
@@ -50,7 +41,7 @@ _Lang = Annotated[str, typer.Option(metavar="en|zh", help="The language of the p
 def atlas(
     expression: _Expression = "causal()",
     size: _Size = "1m",
-    q_offset: _Offset = 0,
+    q_offset: QOffset = 0,
     compare: _Compare = "",
     port: _Port = 5006,
     host: _Host = "127.0.0.1",
@@ -67,23 +58,16 @@ def atlas(
     from sightline.views.atlas.asked import Asked
     from sightline.views.atlas.pages import atlas_page
     from sightline.views.atlas.server import serve
+    from sightline.views.playground.page import PLAYGROUND
 
     q_len, kv_len = read_size(size)
     asked = Asked(q_len=q_len, kv_len=kv_len, offset=q_offset)
     asked = asked.with_fields({"expr": expression, "compare": compare, "lang": lang})
-    for text, option in ((expression, "EXPR"), (compare, "--compare")):
-        if text or option == "EXPR":
-            expression_from(text, option)
-    pages = [atlas_page(replace(asked)), *_others()]
+    expression_from(expression, "EXPR")
+    if compare:
+        expression_from(compare, "--compare")
+    pages = [atlas_page(asked), PLAYGROUND]
     serve(pages, host=host, port=port, ready=lambda server: _tell(server, asked.query(), open_page))
-
-
-def _others() -> list[Any]:
-    return [
-        getattr(import_module(module), name)
-        for module, name in _OTHER_PAGES
-        if find_spec(module) is not None
-    ]
 
 
 def _tell(server: Any, query: str, open_page: bool) -> None:

@@ -26,7 +26,7 @@ from sightline.masks.text import short
 if TYPE_CHECKING:
     from sightline.masks.bits import Words
 
-__all__ = ["Survey", "TooMixed", "cell_side", "per_cell", "survey"]
+__all__ = ["Survey", "TooMixed", "cell_side", "per_cell", "power_of_two", "survey"]
 
 # The side of the blocks that are read: a power of two, as the side of a cell is.
 _SIDE = 128
@@ -136,7 +136,7 @@ class _Tally:
         self.counts: NDArray[np.int64] = np.zeros((*lead, *shape), np.int64)
         self.empty: NDArray[np.bool_] = np.ones((*lead, frame.q_len), np.bool_)
         self._mask, self._frame, self._cell = mask, frame, cell
-        self._block = tuple(min(_SIDE, _power(n)) for n in (frame.q_len, frame.kv_len))
+        self._block = tuple(min(_SIDE, power_of_two(n)) for n in (frame.q_len, frame.kv_len))
         self._mixed = 0
         self._deadline = deadline
 
@@ -233,7 +233,7 @@ def _spans(length: int, side: int) -> NDArray[np.int64]:
     return np.minimum(starts + side, length) - starts
 
 
-def _power(length: int) -> int:
+def power_of_two(length: int) -> int:
     """Return the smallest power of two that is at least ``length``."""
     return 1 << max(length - 1, 0).bit_length()
 

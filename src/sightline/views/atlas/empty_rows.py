@@ -12,6 +12,7 @@ import numpy as np
 from sightline.masks.bits import distinct
 from sightline.masks.bounds import FULL, PARTIAL, Tiles
 from sightline.views.atlas.tally import BLOCK, Clock, in_batches, parts
+from sightline.views.survey import power_of_two
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +57,7 @@ class _Strip:
         self._mask, self._clock = mask, Clock()
         self._first = frame.q_offset + start
         self._rows = min(_STRIP, frame.q_len - start)
-        self._side = max(BLOCK, 1 << max(self._rows - 1, 0).bit_length())
+        self._side = max(BLOCK, power_of_two(self._rows))
         # Whole squares, of which the last may reach beyond the last row.
         self._filled = np.zeros(self._side, np.bool_)
         self._filled[self._rows :] = True

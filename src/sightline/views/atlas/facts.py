@@ -19,6 +19,7 @@ from sightline.views.atlas.empty_rows import empty_runs
 from sightline.views.atlas.tally import BLOCK, Clock, Held, OutOfTime, count
 from sightline.views.reasons.owners import one_of, owner_of
 from sightline.views.reasons.sentences import Line, in_words
+from sightline.views.survey import power_of_two
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,12 +152,8 @@ def _held(mask: Mask, owner: tuple[int, int], frame: Frame, clock: Clock) -> Hel
     )
     at = [np.array([n], np.int64) for n in (*owner, *ends)]
     whole = Tiles(at[0], at[1], at[2], at[3], at[4], at[5])
-    side = _power(frame.q_len), _power(frame.kv_len)
+    side = power_of_two(frame.q_len), power_of_two(frame.kv_len)
     return count(mask, whole, side, clock)
-
-
-def _power(length: int) -> int:
-    return 1 << max(length - 1, 0).bit_length()
 
 
 def _blocks(held: Held, frame: Frame) -> BlockCounts:

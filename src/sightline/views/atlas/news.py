@@ -77,13 +77,13 @@ def facts_rows(words: Mapping[str, str], found: Mapping[str, Any]) -> list[list[
     elif empty == 0:
         row("empty_rows", words["none"])
     else:
-        rows.append([words["empty_rows"], f"{empty:,}: {_runs(found['empty_runs'])}", "warn"])
+        row("empty_rows", f"{empty:,}: {_runs(found['empty_runs'])}", "warn")
     if found["cut"]:
         row("", words["cut"])
     if found["edges"]:
         row("documents", _runs([(edge, edge) for edge in found["edges"]]))
     for text in found["words"][:_MOST_PARTS]:
-        rows.append(["", text, "words"])
+        row("", text, "words")
     return rows
 
 

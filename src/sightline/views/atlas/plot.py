@@ -236,15 +236,7 @@ class Plot:
         q_stop = min(first[0] + shape[0], whole.q_stop)
         k_stop = min(first[1] + shape[1], whole.k_stop)
         across, down = np.arange(first[0], q_stop + 1) - 0.5, np.arange(first[1], k_stop + 1) - 0.5
-        self._put(
-            "lines",
-            {
-                "x0": np.r_[np.full_like(across, first[1] - 0.5), down],
-                "x1": np.r_[np.full_like(across, k_stop - 0.5), down],
-                "y0": np.r_[across, np.full_like(down, first[0] - 0.5)],
-                "y1": np.r_[across, np.full_like(down, q_stop - 0.5)],
-            },
-        )
+        self._put("lines", _segments(across, down, Box(first[0], q_stop, first[1], k_stop)))
 
     def mark(self, runs: NDArray[np.int64], edges: NDArray[np.int64], box: Box, whole: Box) -> None:
         """Hatch queries that see nothing, and draw edges of documents dashed, about what is seen.
@@ -265,15 +257,7 @@ class Plot:
             else np.empty(0)
             for start, stop in ((whole.q_start, whole.q_stop), (whole.k_start, whole.k_stop))
         )
-        self._put(
-            "edges",
-            {
-                "x0": np.r_[np.full_like(across, -0.5), down],
-                "x1": np.r_[np.full_like(across, whole.k_stop - 0.5), down],
-                "y0": np.r_[across, np.full_like(down, whole.q_start - 0.5)],
-                "y1": np.r_[across, np.full_like(down, whole.q_stop - 0.5)],
-            },
-        )
+        self._put("edges", _segments(across, down, whole))
 
     def pick(self, box: Box | None) -> None:
         """Put a frame around what is explained."""
@@ -286,6 +270,18 @@ def _quads(boxes: list[Box]) -> dict[str, list[float]]:
         "right": [box.k_stop - 0.5 for box in boxes],
         "top": [box.q_start - 0.5 for box in boxes],
         "bottom": [box.q_stop - 0.5 for box in boxes],
+    }
+
+
+def _segments(
+    across: NDArray[np.floating], down: NDArray[np.floating], box: Box
+) -> dict[str, NDArray[np.floating]]:
+    """Return lines from side to side of a box, at these heights and at these places across."""
+    return {
+        "x0": np.r_[np.full_like(across, box.k_start - 0.5), down],
+        "x1": np.r_[np.full_like(across, box.k_stop - 0.5), down],
+        "y0": np.r_[across, np.full_like(down, box.q_start - 0.5)],
+        "y1": np.r_[across, np.full_like(down, box.q_stop - 0.5)],
     }
 
 

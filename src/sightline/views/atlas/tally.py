@@ -57,13 +57,8 @@ class Clock:
     worked: float = float("inf")
 
     @classmethod
-    def of(cls, seconds: float) -> Clock:
-        """Return a clock that ends in so many seconds."""
-        return cls(perf_counter() + seconds)
-
-    @classmethod
     def of_work(cls, seconds: float) -> Clock:
-        """Return one that ends after so many seconds of work, and not much later in any case."""
+        """Return a clock that ends after so many seconds of work, or not much later in any case."""
         return cls(perf_counter() + _PATIENCE * seconds, thread_time() + seconds)
 
     @property

@@ -26,6 +26,7 @@ from sightline.views.atlas.news import (
 from sightline.views.atlas.palette import theme
 from sightline.views.atlas.plot import NO_MARKS, Plot
 from sightline.views.atlas.words import words
+from sightline.views.sizes import short_size
 
 __all__ = ["Visit"]
 
@@ -46,7 +47,8 @@ class Visit:
         self._document, self._desk = document, desk
         self.asked, self._masks = start, (1, 1)
         self._words = words(start.lang)
-        self._drawn: dict[str, Any] = {}
+        # Of what is drawn; None before anything is.
+        self._cell: tuple[int, int] | None = None
         self._dark = False
         self._serial = 0
         self._marks = NO_MARKS
@@ -89,7 +91,7 @@ class Visit:
         try:
             asked = read_query(str(wish.get("search", "")), self.asked)
         except InvalidArgument as error:
-            self._complain({"kind": "InvalidArgument", "message": str(error), "which": "address"})
+            self._complain({"message": str(error), "which": "address"})
             return
         self._opening.ask(asked)
 
@@ -98,7 +100,7 @@ class Visit:
         try:
             asked = self.asked.with_fields(fields)
         except InvalidArgument as error:
-            self._complain({"kind": "InvalidArgument", "message": str(error), "which": ""})
+            self._complain({"message": str(error)})
             return
         moved = asked.whole != self.asked.whole
         self._opening.ask(replace(asked, view=None if moved else self._box()))
@@ -150,18 +152,17 @@ class Visit:
     }
 
     def _tapped(self, event: Any) -> None:
-        if event.x is None or event.y is None or not self._drawn:
+        if event.x is None or event.y is None or self._cell is None:
             return
-        cell = self._drawn["cell"]
         query, key = (
             int(at + 0.5) // side * side + side // 2 if at >= -0.5 else -1
-            for at, side in zip((event.y, event.x), cell, strict=True)
+            for at, side in zip((event.y, event.x), self._cell, strict=True)
         )
         whole = self.asked.whole
         # The center of a cell that hangs over the end is beyond it; its first pair is not.
         query, key = min(query, whole.q_stop - 1), min(key, whole.k_stop - 1)
         if event.y < whole.q_stop - 0.5 and event.x < whole.k_stop - 0.5:
-            self._ask_why(max(query, whole.q_start) if query >= 0 else query, key, tuple(cell))
+            self._ask_why(max(query, whole.q_start) if query >= 0 else query, key, self._cell)
 
     def _ask_why(self, query: int, key: int, cell: tuple[int, int]) -> None:
         whole = self.asked.whole
@@ -206,7 +207,7 @@ class Visit:
             if got >= most:
                 text = self._words["pick"].format(most=most, last=most - 1, got=got)
                 message = f"{self._words[name]}: {text}"
-                self._complain({"kind": "InvalidArgument", "message": message, "which": name})
+                self._complain({"message": message, "which": name})
                 return
         self.asked, self._masks = asked, (reply["batch"], reply["heads"])
         self._serial += 1
@@ -248,7 +249,7 @@ class Visit:
             return
         whole = self.asked.whole
         cell, first = tuple(reply["cell"]), (reply["q_first"], reply["k_first"])
-        self._drawn = {"cell": cell}
+        self._cell = cell
         self.plot.fill(arrays["cells"], cell, first, arrays["unsure"], whole)
         self.plot.mark(*self._marks, box, whole)
         at_whole = box == whole
@@ -291,8 +292,8 @@ class Visit:
             return
         w, rows = self._words, []
         if self.asked.compare:
-            rows += [[w["comparison"], w["busy"], ""]] if compared is None else []
-            rows += [] if compared is None else comparison_rows(w, compared)
+            busy = [[w["comparison"], w["busy"], ""]]
+            rows += busy if compared is None else comparison_rows(w, compared)
             rows.append(["", w["of_first"], "words"])
         if "error" in found:
             rows.append([w["unknown"], error_text(w, found["error"]), "warn"])
@@ -349,7 +350,7 @@ class Visit:
         asked = asdict(self.asked)
         self._say("state", query=self.asked.query(), batches=batch, heads=heads, **{
             name: asked[name] for name in ("expr", "compare", "offset", "batch", "head")
-        }, size=dict(_pairs(self.asked.query()))["size"])  # fmt: skip
+        }, size=short_size(self.asked.q_len, self.asked.kv_len))  # fmt: skip
 
     def _complain(self, error: Mapping[str, Any]) -> None:
         text = error_text(self._words, error)
@@ -363,12 +364,6 @@ class Visit:
         """Have something done while the document is locked, if the page is still open."""
         if self._document.session_context is not None:
             self._document.add_next_tick_callback(lambda: do(*given, **named))
-
-
-def _pairs(query: str) -> list[tuple[str, str]]:
-    from urllib.parse import parse_qsl
-
-    return parse_qsl(query)
 
 
 def _texts(asked: Asked) -> dict[str, str]:

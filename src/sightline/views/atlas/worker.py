@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import InvalidArgument, ParseError, SightlineError
+from sightline.errors import InvalidArgument, ParseError
 from sightline.masks.mask import Mask
 from sightline.masks.parser import parse
 from sightline.views.atlas.cells import compared, shades
@@ -56,11 +56,9 @@ def answer(request: dict[str, Any]) -> Reply:
         return _DO[request["do"]](request, first, second)
     except ParseError as error:
         return _refused(error, which, position=error.position), {}
-    except SightlineError as error:
-        return _refused(error, which), {}
     except (MemoryError, RecursionError):
         return {"error": {"kind": "Memory", "message": "", "which": which}}, {}
-    except Exception as error:  # a fault of ours: say so, and go on answering
+    except Exception as error:  # refused, or a fault of ours: say so, and go on answering
         return _refused(error, which), {}
 
 
