@@ -8,7 +8,7 @@ Look at every picture that changes before you commit it.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,14 +93,11 @@ OPTIONS = {
 
 def examples() -> Any:
     """Return docs/make_masks.py, where the examples of all masks stand."""
-    if "make_masks" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("make_masks", DOCS / "make_masks.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["make_masks"] = module  # dataclasses look their module up
-        spec.loader.exec_module(module)
-    return sys.modules["make_masks"]
+    sys.path.insert(0, str(DOCS))  # as when Python runs a script of that folder
+    try:
+        return importlib.import_module("make_masks")
+    finally:
+        sys.path.remove(str(DOCS))
 
 
 def cases() -> dict[str, Case]:
