@@ -23,7 +23,13 @@ from settled import settle
 
 DOCS = Path(__file__).parent
 # Packages whose public names are documented; each is public as it stands.
-PACKAGES = ("sightline", "sightline.nn", "sightline.hf", "sightline.audit")
+PACKAGES = (
+    "sightline",
+    "sightline.nn",
+    "sightline.hf",
+    "sightline.audit",
+    "sightline.distributed",
+)
 # What sightline.testing offers, module by module; it has no table of names.
 TESTING = ("backend", "strategies", "specs", "drawings", "cases", "plugin")
 
@@ -131,6 +137,12 @@ PAGES = (
         "Hugging Face models with Sightline's attention. "
         "[The table](../huggingface_table.md) lists the architectures that are tested.",
         (Section("Models", ("sightline.hf",)),),
+    ),
+    Page(
+        "distributed.md",
+        "sl.distributed",
+        "One sequence on several devices. `sl.shard` is the plan, these run it.",
+        (Section("Context parallelism", ("sightline.distributed",)),),
     ),
     Page(
         "audit.md",

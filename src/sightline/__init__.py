@@ -13,6 +13,7 @@ from sightline.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sightline import audit as audit
+    from sightline import distributed as distributed
     from sightline import hf as hf
     from sightline import nn as nn
     from sightline.audit.fingerprint import fingerprint as fingerprint
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from sightline.errors import MissingExtra as MissingExtra
     from sightline.errors import NoTruthValue as NoTruthValue
     from sightline.errors import ParseError as ParseError
+    from sightline.errors import RankError as RankError
+    from sightline.errors import RankLost as RankLost
+    from sightline.errors import RanksDisagree as RanksDisagree
     from sightline.errors import ShapeMismatch as ShapeMismatch
     from sightline.errors import SightlineError as SightlineError
     from sightline.errors import UnknownBackend as UnknownBackend
@@ -75,6 +79,8 @@ if TYPE_CHECKING:
     from sightline.plan.compare import implies as implies
     from sightline.plan.planner import plan as plan
     from sightline.plan.reach import reach as reach
+    from sightline.plan.shard import Shard as Shard
+    from sightline.plan.shard import shard as shard
     from sightline.recognize.recognize import recognize as recognize
     from sightline.recognize.result import Recognized as Recognized
     from sightline.views.draw import draw as draw
@@ -87,7 +93,8 @@ __version__ = "0.1.0"
 
 # The rooms that hold the public names. Adding a name: a word here, a line above.
 _ROOMS = {
-    "audit": "audit",  # these three are public as they stand: sl.hf.patch, sl.nn.KVCache
+    "audit": "audit",  # these four are public as they stand: sl.hf.patch, sl.nn.KVCache
+    "distributed": "distributed",
     "hf": "hf",
     "nn": "nn",
     "audit.fingerprint": "fingerprint",
@@ -96,7 +103,8 @@ _ROOMS = {
     "engines.attend": "attend attention_weights explain_choice",
     "errors": (
         "AuditFailed CannotExpress DataError GuardError InvalidArgument InvalidMask MissingExtra "
-        "NoTruthValue ParseError ShapeMismatch SightlineError UnknownBackend"
+        "NoTruthValue ParseError RankError RankLost RanksDisagree ShapeMismatch SightlineError "
+        "UnknownBackend"
     ),
     "lower.lower": "backends lower",
     "masks.block_sparse": "block_diffusion random_blocks",
@@ -117,6 +125,7 @@ _ROOMS = {
     "plan.compare": "equivalent implies",
     "plan.planner": "plan",
     "plan.reach": "reach",
+    "plan.shard": "Shard shard",
     "recognize.recognize": "recognize",
     "recognize.result": "Recognized",
     "views.draw": "draw",

@@ -17,6 +17,9 @@ __all__ = [
     "MissingKernels",
     "NoTruthValue",
     "ParseError",
+    "RankError",
+    "RankLost",
+    "RanksDisagree",
     "ShapeMismatch",
     "SightlineError",
     "UnknownBackend",
@@ -125,6 +128,26 @@ class GuardError(SightlineError):
     def __init__(self, message: str, finding: object) -> None:
         self.finding = finding
         super().__init__(message)
+
+
+class RankError(SightlineError, RuntimeError):
+    """Several processes cannot go on together.
+
+    Attributes:
+        ranks: the global ranks that are to blame, rising.
+    """
+
+    def __init__(self, message: str, *, ranks: tuple[int, ...]) -> None:
+        self.ranks = ranks
+        super().__init__(message)
+
+
+class RankLost(RankError):
+    """A rank died or did not answer in time; the others cannot go on without it."""
+
+
+class RanksDisagree(RankError):
+    """Ranks were given different masks, shapes or options where all must be told alike."""
 
 
 class MissingKernels(SightlineError, ImportError):

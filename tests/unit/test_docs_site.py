@@ -20,7 +20,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PACKAGES = ("sightline", "sightline.nn", "sightline.hf", "sightline.audit")
+PACKAGES = (
+    "sightline",
+    "sightline.nn",
+    "sightline.hf",
+    "sightline.audit",
+    "sightline.distributed",
+)
 SCRIPTS = ("make_architecture", "make_reference")
 # Attributes by which a page fetches something; an `a` only leads somewhere.
 FETCHING = {"src", "srcset", "poster", "data", "background"}
@@ -81,7 +87,7 @@ def test_every_public_name_is_in_the_reference_once() -> None:
     written = set(re.findall(r"^ +heading: (\S+)$", "\n".join(pages), re.MULTILINE))
     for package in PACKAGES:
         for name in import_module(package).__all__:
-            if f"sightline.{name}" in ("sightline.nn", "sightline.hf"):
+            if f"sightline.{name}" in ("sightline.nn", "sightline.hf", "sightline.distributed"):
                 continue  # packages, whose names follow
             shorter = f"sl.{name}"
             own = package.replace("sightline", "sl", 1) + f".{name}"

@@ -18,6 +18,7 @@ from sightline import native  # noqa: E402
 from sightline.engines.guarded.arithmetic import nothing_seen, touch  # noqa: E402
 from sightline.engines.registry import ENGINES, MISSING, Choice, Engine, choose  # noqa: E402
 from sightline.engines.request import Request, check_request  # noqa: E402
+from sightline.engines.shared import shared_sequence  # noqa: E402
 from sightline.engines.weights import compute_weights  # noqa: E402
 
 # How the engines run that have been imported so far.
@@ -79,6 +80,48 @@ def attend(
     >>> sl.attend(query, key, value, sl.causal(strict=True)).flatten().tolist()
     [0.0, 2.0, 3.0]
     """
+    shared = shared_sequence()
+    if shared is not None:
+        return shared.attend(
+            query,
+            key,
+            value,
+            mask,
+            q_offset=q_offset,
+            scale=scale,
+            bias=bias,
+            dropout=dropout,
+            return_lse=return_lse,
+            engine=engine,
+        )
+    return attend_here(
+        query,
+        key,
+        value,
+        mask,
+        q_offset=q_offset,
+        scale=scale,
+        bias=bias,
+        dropout=dropout,
+        return_lse=return_lse,
+        engine=engine,
+    )
+
+
+def attend_here(
+    query: Any,
+    key: Any,
+    value: Any,
+    mask: Any,
+    *,
+    q_offset: int = 0,
+    scale: float | None = None,
+    bias: Any = None,
+    dropout: float = 0.0,
+    return_lse: bool = False,
+    engine: str = "auto",
+) -> Any:
+    """Return what ``attend`` does, whose arguments these are, of the tensors at hand alone."""
     request = check_request(
         query,
         key,

@@ -1,0 +1,282 @@
+"""Who computes what, where one device is not enough: a plan cut into shards of queries.
+
+Each rank holds some blocks of tokens, computes the rows of its queries, and asks the others for
+exactly the blocks of keys that those rows see. Arithmetic on the block map alone: sending is the
+part of distributed/, and how blocks are dealt out that of shard_assign.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sightline.errors import InvalidArgument, ShapeMismatch
+from sightline.masks.arguments import as_size
+from sightline.masks.bits import count_bits
+from sightline.plan.block_map import FULL_RUN, BlockMap
+from sightline.plan.shard_assign import assign
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+
+__all__ = ["EVEN_COSTS", "Assignment", "BlockCosts", "Shard", "block_costs", "contiguous", "shard"]
+
+
+class BlockCosts(NamedTuple):
+    """What work costs, in allowed pairs of a FULL block.
+
+    Attributes:
+        full: an allowed pair in a FULL block.
+        partial: an allowed pair in a PARTIAL block.
+        cell: any cell of a PARTIAL block, for engines that compute those whole.
+    """
+
+    full: float = 1.0
+    partial: float = 1.0
+    cell: float = 0.0
+
+
+# Every allowed pair costs the same, and nothing else costs anything: the exact allowed area.
+EVEN_COSTS = BlockCosts()
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """Which rank holds which block of tokens.
+
+    Every rank holds as many tokens in one batch row as in another.
+
+    Attributes:
+        owner: int32 ``[1|B, blocks]``, the rank that holds each block.
+        edges: int64 ``[blocks + 1]``, the absolute positions at which blocks begin and end.
+        ranks: how many there are.
+    """
+
+    owner: NDArray[np.int32]
+    edges: Ints
+    ranks: int
+
+    @property
+    def batch(self) -> int:
+        """How many batch rows are told apart; 1 if all are dealt out alike."""
+        return len(self.owner)
+
+    @property
+    def length(self) -> int:
+        """How many tokens there are in a batch row."""
+        return int(self.edges[-1] - self.edges[0])
+
+    @property
+    def sizes(self) -> Ints:
+        """How many tokens each block holds, ``[blocks]``."""
+        return np.diff(self.edges)
+
+    @cached_property
+    def lengths(self) -> Ints:
+        """How many tokens of a batch row each rank holds, ``[ranks]``."""
+        held = np.bincount(self.owner[0], weights=self.sizes, minlength=self.ranks)
+        return held.astype(np.int64)
+
+    def blocks(self, rank: int) -> Ints:
+        """Return the blocks that a rank holds, rising, ``[1|B, n]``."""
+        rows = [np.flatnonzero(row == rank) for row in self.owner]
+        return np.stack(rows)
+
+    def positions(self, rank: int) -> Ints:
+        """Return the absolute positions of the tokens that a rank holds, rising, ``[1|B, n]``."""
+        inside = np.repeat(self.owner, self.sizes, axis=1) == rank
+        first, stop = int(self.edges[0]), int(self.edges[-1])
+        place = np.broadcast_to(np.arange(first, stop, dtype=np.int64), inside.shape)
+        return place[inside].reshape(self.batch, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """A plan cut into shards: who holds which tokens, computes which rows, needs which keys.
+
+    Attributes:
+        plan: the block map that is cut, with uniform cuts.
+        queries: who holds which queries and computes their rows.
+        keys: who holds which keys; the same object as ``queries`` for self-attention.
+        costs: what work costs.
+    """
+
+    plan: BlockMap
+    queries: Assignment
+    keys: Assignment
+    costs: BlockCosts = EVEN_COSTS
+
+    @property
+    def ranks(self) -> int:
+        """How many ranks there are."""
+        return self.queries.ranks
+
+    @cached_property
+    def area(self) -> NDArray[np.float64]:
+        """The cost of each rank's rows, ``[ranks]``, over the plan's batch rows and heads."""
+        cost = block_costs(self.plan, self.costs).sum(axis=1)
+        owner = np.broadcast_to(self.queries.owner, cost.shape)
+        total = np.bincount(owner.reshape(-1), weights=cost.reshape(-1), minlength=self.ranks)
+        return total.astype(np.float64)
+
+    @property
+    def balance(self) -> float:
+        """Largest ÷ mean area; 1 is perfect, and what it is if there is no work at all."""
+        mean = float(self.area.mean())
+        return float(self.area.max()) / mean if mean else 1.0
+
+    @cached_property
+    def needed(self) -> tuple[Ints, Ints, Ints]:
+        """The stretches of key blocks that each rank's rows see, its own included.
+
+        ``(start, first, stop)``: the stretches of batch row b of rank r are those from
+        ``start[r * B + b]`` up to ``start[r * B + b + 1]``, each from block ``first`` up to
+        ``stop``; they rise and do not touch. B is ``batch``.
+        """
+        return _needed(self)
+
+    @property
+    def batch(self) -> int:
+        """How many batch rows are told apart, by the mask or by who holds what."""
+        return max(self.plan.batch, self.queries.batch, self.keys.batch)
+
+    def needs(self, rank: int) -> NDArray[np.bool_]:
+        """Return which key blocks a rank's rows see, its own included, ``[batch, kv_blocks]``."""
+        start, first, stop = self.needed
+        result = np.zeros((self.batch, self.plan.kv_blocks), dtype=np.bool_)
+        for row in range(self.batch):
+            owner = rank * self.batch + row
+            mine = slice(start[owner], start[owner + 1])
+            for a, b in zip(first[mine], stop[mine], strict=True):
+                result[row, a:b] = True
+        return result
+
+    @cached_property
+    def received(self) -> Ints:
+        """How many keys each rank receives, ``[ranks]``, over the ``batch`` rows told apart."""
+        sizes = self.keys.sizes
+        owner = np.broadcast_to(self.keys.owner, (self.batch, len(sizes)))
+        return np.array(
+            [
+                int((sizes * (self.needs(rank) & (owner != rank))).sum())
+                for rank in range(self.ranks)
+            ]
+        )
+
+    def under(self, plan: BlockMap) -> Shard:
+        """Return the shards of another mask for tokens dealt out as these.
+
+        Raises:
+            ShapeMismatch: a plan of another shape or other blocks.
+        """
+        wanted = (self.plan.frame, self.plan.block_q, self.plan.block_kv)
+        if (plan.frame, plan.block_q, plan.block_kv) != wanted:
+            raise ShapeMismatch(
+                f"got a plan of {plan.q_len} x {plan.kv_len} in blocks of {plan.block_q} x "
+                f"{plan.block_kv}; wanted {self.plan.q_len} x {self.plan.kv_len} in blocks of "
+                f"{self.plan.block_q} x {self.plan.block_kv}; call sl.plan with those."
+            )
+        return Shard(plan, self.queries, self.keys, self.costs)
+
+
+def shard(
+    plan: BlockMap,
+    ranks: int,
+    *,
+    communication: float = 0.0,
+    costs: BlockCosts = EVEN_COSTS,
+    keys: Assignment | None = None,
+) -> Shard:
+    """Return a plan cut into shards of equally many tokens and equally much work.
+
+    Args:
+        plan: the block map, with uniform cuts.
+        ranks: among how many it is dealt out.
+        communication: what receiving one key costs, in allowed pairs: 0 balances as well as
+            possible and spares communication where that costs no balance; more trades balance
+            for it.
+        costs: what the engine's blocks cost.
+        keys: who holds which keys; None: whoever holds the query of the same position, or where
+            queries and keys are not one sequence, equal stretches in order.
+
+    Raises:
+        InvalidArgument: a plan with aligned cuts, or numbers out of range.
+        ShapeMismatch: ``keys`` of another length, other blocks or other ranks.
+
+    >>> import sightline as sl
+    >>> cut = shard(sl.plan(sl.causal(), 4096), 4)
+    >>> cut.balance, cut.queries.lengths
+    (1.0, array([1024, 1024, 1024, 1024]))
+    """
+    if plan.cuts != "uniform":
+        raise InvalidArgument(
+            f"got a plan with cuts={plan.cuts!r}; wanted uniform ones; call sl.plan without cuts=."
+        )
+    ranks = as_size(ranks, "shard(ranks=)", error=InvalidArgument)
+    if not communication >= 0:
+        raise InvalidArgument(f"got communication={communication}; wanted 0 or more.")
+    owner = assign(plan, block_costs(plan, costs).sum(axis=1), ranks, communication)
+    queries = Assignment(owner, plan.grid.q_edges[0], ranks)
+    if keys is None:
+        one = np.array_equal(plan.grid.q_edges, plan.grid.k_edges)
+        keys = queries if one else contiguous(plan.grid.k_edges[0], ranks)
+    elif keys.ranks != ranks or not np.array_equal(keys.edges, plan.grid.k_edges[0]):
+        raise ShapeMismatch(
+            f"got keys= for {keys.length} keys in {len(keys.sizes)} blocks on {keys.ranks} ranks; "
+            f"wanted {plan.kv_len} keys in {plan.kv_blocks} blocks on {ranks}; cut both alike."
+        )
+    return Shard(plan, queries, keys, costs)
+
+
+def contiguous(edges: Ints, ranks: int) -> Assignment:
+    """Return blocks dealt out in order, equally many to each rank."""
+    blocks = len(edges) - 1
+    owner = (np.arange(blocks) * ranks // max(blocks, 1)).astype(np.int32)
+    return Assignment(owner[None], edges, ranks)
+
+
+def block_costs(plan: BlockMap, costs: BlockCosts) -> NDArray[np.float64]:
+    """Return what each block of queries costs, ``[batch, heads, q_blocks]`` of the plan's own."""
+    heights, widths = plan.extents()
+    is_full = plan.pattern == FULL_RUN
+    work = (heights * widths) * np.where(is_full, costs.full, costs.cell)
+    if len(plan.patterns):
+        ones = count_bits(plan.patterns, axis=(1, 2))
+        length = plan.last_block.astype(np.int64) - plan.first_block + 1
+        pairs = ones[np.where(is_full, 0, plan.pattern)] * length
+        work = work + np.where(is_full, 0.0, pairs * costs.partial)
+    rows = len(plan.row_start) - 1
+    total = np.bincount(plan.row, weights=work, minlength=rows)
+    return total.astype(np.float64).reshape(plan.batch, plan.heads, plan.q_blocks)
+
+
+def _needed(cut: Shard) -> tuple[Ints, Ints, Ints]:
+    plan, batch = cut.plan, cut.batch
+    owner, block = np.divmod(plan.row, max(plan.q_blocks, 1))
+    row = owner // plan.heads
+    first = plan.first_block.astype(np.int64)
+    stop = plan.last_block.astype(np.int64) + 1
+    if plan.batch < batch:  # the mask is the same for all rows, who holds what is not
+        count = len(block)
+        row = np.repeat(np.arange(batch), count)
+        block, first, stop = (np.tile(each, batch) for each in (block, first, stop))
+    rank = cut.queries.owner[row if cut.queries.batch > 1 else 0, block]
+    group = rank.astype(np.int64) * batch + row
+    # A stretch a group never touches one of the next: each has a width of its own.
+    width = plan.kv_blocks + 1
+    order = np.argsort(group * width + first, kind="stable")
+    begin, end = (group * width + first)[order], (group * width + stop)[order]
+    reach = np.maximum.accumulate(end) if len(end) else end
+    new = np.ones(len(begin), dtype=np.bool_)
+    new[1:] = begin[1:] > reach[:-1]
+    starts = begin[new]
+    stops = reach[np.append(np.flatnonzero(new)[1:] - 1, len(reach) - 1)] if len(reach) else reach
+    groups, first = np.divmod(starts, width)
+    start = np.zeros(cut.ranks * batch + 1, dtype=np.int64)
+    np.cumsum(np.bincount(groups, minlength=cut.ranks * batch), out=start[1:])
+    return start, first, stops - groups * width

@@ -1,0 +1,31 @@
+"""Ranks to run on: two or four processes of one gloo group, kept for all tests of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from sightline.testing.ranks import RankPool
+
+
+@pytest.fixture(scope="session")
+def two_ranks() -> Iterator[RankPool]:
+    """Two processes."""
+    pool = RankPool(2)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="session")
+def four_ranks() -> Iterator[RankPool]:
+    """Four processes."""
+    pool = RankPool(4)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(params=[2, 4], ids=["two", "four"])
+def ranks(request: pytest.FixtureRequest) -> RankPool:
+    """Two processes, then four."""
+    return request.getfixturevalue("two_ranks" if request.param == 2 else "four_ranks")
