@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, reject, settings
@@ -16,7 +18,7 @@ from sightline.testing.specs import build
 from sightline.testing.strategies import Frame, expressions, frames
 
 
-def positions(draw: st.DrawFn, rows: int, offset: int, length: int) -> np.ndarray:
+def positions(draw: Any, rows: int, offset: int, length: int) -> np.ndarray:
     """Some positions of each row, rising; rows that have fewer than others end in -1."""
     if not length:
         return np.full((rows, 1), -1)
