@@ -17,7 +17,8 @@ from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.arguments import as_size
 from sightline.masks.bits import count_bits
 from sightline.plan.block_map import FULL_RUN, BlockMap
-from sightline.plan.shard_assign import assign
+from sightline.plan.shard_assign import EVENNESS, area_at_least, counts_of, evened_out
+from sightline.plan.shard_keys import Seen, seen_blocks, seen_keys
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,6 +132,26 @@ class Shard:
         return float(self.area.max()) / mean if mean else 1.0
 
     @cached_property
+    def balance_at_least(self) -> float:
+        """A bound: no assignment of these blocks, equally many to each rank, has less balance."""
+        mean = float(self.area.mean())
+        cost = block_costs(self.plan, self.costs).sum(axis=1)
+        return area_at_least(cost, self.ranks) / mean if mean else 1.0
+
+    @property
+    def batch(self) -> int:
+        """How many batch rows are told apart, by the mask or by who holds what."""
+        return max(self.plan.batch, self.queries.batch, self.keys.batch)
+
+    @cached_property
+    def _blocks(self) -> Seen:
+        return seen_blocks(self.plan, self.queries.owner, self.ranks, self.batch)
+
+    @cached_property
+    def _keys(self) -> Seen:
+        return seen_keys(self.plan, self.queries.owner, self.ranks, self.batch)
+
+    @property
     def needed(self) -> tuple[Ints, Ints, Ints]:
         """The stretches of key blocks that each rank's rows see, its own included.
 
@@ -138,35 +159,65 @@ class Shard:
         ``start[r * B + b]`` up to ``start[r * B + b + 1]``, each from block ``first`` up to
         ``stop``; they rise and do not touch. B is ``batch``.
         """
-        return _needed(self)
-
-    @property
-    def batch(self) -> int:
-        """How many batch rows are told apart, by the mask or by who holds what."""
-        return max(self.plan.batch, self.queries.batch, self.keys.batch)
+        return self._blocks.start, self._blocks.first, self._blocks.stop
 
     def needs(self, rank: int) -> NDArray[np.bool_]:
         """Return which key blocks a rank's rows see, its own included, ``[batch, kv_blocks]``."""
-        start, first, stop = self.needed
-        result = np.zeros((self.batch, self.plan.kv_blocks), dtype=np.bool_)
-        for row in range(self.batch):
-            owner = rank * self.batch + row
-            mine = slice(start[owner], start[owner + 1])
-            for a, b in zip(first[mine], stop[mine], strict=True):
-                result[row, a:b] = True
-        return result
+        blocks = np.arange(self.plan.kv_blocks + 1)
+        groups = range(rank * self.batch, (rank + 1) * self.batch)
+        return np.stack([self._blocks.keys(group, blocks) for group in groups])
+
+    def needs_keys(self, rank: int) -> NDArray[np.bool_]:
+        """Return which keys a rank's rows see, its own included, ``[batch, kv_len]``.
+
+        A key of a needed block that no row of the rank sees is not among them.
+        """
+        groups = range(rank * self.batch, (rank + 1) * self.batch)
+        return np.stack([self._keys.keys(group, self.keys.edges) for group in groups])
 
     @cached_property
     def received(self) -> Ints:
-        """How many keys each rank receives, ``[ranks]``, over the ``batch`` rows told apart."""
-        sizes = self.keys.sizes
-        owner = np.broadcast_to(self.keys.owner, (self.batch, len(sizes)))
-        return np.array(
-            [
-                int((sizes * (self.needs(rank) & (owner != rank))).sum())
-                for rank in range(self.ranks)
-            ]
-        )
+        """How many keys each rank receives, ``[ranks]``, over the ``batch`` rows told apart.
+
+        Those that its rows see and it does not hold: the least that this assignment allows.
+        """
+        return self._keys.received(self.keys.owner, self.keys.edges)
+
+    @cached_property
+    def received_in_blocks(self) -> Ints:
+        """How many keys each rank would receive in whole blocks, ``[ranks]``."""
+        return self._blocks.received(self.keys.owner, self.keys.edges)
+
+    @cached_property
+    def sent(self) -> Ints:
+        """How many keys each rank sends, ``[ranks]``; one sent to several counts for each."""
+        return self._keys.sent(self.keys.owner, self.keys.edges)
+
+    def received_bytes(
+        self,
+        *,
+        kv_heads: int = 1,
+        head_dim: int = 64,
+        value_dim: int | None = None,
+        dtype_bytes: int = 4,
+    ) -> Ints:
+        """Return how many bytes of keys and values each rank receives forward, ``[ranks]``.
+
+        Args:
+            kv_heads: number of key/value heads.
+            head_dim: length of a key.
+            value_dim: length of a value; None means ``head_dim``.
+            dtype_bytes: bytes of one of their numbers.
+
+        Raises:
+            InvalidArgument: a number that is no integer of at least 1.
+        """
+        sizes = {"kv_heads": kv_heads, "head_dim": head_dim, "dtype_bytes": dtype_bytes}
+        sizes["value_dim"] = head_dim if value_dim is None else value_dim
+        for name, size in sizes.items():
+            sizes[name] = as_size(size, f"received_bytes({name}=)", error=InvalidArgument)
+        numbers = sizes["kv_heads"] * (sizes["head_dim"] + sizes["value_dim"])
+        return self.received * (numbers * sizes["dtype_bytes"])
 
     def under(self, plan: BlockMap) -> Shard:
         """Return the shards of another mask for tokens dealt out as these.
@@ -197,9 +248,9 @@ def shard(
     Args:
         plan: the block map, with uniform cuts.
         ranks: among how many it is dealt out.
-        communication: what receiving one key costs, in allowed pairs: 0 balances as well as
-            possible and spares communication where that costs no balance; more trades balance
-            for it.
+        communication: what receiving one key costs, in allowed pairs. 0 evens areas out till
+            the largest is within half a percent of the mean, or as far as blocks allow, by the
+            fewest blocks moved; more trades balance for fewer keys received.
         costs: what the engine's blocks cost.
         keys: who holds which keys; None: whoever holds the query of the same position, or where
             queries and keys are not one sequence, equal stretches in order.
@@ -220,23 +271,41 @@ def shard(
     ranks = as_size(ranks, "shard(ranks=)", error=InvalidArgument)
     if not communication >= 0:
         raise InvalidArgument(f"got communication={communication}; wanted 0 or more.")
-    owner = assign(plan, block_costs(plan, costs).sum(axis=1), ranks, communication)
-    queries = Assignment(owner, plan.grid.q_edges[0], ranks)
-    if keys is None:
-        one = np.array_equal(plan.grid.q_edges, plan.grid.k_edges)
-        keys = queries if one else contiguous(plan.grid.k_edges[0], ranks)
-    elif keys.ranks != ranks or not np.array_equal(keys.edges, plan.grid.k_edges[0]):
+    if keys is not None and not (
+        keys.ranks == ranks and np.array_equal(keys.edges, plan.grid.k_edges[0])
+    ):
         raise ShapeMismatch(
             f"got keys= for {keys.length} keys in {len(keys.sizes)} blocks on {keys.ranks} ranks; "
             f"wanted {plan.kv_len} keys in {plan.kv_blocks} blocks on {ranks}; cut both alike."
         )
+    cost = block_costs(plan, costs).sum(axis=1)
+    if not communication:
+        return _cut(plan, evened_out(plan, cost, ranks), keys, costs, ranks)
+    # Even areas take keys from afar: the best of a few degrees of it.
+    cuts = [
+        _cut(plan, evened_out(plan, cost, ranks, evenness), keys, costs, ranks)
+        for evenness in EVENNESS
+    ]
+    return min(cuts, key=lambda cut: float((cut.area + communication * cut.received).max()))
+
+
+def _cut(
+    plan: BlockMap,
+    owner: NDArray[np.int32],
+    keys: Assignment | None,
+    costs: BlockCosts,
+    ranks: int,
+) -> Shard:
+    queries = Assignment(owner, plan.grid.q_edges[0], ranks)
+    if keys is None:
+        one = np.array_equal(plan.grid.q_edges, plan.grid.k_edges)
+        keys = queries if one else contiguous(plan.grid.k_edges[0], ranks)
     return Shard(plan, queries, keys, costs)
 
 
 def contiguous(edges: Ints, ranks: int) -> Assignment:
     """Return blocks dealt out in order, equally many to each rank."""
-    blocks = len(edges) - 1
-    owner = (np.arange(blocks) * ranks // max(blocks, 1)).astype(np.int32)
+    owner = np.repeat(np.arange(ranks, dtype=np.int32), counts_of(len(edges) - 1, ranks))
     return Assignment(owner[None], edges, ranks)
 
 
@@ -253,30 +322,3 @@ def block_costs(plan: BlockMap, costs: BlockCosts) -> NDArray[np.float64]:
     rows = len(plan.row_start) - 1
     total = np.bincount(plan.row, weights=work, minlength=rows)
     return total.astype(np.float64).reshape(plan.batch, plan.heads, plan.q_blocks)
-
-
-def _needed(cut: Shard) -> tuple[Ints, Ints, Ints]:
-    plan, batch = cut.plan, cut.batch
-    owner, block = np.divmod(plan.row, max(plan.q_blocks, 1))
-    row = owner // plan.heads
-    first = plan.first_block.astype(np.int64)
-    stop = plan.last_block.astype(np.int64) + 1
-    if plan.batch < batch:  # the mask is the same for all rows, who holds what is not
-        count = len(block)
-        row = np.repeat(np.arange(batch), count)
-        block, first, stop = (np.tile(each, batch) for each in (block, first, stop))
-    rank = cut.queries.owner[row if cut.queries.batch > 1 else 0, block]
-    group = rank.astype(np.int64) * batch + row
-    # A stretch a group never touches one of the next: each has a width of its own.
-    width = plan.kv_blocks + 1
-    order = np.argsort(group * width + first, kind="stable")
-    begin, end = (group * width + first)[order], (group * width + stop)[order]
-    reach = np.maximum.accumulate(end) if len(end) else end
-    new = np.ones(len(begin), dtype=np.bool_)
-    new[1:] = begin[1:] > reach[:-1]
-    starts = begin[new]
-    stops = reach[np.append(np.flatnonzero(new)[1:] - 1, len(reach) - 1)] if len(reach) else reach
-    groups, first = np.divmod(starts, width)
-    start = np.zeros(cut.ranks * batch + 1, dtype=np.int64)
-    np.cumsum(np.bincount(groups, minlength=cut.ranks * batch), out=start[1:])
-    return start, first, stops - groups * width
