@@ -1,7 +1,7 @@
 """``sl.distributed.attend``: attention over a sequence whose tokens lie on several ranks.
 
-Each rank keeps its queries and is sent exactly the blocks of keys that those may see. The kernels
-are those of ``sl.attend``, whose mask is asked at the absolute positions of what is at hand.
+Each rank keeps its queries and is sent exactly the keys that those may see. The kernels are those
+of ``sl.attend``, whose mask is asked at the absolute positions of what is at hand.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from sightline.distributed.agreement import agree
-from sightline.distributed.exchange import gather_keys
 from sightline.distributed.layout import Spread
-from sightline.distributed.routes import route
-from sightline.engines.attend import attend_here
-from sightline.errors import ShapeMismatch
-from sightline.masks.gathered import gathered
+from sightline.distributed.mesh import heads_of, to_heads, to_tokens
+from sightline.distributed.passes import Options, attend_portion
+from sightline.engines.request import check_request
+from sightline.errors import CannotExpress, ShapeMismatch
 from sightline.masks.mask import Mask
+from sightline.masks.positional import everything
 
 __all__ = ["attend"]
 
@@ -37,6 +37,16 @@ def attend(
 ) -> Any:
     """Return what ``sl.attend`` returns for this rank's queries over the keys of all ranks.
 
+    With ``spread(..., overlap=True)`` a rank attends to the keys it holds while the others are on
+    their way, then to those, and merges the two by their logsumexps: equal to one process up to
+    rounding. Where an engine does not hand out the logsumexp, where a number is not finite, or
+    with ``overlap=False``, it attends once when all keys are there, in the order of their
+    positions. Then output, logsumexp and the gradient of the query have, with the cpu engine,
+    every bit of those of one process; so have the gradients of a key and its value that only one
+    rank's queries see. Others are sums over ranks, in the order of the ranks, rounded once.
+
+    Dropped weights are drawn on each rank by itself: as many as in one process, but not the same.
+
     Args:
         query: [batch, heads, this rank's queries, head_dim], in the order of their positions.
         key: [batch, kv_heads, this rank's keys, head_dim], likewise.
@@ -44,37 +54,109 @@ def attend(
         mask: who may see whom, over the absolute positions of the whole sequence.
         spread: who holds which tokens.
         scale: as for ``sl.attend``.
-        bias: refused so far.
+        bias: floats broadcastable to [batch, heads, this rank's queries, all keys of the
+            sequence], as for ``sl.attend``; its gradient is this rank's part. Refused over a mesh
+            with heads.
         dropout: as for ``sl.attend``.
         return_lse: as for ``sl.attend``.
         engine: as for ``sl.attend``.
 
     Raises:
-        ShapeMismatch: tensors that are not this rank's share.
+        ShapeMismatch: tensors that are not this rank's share, or heads that cannot be divided.
+        RanksDisagree: ranks were told different things.
+        RankLost: a rank does not answer.
+        CannotExpress: a bias over a mesh with heads, or what the engine cannot do.
+
+    >>> import sightline as sl, torch, torch.distributed as dist
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> lone = sl.distributed.spread(sl.causal(), 3)
+    >>> x = torch.tensor([1.0, 3.0, 5.0]).view(1, 1, 3, 1)
+    >>> sl.distributed.attend(x * 0, x, x, sl.causal(), spread=lone).flatten().tolist()
+    [1.0, 2.0, 3.0]
+    >>> dist.destroy_process_group()
     """
-    rank = spread.ranks.rank
-    given = {"query": query, "key": key, "value": value}
-    wanted = spread.length, int(spread.keys.lengths[rank])
-    if (query.shape[2], key.shape[2]) != wanted:
+    check_request(query, key, value, mask, scale=scale, dropout=dropout)
+    trains = torch.is_grad_enabled() and (key.requires_grad or value.requires_grad)
+    beyond = _beyond_share(query, key, spread)
+    facts = {
+        "mask": spread.text_of(mask),
+        "dtype": str(query.dtype),
+        "query": (*query.shape[:2], query.shape[3]),
+        "key": (*key.shape[:2], key.shape[3]),
+        "value": (*value.shape[:2], value.shape[3]),
+        "tokens beyond its share": beyond,
+        "gradients": trains,
+    }
+    agree(spread.ranks, "sl.distributed.attend", facts)
+    if beyond != (0, 0):
+        raise _not_its_share(query, key, spread)
+    _check_bias(bias, query, spread)
+    options = Options(scale, bias, dropout, return_lse, engine)
+    if spread.heads is not None:
+        return _over_heads(query, key, value, mask, spread, options)
+    return attend_portion(query, key, value, mask, spread, options)
+
+
+def _over_heads(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: Mask,
+    spread: Spread,
+    options: Options,
+) -> Any:
+    """Attend with this rank's heads of all tokens of its row of the mesh."""
+    heads, context = spread.heads, spread.context
+    assert heads is not None
+    mine = heads_of(mask, heads, query.shape[1])
+    if key.shape[1] % heads.size:
         raise ShapeMismatch(
-            f"got {query.shape[2]} queries and {key.shape[2]} keys on rank {rank}; wanted its "
-            f"share, {wanted[0]} and {wanted[1]}; cut the batch with sl.distributed.shard_batch."
+            f"got {key.shape[1]} key heads for {heads.size} ranks to divide them among; wanted a "
+            "number that it divides; take a mesh whose second dimension divides the key heads."
         )
-    shapes = {name: tuple(x.shape[i] for i in (0, 1, 3)) for name, x in given.items()}
-    dtype = str(query.dtype)
-    agree(spread.ranks, "sl.distributed.attend", {"mask": repr(mask), "dtype": dtype, **shapes})
-    cut = spread.under(mask)
-    way = route(cut, rank, query.shape[0])
-    keys, values = gather_keys(key, value, way, spread.ranks)
-    here = gathered(mask, spread.queries.positions(rank), way.positions)
-    return attend_here(
-        query,
-        keys,
-        values,
-        here,
-        scale=scale,
-        bias=bias,
-        dropout=dropout,
-        return_lse=return_lse,
-        engine=engine,
+    first = context.ranks.rank * heads.size
+    row = slice(first, first + heads.size)
+    queries, keys = (each.lengths[row].tolist() for each in (spread.queries, spread.keys))
+    found = attend_portion(
+        to_heads(query, queries, heads),
+        to_heads(key, keys, heads),
+        to_heads(value, keys, heads),
+        mine,
+        context,
+        options,
     )
+    if not options.return_lse:
+        return to_tokens(found, queries, heads)
+    output, lse = found
+    return to_tokens(output, queries, heads), to_tokens(lse, queries, heads)
+
+
+def _beyond_share(query: torch.Tensor, key: torch.Tensor, spread: Spread) -> tuple[int, int]:
+    """Return how many queries and keys there are more than this rank's share."""
+    held = int(spread.keys.lengths[spread.ranks.rank])
+    return query.shape[2] - spread.length, key.shape[2] - held
+
+
+def _not_its_share(query: torch.Tensor, key: torch.Tensor, spread: Spread) -> ShapeMismatch:
+    rank = spread.ranks.rank
+    return ShapeMismatch(
+        f"got {query.shape[2]} queries and {key.shape[2]} keys on rank {rank}; wanted its share, "
+        f"{spread.length} and {spread.keys.lengths[rank]}; cut the batch with "
+        "sl.distributed.shard_batch."
+    )
+
+
+def _check_bias(bias: Any, query: torch.Tensor, spread: Spread) -> None:
+    if bias is None:
+        return
+    if spread.heads is not None:
+        raise CannotExpress(
+            destination="context parallelism over a mesh with heads",
+            part="a bias",
+            reason="it would have to be exchanged for heads too, as large as all pairs",
+            alternative="a mesh of one dimension",
+        )
+    # As for one process, but that the keys are those of the whole sequence.
+    whole = query.new_empty((query.shape[0], 1, 1, query.shape[3]))
+    whole = whole.expand(-1, -1, spread.keys.length, -1)
+    check_request(query, whole, whole, everything(), bias=bias)

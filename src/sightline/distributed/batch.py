@@ -7,7 +7,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from sightline.distributed.layout import Spread, table_of
+from sightline.distributed.layout import Spread
+from sightline.distributed.routes import table_of
 from sightline.errors import ShapeMismatch
 
 __all__ = ["shard_batch", "unshard"]

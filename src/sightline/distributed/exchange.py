@@ -1,6 +1,9 @@
 """Keys and values on their way: out to the ranks that need them, gradients back to who holds them.
 
-One all-to-all with uneven splits each way; gradients of a key are added up in the order of ranks.
+One all-to-all with uneven splits each way, both begun before there is other work to do and waited
+for after it. Forwards that is attention to the keys at hand, which the caller does between
+``depart`` and ``arrive``. Backwards it is the gradients of those keys: autograd runs what was
+recorded last first, so that ``arrive`` sends gradients off before they are worked out.
 """
 
 from __future__ import annotations
@@ -10,44 +13,154 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from sightline.distributed.failures import watched
 from sightline.distributed.ranks import Ranks
-from sightline.distributed.routes import Route
+from sightline.distributed.routes import Order, Route
 
-__all__ = ["gather_keys"]
-
-
-def gather_keys(
-    key: torch.Tensor, value: torch.Tensor, way: Route, ranks: Ranks
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the keys and values [batch, kv_heads, kv_len, dim] that this rank's queries need."""
-    tokens = torch.cat([key, value], dim=3).transpose(1, 2).flatten(0, 1)
-    there = _Travel.apply(tokens, way, ranks)
-    every = torch.cat([tokens, there, tokens.new_zeros(1, *tokens.shape[1:])])
-    place = torch.where(way.place < 0, len(every) - 1, way.place).to(key.device)
-    found = every[place].transpose(1, 2)
-    return found.split([key.shape[3], value.shape[3]], dim=3)  # pyright: ignore[reportReturnType]
+__all__ = ["Flight", "Trip", "arrive", "depart", "put_in_order"]
 
 
-class _Travel(torch.autograd.Function):
+class Flight:
+    """Rows that are being sent to other ranks, and those that come back for them."""
+
+    def __init__(
+        self, rows: torch.Tensor, sends: list[int], receives: list[int], ranks: Ranks, what: str
+    ) -> None:
+        self._ranks, self._what = ranks, what
+        self._sent = rows.contiguous()  # held: it is read until all has arrived
+        self.rows = rows.new_empty(sum(receives), *rows.shape[1:])
+        with watched(ranks, what):
+            self._work = dist.all_to_all_single(
+                self.rows, self._sent, receives, sends, group=ranks.group, async_op=True
+            )
+
+    def land(self) -> torch.Tensor:
+        """Wait, and return the rows received, those of rank 0 first."""
+        with watched(self._ranks, self._what):
+            self._work.wait()
+        return self.rows
+
+
+class Trip:
+    """One journey of keys and values there and of their gradients back."""
+
+    def __init__(self, way: Route, ranks: Ranks) -> None:
+        self.way, self.ranks = way, ranks
+        self.out: Flight | None = None
+        self.home: Flight | None = None
+
+    def send(self, rows: torch.Tensor) -> torch.Tensor:
+        """Send this rank's tokens off; return the room for those that come."""
+        what = "keys and values of context parallelism"
+        self.out = Flight(rows, self.way.sends, self.way.receives, self.ranks, what)
+        return self.out.rows
+
+    def send_home(self, rows: torch.Tensor) -> None:
+        """Send gradients off to where their tokens lie."""
+        what = "gradients of keys and values in context parallelism"
+        self.home = Flight(rows, self.way.receives, self.way.sends, self.ranks, what)
+
+
+def depart(
+    key: torch.Tensor, value: torch.Tensor, trip: Trip
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Send keys and values to the ranks that need them; return key and value, and a ticket.
+
+    What is returned goes on in place of key and value, so that all their gradients meet here.
+    """
+    return _Depart.apply(key, value, trip)
+
+
+def arrive(ticket: torch.Tensor, trip: Trip) -> torch.Tensor:
+    """Wait for what others send; return it as tokens [received, kv_heads, head_dim + value_dim].
+
+    The result must have a part in the output, so that gradients are sent back on every rank.
+    """
+    return _Arrive.apply(ticket, trip)
+
+
+def put_in_order(tokens: torch.Tensor, order: Order) -> torch.Tensor:
+    """Return tokens [tokens, heads, dim] as [batch, heads, kv_len, dim], zeros where is none."""
+    return _PutInOrder.apply(tokens, order)
+
+
+class _Depart(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, tokens, way, ranks):
-        ctx.way, ctx.ranks, ctx.count = way, ranks, len(tokens)
-        sent = tokens[way.send.to(tokens.device)]
-        return _all_to_all(sent, way.sends, way.receives, ranks)
+    def forward(ctx: Any, key, value, trip):
+        ctx.trip, ctx.widths = trip, (key.shape[3], value.shape[3])
+        ctx.set_materialize_grads(False)
+        way = trip.way
+        sent = torch.cat([x[way.row, :, way.place] for x in (key, value)], dim=2)
+        ticket = trip.send(sent)
+        return key.view_as(key), value.view_as(value), ticket
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_key, grad_value, grad_ticket):
+        trip = ctx.trip
+        flight, trip.home = trip.home, None
+        back = flight.land().split(list(ctx.widths), dim=2)
+        grads = [
+            _sum_over_ranks(own, theirs, trip) if wanted else None
+            for own, theirs, wanted in zip(
+                (grad_key, grad_value), back, ctx.needs_input_grad, strict=False
+            )
+        ]
+        return *grads, None
+
+
+class _Arrive(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, ticket, trip):
+        ctx.trip = trip
+        flight, trip.out = trip.out, None
+        return flight.land().view_as(ticket)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad):
-        way = ctx.way
-        back = _all_to_all(grad.contiguous(), way.receives, way.sends, ctx.ranks)
-        total = back.new_zeros(ctx.count, *back.shape[1:])
-        return total.index_add(0, way.send.to(back.device), back), None, None
+        ctx.trip.send_home(grad)
+        return grad, None
 
 
-def _all_to_all(
-    rows: torch.Tensor, sends: list[int], receives: list[int], ranks: Ranks
-) -> torch.Tensor:
-    """Send rows [sum(sends), ...] in order; return those received [sum(receives), ...]."""
-    got = rows.new_empty(sum(receives), *rows.shape[1:])
-    dist.all_to_all_single(got, rows.contiguous(), receives, sends, group=ranks.group)
-    return got
+class _PutInOrder(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tokens, order):
+        ctx.order = order
+        return _at(tokens, order.place, order.padded).transpose(1, 2)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad):
+        order = ctx.order
+        return _at(grad.transpose(1, 2).flatten(0, 1), order.back, order.partly), None
+
+
+def _at(rows: torch.Tensor, index: torch.Tensor, gaps: bool) -> torch.Tensor:
+    """Return ``rows[index]``, zeros where the index is -1; ``gaps`` says whether it may be."""
+    if not gaps:
+        return rows[index]
+    if not len(rows):
+        return rows.new_zeros(*index.shape, *rows.shape[1:])
+    gone = (index < 0).view(*index.shape, *[1] * (rows.ndim - 1))
+    return rows[index.clamp(min=0)].masked_fill(gone, 0)
+
+
+def _sum_over_ranks(own: torch.Tensor, theirs: torch.Tensor, trip: Trip) -> torch.Tensor:
+    """Add this rank's gradient and those that came back, in the order of the ranks.
+
+    In float32 at least, so that it is rounded once however many ranks saw a key.
+    """
+    working = torch.promote_types(own.dtype, torch.float32)
+    total = torch.zeros(own.shape, dtype=working, device=own.device)
+    start = 0
+    for rank, count in enumerate(trip.way.sends):
+        if rank == trip.ranks.rank:
+            total += own
+        elif count:
+            sent = slice(start, start + count)
+            row, place = trip.way.row[sent], trip.way.place[sent]
+            # No token is sent to a rank twice, so that no two of these meet.
+            total[row, :, place] += theirs[sent].to(working)
+        start += count
+    return total.to(own.dtype)

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from sightline.distributed.agreement import agree
+from sightline.distributed.mesh import across
+from sightline.distributed.portions import Kept, Portion, short_text
 from sightline.distributed.ranks import Ranks
 from sightline.errors import ShapeMismatch
 from sightline.masks.mask import Mask
@@ -27,11 +30,32 @@ class Spread:
         ranks: the processes.
         cut: the shards of the mask it was made for.
         overlap: whether ranks attend to the keys they hold while the others are on their way.
+        heads: the ranks among which the heads of some tokens are divided while they attend; None
+            where every rank attends with all heads.
+        context: the sequence on the ranks that attend with the same heads as this one; the spread
+            itself where ``heads`` is None.
     """
 
     def __init__(self, ranks: Ranks, cut: Shard, overlap: bool) -> None:
         self.ranks, self.cut, self.overlap = ranks, cut, overlap
-        self._cuts = {cut.plan.mask: cut}
+        self.heads: Ranks | None = None
+        self.context: Spread = self
+        self._cuts, self._portions, self._positions, self._texts = Kept(), Kept(), Kept(), Kept()
+        self._cuts.get(cut.plan.mask, lambda: cut)
+
+    @classmethod
+    def over_heads(cls, ranks: Ranks, context: Spread, heads: Ranks) -> Spread:
+        """Return ``context`` with the tokens of each of its ranks dealt out to all of ``heads``.
+
+        The first rank gets the tokens that stand first, and so on. ``ranks`` are all of them, the
+        heads of a token side by side.
+        """
+        cut = context.cut
+        queries = _divided(cut.queries, heads.size)
+        keys = queries if cut.keys is cut.queries else _divided(cut.keys, heads.size)
+        result = cls(ranks, Shard(cut.plan, queries, keys, cut.costs), context.overlap)
+        result.context, result.heads = context, heads
+        return result
 
     @property
     def queries(self) -> Assignment:
@@ -50,13 +74,17 @@ class Spread:
 
     def positions(self, device: Any = None) -> torch.Tensor:
         """Return the absolute positions [1|batch, length] of this rank's queries."""
-        return torch.from_numpy(self.queries.positions(self.ranks.rank)).to(device)
+
+        def build() -> torch.Tensor:
+            return torch.from_numpy(self.queries.positions(self.ranks.rank)).to(device)
+
+        return self._positions.get(str(device), build)
 
     def under(self, mask: Mask) -> Shard:
         """Return the shards of any mask, for tokens dealt out as here."""
-        found = self._cuts.get(mask)
-        if found is None:
-            own = self.cut.plan
+        own = self.cut.plan
+
+        def build() -> Shard:
             made = plan(
                 mask,
                 own.q_len,
@@ -66,8 +94,21 @@ class Spread:
                 block_q=own.block_q,
                 block_kv=own.block_kv,
             )
-            found = self._cuts[mask] = self.cut.under(made)
-        return found
+            return self.cut.under(made)
+
+        return self._cuts.get(mask, build)
+
+    def text_of(self, mask: Mask) -> str:
+        """Return a mask's text for comparing it between ranks; a long one is cut short."""
+        return self._texts.get(mask, lambda: short_text(mask))
+
+    def portion(self, mask: Mask, batch: int, device: torch.device) -> Portion:
+        """Return this rank's part of attention under a mask, for tensors of ``batch`` rows."""
+
+        def build() -> Portion:
+            return Portion(mask, self.under(mask), self.ranks.rank, batch, device)
+
+        return self._portions.get((mask, batch, str(device)), build)
 
 
 def spread(
@@ -80,25 +121,34 @@ def spread(
     communication: float = 0.0,
     costs: BlockCosts = EVEN_COSTS,
     overlap: bool = True,
+    keys: Assignment | None = None,
 ) -> Spread:
     """Deal a sequence out to the ranks of a group; every rank must call it alike.
+
+    Over a mesh of two dimensions, (context, heads), tokens are dealt out to all of its ranks. To
+    attend, the ranks of a row of the mesh divide the heads among them, each with all tokens of
+    the row, and columns share a sequence as the ranks of a group do.
 
     Args:
         mask: who may see whom; its work is what is balanced.
         length: how many queries the whole sequence has.
         kv_len: how many keys; None means ``length``.
-        group: a process group or a ``DeviceMesh``; None for all processes.
+        group: a process group or a ``DeviceMesh`` of one or two dimensions; None for all
+            processes.
         block: tokens that stay together; None for 128, or fewer where the sequence is short.
         communication: what receiving one key costs, in allowed pairs, as for ``shard``.
         costs: what work costs.
         overlap: whether to attend to the keys at hand while the others are on their way, which
             rounds differently from one process.
+        keys: who holds which keys, where they are another sequence that is dealt out already: the
+            ``queries`` of its spread; None as for ``shard``.
 
     Raises:
         InvalidArgument: torch.distributed is not initialised.
-        ShapeMismatch: fewer blocks than ranks.
+        ShapeMismatch: fewer blocks than ranks, or ``keys`` of another length or for other ranks.
+        RanksDisagree: ranks were told different things.
     """
-    ranks = Ranks.of(group)
+    ranks, context, heads = across(group)
     if block is None:
         block = _LARGEST_BLOCK
         while block > 1 and length < block * ranks.size * _LEAST_BLOCKS:
@@ -108,12 +158,29 @@ def spread(
             f"got {length} tokens in blocks of {block} for {ranks.size} ranks; wanted a block or "
             "more for each; take a smaller block or fewer ranks."
         )
-    made = plan(mask, length, kv_len, block_q=block, block_kv=block)
-    cut = shard(made, ranks.size, communication=communication, costs=costs)
-    return Spread(ranks, cut, overlap)
+    facts = {"mask": short_text(mask), "length": length, "kv_len": kv_len, "block": block}
+    options = {"communication": communication, "costs": tuple(costs), "overlap": overlap}
+    agree(ranks, "sl.distributed.spread", {**facts, **options})
+    block_kv = block if keys is None else int(keys.sizes.max(initial=1))
+    made = plan(mask, length, kv_len, block_q=block, block_kv=block_kv)
+    if keys is not None and heads is not None:
+        keys = _joined(keys, heads.size)
+    cut = shard(made, context.size, communication=communication, costs=costs, keys=keys)
+    result = Spread(context, cut, overlap)
+    return result if heads is None else Spread.over_heads(ranks, result, heads)
 
 
-def table_of(assignment: Assignment, rank: int) -> np.ndarray:
-    """Return the place of each position among the tokens a rank holds, [1|B, length]; else -1."""
-    inside = np.repeat(assignment.owner, assignment.sizes, axis=1) == rank
-    return np.where(inside, np.cumsum(inside, axis=1) - 1, -1)
+def _divided(assignment: Assignment, heads: int) -> Assignment:
+    """Return the tokens of each rank dealt out in order to ``heads`` ranks that stand for it."""
+    owner = np.empty_like(assignment.owner)
+    for row, told in zip(owner, assignment.owner, strict=True):
+        for rank in range(assignment.ranks):
+            (blocks,) = np.nonzero(told == rank)
+            part = np.arange(len(blocks)) * heads // max(len(blocks), 1)
+            row[blocks] = rank * heads + part
+    return Assignment(owner, assignment.edges, assignment.ranks * heads)
+
+
+def _joined(assignment: Assignment, heads: int) -> Assignment:
+    """Return what ``_divided`` made its result from."""
+    return Assignment(assignment.owner // heads, assignment.edges, assignment.ranks // heads)

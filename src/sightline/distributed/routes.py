@@ -1,19 +1,70 @@
 """Which keys travel from where to where, as indices: worked out once for a mask and a batch size.
 
-Tokens of a batch are numbered ``batch row * tokens a rank holds + place``. exchange.py moves them.
+A token is a batch row and a place among the tokens that a rank holds of it. exchange.py moves them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from sightline.distributed.layout import table_of
-from sightline.plan.shard import Shard
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-__all__ = ["Route", "route"]
+    from sightline.plan.shard import Assignment, Shard
+
+    Ints = NDArray[np.int64]
+
+__all__ = ["Order", "Route", "route", "table_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """How tokens that lie in some order are put in the order of their positions.
+
+    Attributes:
+        place: int64 [batch, kv_len], where each is found; -1 for none.
+        back: int64 [tokens], the place of each in the result, flattened; -1 where it has none.
+        positions: int64 [1|batch, kv_len], the absolute positions, rising; -1 for none.
+        padded: whether there is a -1 in ``place``.
+        partly: whether there is a -1 in ``back``.
+    """
+
+    place: torch.Tensor
+    back: torch.Tensor
+    positions: np.ndarray
+    padded: bool
+    partly: bool
+
+    @classmethod
+    def of(cls, rows: list[Ints], positions: list[Ints], tokens: int, apart: int) -> Order:
+        """Return the order of ``rows[b]``, places among ``tokens``, at ``positions[b]``.
+
+        Args:
+            rows: where the tokens of each batch row are found, in the order of their positions.
+            positions: their positions.
+            tokens: how many there are to choose from.
+            apart: how many batch rows have positions of their own, 1 or all.
+        """
+        width = max((len(row) for row in rows), default=0)
+        place = np.full((len(rows), width), -1, dtype=np.int64)
+        table = np.full((apart, width), -1, dtype=np.int64)
+        back = np.full(tokens, -1, dtype=np.int64)
+        for b, row in enumerate(rows):
+            place[b, : len(row)] = row
+            back[row] = b * width + np.arange(len(row))
+        for b in range(apart if rows else 0):
+            table[b, : len(positions[b])] = positions[b]
+        padded, partly = bool((place < 0).any()), bool((back < 0).any())
+        return cls(torch.from_numpy(place), torch.from_numpy(back), table, padded, partly)
+
+    def to(self, device: torch.device) -> Order:
+        """Return the same with its tensors on a device."""
+        place, back = self.place.to(device), self.back.to(device)
+        return Order(place, back, self.positions, self.padded, self.partly)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,59 +72,109 @@ class Route:
     """What one rank sends and receives.
 
     Attributes:
-        send: int64 [sent], this rank's tokens in the order in which they are sent.
+        row: int64 [sent], the batch rows of this rank's tokens in the order in which they are sent.
+        place: int64 [sent], their places among the tokens of that row.
         sends: how many go to each rank.
         receives: how many come from each rank.
-        place: int64 [batch, kv_len], where the keys that this rank needs are found, in the order
-            of their positions: among its own tokens and, behind those, what it received; -1 none.
-        positions: int64 [1|batch, kv_len], their absolute positions, -1 for none.
+        others: the order of what is received.
+        every: the order of this rank's tokens (batch row after batch row) and, behind those, of
+            what is received; what this rank's queries do not see is left out.
+        idle: whether no rank sends anything.
     """
 
-    send: torch.Tensor
+    row: torch.Tensor
+    place: torch.Tensor
     sends: list[int]
     receives: list[int]
-    place: torch.Tensor
-    positions: np.ndarray
+    others: Order
+    every: Order
+    idle: bool
+
+    def to(self, device: torch.device) -> Route:
+        """Return the same with its tensors on a device."""
+        return Route(
+            self.row.to(device),
+            self.place.to(device),
+            self.sends,
+            self.receives,
+            self.others.to(device),
+            self.every.to(device),
+            self.idle,
+        )
 
 
 def route(cut: Shard, rank: int, batch: int) -> Route:
     """Return what a rank sends and receives for ``batch`` batch rows."""
-    rows = np.arange(batch) if cut.batch > 1 else np.zeros(batch, dtype=np.int64)
-    sizes, owner = cut.keys.sizes, np.broadcast_to(cut.keys.owner, (cut.batch, cut.plan.kv_blocks))
-    held = int(cut.keys.lengths[rank])
-    mine = np.broadcast_to(table_of(cut.keys, rank), (cut.batch, cut.plan.kv_len))
-    of_token = np.repeat(owner, sizes, axis=1)
-    send, sends = [], []
+    apart = cut.batch
+    own = np.broadcast_to(table_of(cut.keys, rank), (apart, cut.plan.kv_len))
+    holder = np.repeat(cut.keys.owner, cut.keys.sizes, axis=1)
+    holder = np.broadcast_to(holder, own.shape)
+    row, place, sends = _sent(cut, rank, own, batch)
+    seen = _wanted(cut, rank)
+    received, receives = _received(seen, holder, rank, cut.ranks, batch)
+    first, held = int(cut.keys.edges[0]), int(cut.keys.lengths[rank])
+    there, every, where, all_where = [], [], [], []
+    for b in range(batch):
+        told = b if apart > 1 else 0
+        mine = own[told][seen[told]]
+        found = received[b, seen[told]]
+        there.append(found[mine < 0])
+        every.append(np.where(mine < 0, found + batch * held, mine + b * held))
+        all_where.append(np.flatnonzero(seen[told]) + first)
+        where.append(all_where[-1][mine < 0])
+    count = sum(receives)
+    return Route(
+        torch.from_numpy(row),
+        torch.from_numpy(place),
+        sends,
+        receives,
+        Order.of(there, where, count, apart),
+        Order.of(every, all_where, batch * held + count, apart),
+        not cut.received.any(),
+    )
+
+
+def table_of(assignment: Assignment, rank: int) -> Ints:
+    """Return the place of each position among the tokens a rank holds, [1|B, length]; else -1."""
+    inside = np.repeat(assignment.owner, assignment.sizes, axis=1) == rank
+    return np.where(inside, np.cumsum(inside, axis=1) - 1, -1)
+
+
+def _wanted(cut: Shard, rank: int) -> NDArray[np.bool_]:
+    """Return which keys a rank's queries see, its own included, bool [batch, kv_len]."""
+    return np.repeat(cut.needs(rank), cut.keys.sizes, axis=1)
+
+
+def _sent(cut: Shard, rank: int, own: Ints, batch: int) -> tuple[Ints, Ints, list[int]]:
+    """Return batch row and place of the tokens sent, and how many go to each rank."""
+    rows: list[Ints] = []
+    places: list[Ints] = []
+    sends: list[int] = []
     for other in range(cut.ranks):
-        wanted = np.repeat(cut.needs(other), sizes, axis=1) & (of_token == rank)
-        if other == rank:
-            wanted[:] = False
-        index = [b * held + mine[row][wanted[row]] for b, row in enumerate(rows)]
-        send.append(np.concatenate(index))
-        sends.append(len(send[-1]))
-    needed = np.repeat(cut.needs(rank), sizes, axis=1)
-    place = np.full((batch, cut.plan.kv_len), -1, dtype=np.int64)
-    receives, count = [], batch * held
-    for other in range(cut.ranks):
-        there = needed & (of_token == other)
-        before = count
-        for b, row in enumerate(rows):
-            many = int(there[row].sum())
-            if other == rank:
-                place[b, there[row]] = b * held + mine[row][there[row]]
-            else:
-                place[b, there[row]] = count + np.arange(many)
-                count += many
-        receives.append(count - before)
-    width = int(needed.sum(axis=1).max(initial=0))
-    positions = np.full((cut.batch, width), -1, dtype=np.int64)
-    packed = np.full((batch, width), -1, dtype=np.int64)
-    first = cut.keys.edges[0]
-    for row in range(cut.batch):
-        seen = np.flatnonzero(needed[row])
-        positions[row, : len(seen)] = seen + first
-    for b, row in enumerate(rows):
-        seen = np.flatnonzero(needed[row])
-        packed[b, : len(seen)] = place[b, seen]
-    sent = torch.from_numpy(np.concatenate(send))
-    return Route(sent, sends, receives, torch.from_numpy(packed), positions)
+        count = 0
+        wanted = _wanted(cut, other) & (own >= 0) if other != rank else np.zeros((0, 0), np.bool_)
+        for b in range(batch if other != rank else 0):
+            told = b if cut.batch > 1 else 0
+            places.append(own[told][wanted[told]])
+            rows.append(np.full(len(places[-1]), b, dtype=np.int64))
+            count += len(places[-1])
+        sends.append(count)
+    none = [np.zeros(0, dtype=np.int64)]
+    return np.concatenate(none + rows), np.concatenate(none + places), sends
+
+
+def _received(
+    seen: NDArray[np.bool_], holder: NDArray[np.int32], rank: int, ranks: int, batch: int
+) -> tuple[Ints, list[int]]:
+    """Return where each position is among what is received, [batch, kv_len], and how many of whom.
+
+    What comes of a rank is in the order of batch rows, and of positions in each.
+    """
+    arrive = np.where(seen & (holder != rank), holder, ranks)
+    arrive = arrive if len(arrive) == batch else np.broadcast_to(arrive, (batch, arrive.shape[1]))
+    order = np.argsort(arrive, axis=None, kind="stable")
+    counts = np.bincount(arrive.reshape(-1), minlength=ranks + 1)[:ranks]
+    place = np.full(arrive.size, -1, dtype=np.int64)
+    count = int(counts.sum())
+    place[order[:count]] = np.arange(count)
+    return place.reshape(arrive.shape), counts.tolist()

@@ -1,0 +1,163 @@
+"""How one rank attends: once when all keys are there, or to those at hand and then to the others.
+
+The second hides the time on the way. Which of the two a rank takes is its own matter: what is sent
+and received is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+
+from sightline.distributed.exchange import Trip, arrive, depart, put_in_order
+from sightline.distributed.layout import Spread
+from sightline.distributed.merge import are_finite, merge
+from sightline.distributed.portions import Portion
+from sightline.engines.attend import attend_here
+from sightline.engines.registry import ENGINES, choose
+from sightline.engines.request import check_request
+from sightline.errors import CannotExpress
+from sightline.masks.mask import Mask
+
+__all__ = ["Options", "attend_portion"]
+
+Tokens = tuple[torch.Tensor, torch.Tensor]
+
+
+class Options(NamedTuple):
+    """What ``attend`` is told besides the tensors and the mask."""
+
+    scale: float | None
+    bias: torch.Tensor | None
+    dropout: float
+    return_lse: bool
+    engine: str
+
+    def at(self, columns: torch.Tensor | None) -> dict[str, Any]:
+        """Return them as the arguments of ``sl.attend``, the bias of the keys at ``columns``."""
+        told = self._asdict()
+        if columns is not None and self.bias is not None:
+            told["bias"] = _columns_of(self.bias, columns)
+        return told
+
+
+def attend_portion(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: Mask,
+    spread: Spread,
+    options: Options,
+) -> Any:
+    """Return attention of this rank's queries to the keys of all ranks."""
+    portion = spread.portion(mask, query.shape[0], query.device)
+    with _randomness_of(spread.ranks.rank, query.device, options.dropout):
+        if portion.is_alone:
+            told = options.at(portion.own_columns)
+            return attend_here(query, key, value, portion.own, **told)
+        trip = Trip(portion.way, spread.ranks)
+        key, value, ticket = depart(key, value, trip)
+        first = None
+        if spread.overlap and _is_separable(query, key, value, portion, options):
+            told = {**options.at(portion.own_columns), "return_lse": True}
+            first = attend_here(query, key, value, portion.own, **told)
+        received = arrive(ticket, trip)
+        if first is not None:
+            found = _merged(query, first, received, key.shape[3], portion, options)
+            if found is not None:
+                return found if options.return_lse else found[0]
+        return _at_once(query, key, value, received, portion, options)
+
+
+def _merged(
+    query: torch.Tensor,
+    first: Tokens,
+    received: torch.Tensor,
+    head_dim: int,
+    portion: Portion,
+    options: Options,
+) -> Tokens | None:
+    """Return ``first`` and attention to the keys received in one, or None if it takes all keys."""
+    keys, values = _apart(put_in_order(received, portion.way.others), head_dim)
+    told = {**options.at(portion.others_columns), "return_lse": True}
+    try:
+        second = attend_here(query, keys, values, portion.others, **told)
+    except CannotExpress:
+        return None  # an engine that can say the one mask, but not the other
+    with torch.no_grad():
+        if not (are_finite(*first) and are_finite(*second)):
+            return None
+    return merge(first, second)
+
+
+def _at_once(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    received: torch.Tensor,
+    portion: Portion,
+    options: Options,
+) -> Any:
+    own = torch.cat([key, value], dim=3).transpose(1, 2).flatten(0, 1)
+    tokens = put_in_order(torch.cat([own, received]), portion.way.every)
+    keys, values = _apart(tokens, key.shape[3])
+    return attend_here(query, keys, values, portion.every, **options.at(portion.every_columns))
+
+
+def _apart(tokens: torch.Tensor, head_dim: int) -> Tokens:
+    """Return the keys and the values of what travelled together."""
+    return tokens[..., :head_dim], tokens[..., head_dim:]
+
+
+def _is_separable(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, portion: Portion, options: Options
+) -> bool:
+    """Return whether the engine hands out the logsumexp, which "auto" takes no slow one for."""
+    told = {**options.at(portion.own_columns), "return_lse": True}
+    engine = told.pop("engine")
+    trains = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
+    bias = options.bias is not None
+    call = engine, query.dtype, query.shape[1:], value.shape[3], bias, options.dropout > 0, trains
+
+    def ask() -> bool:
+        try:
+            chosen = choose(check_request(query, key, value, portion.own, **told), engine).engine
+        except CannotExpress:
+            return False
+        return engine != "auto" or ENGINES[chosen].automatic
+
+    return portion.remember(call, ask)
+
+
+def _columns_of(bias: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Return a bias for the keys at ``columns`` [1|batch, keys] of the sequence."""
+    if bias.ndim == 0 or bias.shape[-1] == 1:
+        return bias
+    if len(columns) == 1:
+        return bias.index_select(bias.ndim - 1, columns[0])
+    wide = bias.view(*[1] * (4 - bias.ndim), *bias.shape)
+    wide = wide.expand(len(columns), -1, -1, -1)
+    index = columns[:, None, None, :].expand(-1, *wide.shape[1:3], -1)
+    return wide.gather(3, index)
+
+
+@contextmanager
+def _randomness_of(rank: int, device: torch.device, dropout: float) -> Iterator[None]:
+    """Let torch draw other numbers on every rank, even if all were seeded alike.
+
+    They follow from torch's generator, which moves on as usual, so that a block that is computed
+    again draws the same.
+    """
+    if dropout == 0.0:
+        yield
+        return
+    seed = int(torch.randint(2**62, (), device="cpu"))
+    cuda = [device.index or 0] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed ^ (rank + 1) * 0x9E3779B97F4A7C15 % 2**62)
+        for index in cuda:
+            torch.cuda.default_generators[index].manual_seed(seed ^ rank)
+        yield
