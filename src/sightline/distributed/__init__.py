@@ -14,7 +14,9 @@ _ROOMS = {
     "attention": "attend",
     "batch": "shard_batch unshard",
     "context": "context_parallel",
+    "labels": "next_token_labels",
     "layout": "Spread spread",
+    "losses": "average_gradients cross_entropy mean_loss mean_over_ranks",
     "ranks": "Ranks",
 }
 __all__, __getattr__ = lazy_names("sightline.distributed", _ROOMS)

@@ -1,4 +1,8 @@
-"""``sl.distributed.context_parallel``: layers that attend over all ranks, their code unchanged."""
+"""``sl.distributed.context_parallel``: layers that attend over all ranks, their code unchanged.
+
+Which tokens a layer holds is told by how many they are: those of the sequence, or of a memory.
+What layers ask is in engines/shared.py, and so is what refuses to run on a share.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +10,64 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 from sightline.distributed.attention import attend
 from sightline.distributed.layout import Spread
 from sightline.engines.shared import sharing
-from sightline.errors import CannotExpress, ShapeMismatch
+from sightline.errors import CannotExpress, InvalidArgument, ShapeMismatch
+from sightline.masks.positional import everything
+from sightline.plan.planner import plan
+from sightline.plan.shard import Assignment, Shard
 
 __all__ = ["context_parallel"]
 
 
 @contextmanager
-def context_parallel(spread: Spread) -> Iterator[Spread]:
+def context_parallel(
+    spread: Spread | None, *, memory: Spread | None = None
+) -> Iterator[Spread | None]:
     """Let every attention inside the block reach over all ranks.
 
-    Inside, the tokens of a layer are this rank's share, masks are over absolute positions, and
-    ``sl.attend`` is ``sl.distributed.attend``. Gradients must be worked out inside too, where
-    activations are recomputed (``torch.utils.checkpoint``).
+    Inside, the tokens of a layer are this rank's share, masks are over absolute positions (of the
+    whole sequence, None being everything), positions that a layer or model counts are those of the
+    share, and ``sl.attend`` is ``sl.distributed.attend``. What would be wrong on a share refuses:
+    masks as tensors, weights, caches, and layers that mix tokens in another way. What Sightline
+    does not see (a convolution of torch's own, say) is the user's to keep out.
+
+    ``backward()`` may be called outside of the block, except where activations are recomputed
+    (``torch.utils.checkpoint``), which is refused. Blocks may be nested; the innermost counts.
+
+    Args:
+        spread: who holds which tokens; None where all tokens of the layers inside are at hand, for
+            a part of a model within another block.
+        memory: likewise of a second sequence, such as a source whose encoding a decoder looks at.
+            Encoder, decoder and what lies between then run in one block.
+
+    Raises:
+        InvalidArgument: a spread and a memory of other ranks, or ranks that hold as many tokens of
+            one as of the other, which nothing would tell apart; take another ``block=`` for one,
+            or one spread for both where they are equally long.
     """
-    with sharing(_Answers(spread)):
+    if spread is None:
+        with sharing(None):
+            yield None
+        return
+    with sharing(_Answers(spread, memory)):
         yield spread
 
 
 class _Answers:
     """What the engines and layers ask while the block runs."""
 
-    def __init__(self, spread: Spread) -> None:
-        self._spread = spread
+    def __init__(self, spread: Spread, memory: Spread | None) -> None:
+        self._spread, self._memory = spread, memory
+        self._positions: dict[tuple[int, str], torch.Tensor] = {}
+        self._crossings: dict[tuple[int, int], Spread] = {}
+        self._holders = _told_apart(spread, memory)
 
+    @torch.compiler.disable
     def attend(self, query: Any, key: Any, value: Any, mask: Any, **options: Any) -> Any:
         q_offset = options.pop("q_offset", 0)
         if q_offset:
@@ -43,12 +77,81 @@ class _Answers:
                 reason="the tokens of a rank have positions of their own",
                 alternative="the same call outside of sl.distributed.context_parallel",
             )
-        return attend(query, key, value, mask, spread=self._spread, **options)
+        over = self._between(query.shape[2], key.shape[2])
+        return attend(query, key, value, mask, spread=over, **options)
 
+    @torch.compiler.disable
     def positions(self, length: int, device: torch.device) -> torch.Tensor:
-        if length != self._spread.length:
-            raise ShapeMismatch(
-                f"got {length} tokens on rank {self._spread.ranks.rank}; wanted its share, "
-                f"{self._spread.length}; cut the batch with sl.distributed.shard_batch."
+        name = length, str(device)
+        if name not in self._positions:
+            held = self._holder(length).positions(self._spread.ranks.rank)
+            self._positions[name] = torch.from_numpy(held).to(device)
+        return self._positions[name]
+
+    @torch.compiler.disable
+    def stop(self, length: int) -> int:
+        return int(self._holder(length).edges[-1])
+
+    def _holder(self, length: int) -> Assignment:
+        """Return who holds which tokens of the sequence of which this rank has ``length``."""
+        rank = self._spread.ranks.rank
+        for holder in self._holders:
+            if int(holder.lengths[rank]) == length:
+                return holder
+        held = " or ".join(str(int(each.lengths[rank])) for each in self._holders)
+        raise ShapeMismatch(
+            f"got {length} tokens on rank {rank}; wanted its share, {held}; cut the batch with "
+            "sl.distributed.shard_batch."
+        )
+
+    def _between(self, queries: int, keys: int) -> Spread:
+        """Return the spread of an attention of so many queries and keys of this rank."""
+        own = self._spread
+        if self._memory is None:
+            return own  # which refuses other lengths
+        sides = self._holder(queries), self._holder(keys)
+        for each in (own, self._memory):
+            if each.queries is sides[0] and each.keys is sides[1]:
+                return each
+        name = queries, keys
+        if name not in self._crossings:
+            self._crossings[name] = _crossing(own, *sides)
+        return self._crossings[name]
+
+
+def _crossing(like: Spread, queries: Assignment, keys: Assignment) -> Spread:
+    """Return the spread of queries of one sequence over keys of another."""
+    sizes = {"block_q": int(queries.sizes[0]), "block_kv": int(keys.sizes[0])}
+    made = plan(everything(), queries.length, keys.length, **sizes)
+    return Spread(like.ranks, Shard(made, queries, keys, like.cut.costs), like.overlap)
+
+
+def _told_apart(spread: Spread, memory: Spread | None) -> list[Assignment]:
+    """Return who holds what of the sequences there are, which lengths must tell apart."""
+    known = [spread.queries, spread.keys]
+    if memory is not None:
+        if spread.ranks.names != memory.ranks.names:
+            raise InvalidArgument(
+                f"got a sequence on the ranks {spread.ranks.names} and a memory on "
+                f"{memory.ranks.names}; wanted the same ranks; make both with the same group=."
             )
-        return self._spread.positions(device)
+        known += [memory.queries, memory.keys]
+    found: list[Assignment] = []
+    for each in known:
+        if any(_alike(each, other) for other in found):
+            continue
+        for other in found:
+            both = np.flatnonzero(each.lengths == other.lengths)
+            if len(both):
+                raise InvalidArgument(
+                    f"got two sequences of which rank {int(both[0])} holds equally many tokens, "
+                    f"{int(each.lengths[both[0]])}; wanted numbers that tell them apart; take "
+                    "another block= for one, or one spread for both if they are equally long."
+                )
+        found.append(each)
+    return found
+
+
+def _alike(one: Assignment, other: Assignment) -> bool:
+    same_blocks = np.array_equal(one.edges, other.edges)
+    return one is other or (same_blocks and np.array_equal(one.owner, other.owner))

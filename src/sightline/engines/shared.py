@@ -1,7 +1,7 @@
 """A sequence whose tokens lie on several ranks: who answers attention here as long as it does.
 
-``attend`` asks this file first, and layers that count positions themselves ask it where their
-tokens stand. The answers come from distributed/, which stands above the engines.
+``attend`` asks this file first, layers that count positions ask it where their tokens stand, and
+what mixes tokens in another way refuses. Answers come from distributed/, above the engines.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ from typing import Any, Protocol
 
 import torch
 
-__all__ = ["SharedSequence", "shared_sequence", "sharing"]
+from sightline.errors import CannotExpress
+
+__all__ = [
+    "SharedSequence",
+    "refuse_shared",
+    "shared_sequence",
+    "sharing",
+    "token_positions",
+    "token_stop",
+]
 
 
 class SharedSequence(Protocol):
@@ -30,10 +39,14 @@ class SharedSequence(Protocol):
         """
         ...
 
+    def stop(self, length: int) -> int:
+        """Return where the whole sequence of these tokens ends; raises as ``positions`` does."""
+        ...
+
 
 # Not a context variable: gradients of recomputed blocks are worked out in threads of autograd's
 # own, which must see it too.
-_shared: list[SharedSequence] = []
+_shared: list[SharedSequence | None] = []
 
 
 def shared_sequence() -> SharedSequence | None:
@@ -42,10 +55,52 @@ def shared_sequence() -> SharedSequence | None:
 
 
 @contextmanager
-def sharing(sequence: SharedSequence) -> Iterator[None]:
-    """Let ``sequence`` answer inside the block."""
+def sharing(sequence: SharedSequence | None) -> Iterator[None]:
+    """Let ``sequence`` answer inside the block; None where all tokens are here again."""
     _shared.append(sequence)
     try:
         yield
     finally:
-        _shared.remove(sequence)
+        _shared.pop()
+
+
+def token_positions(length: int, device: torch.device | str) -> torch.Tensor:
+    """Return where the tokens of a layer stand, int64 [1|batch, length]: 0, 1, 2, ... or a share's.
+
+    Raises:
+        ShapeMismatch: the sequence is shared and this rank holds another number of tokens.
+    """
+    shared = shared_sequence()
+    if shared is not None:
+        return shared.positions(length, torch.device(device))
+    return torch.arange(length, device=device)[None]
+
+
+def token_stop(length: int) -> int:
+    """Return one more than the last position of the sequence that a layer's tokens belong to."""
+    shared = shared_sequence()
+    return length if shared is None else shared.stop(length)
+
+
+def refuse_shared(part: str, *, reason: str = "", alternative: str = "") -> None:
+    """Refuse what would be wrong on a share of a sequence; does nothing where all tokens are here.
+
+    Args:
+        part: the layer, function or argument, as its user wrote it.
+        reason: why it would be wrong; by default that it mixes tokens outside of attention.
+        alternative: what to do instead; by default to call it outside of the block.
+
+    Raises:
+        CannotExpress: a sequence is shared.
+    """
+    if shared_sequence() is not None:
+        raise CannotExpress(
+            destination="context parallelism",
+            part=part,
+            reason=reason
+            or "it mixes tokens in another way than attention does, and this rank "
+            "holds a share of them",
+            alternative=alternative
+            or "the same call outside of sl.distributed.context_parallel, "
+            "on the whole sequence (sl.distributed.unshard)",
+        )

@@ -17,6 +17,7 @@ from torch import nn
 
 from sightline.engines.attend import attend, attention_weights
 from sightline.engines.registry import check_engine
+from sightline.engines.shared import token_positions, token_stop
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.masks.positional import causal
@@ -369,8 +370,8 @@ class GPT(nn.Module):
         if cache is not None:
             self._check_context(int(cache.stops.max()))
             return cache.positions.clamp(max=self.context - 1)
-        self._check_context(length)
-        return torch.arange(length, device=tokens.device)[None]
+        self._check_context(token_stop(length))
+        return token_positions(length, tokens.device)
 
     def _rotary(self, positions: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor] | None:
         """Return what turns queries and keys to their positions; worked out once for all layers."""

@@ -1,0 +1,167 @@
+"""Losses of a shared sequence: means over all tokens of all ranks, not of each rank's own.
+
+Each rank's loss is its own tokens' sum, over the count of all ranks' ÷ how many ranks there are.
+So the mean over the ranks is the loss of the whole, and the mean of the gradients, which DDP and
+FSDP take, is its gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.nn import functional
+
+from sightline.distributed.failures import watched
+from sightline.distributed.layout import Spread
+from sightline.engines.guarded.arithmetic import working_dtype
+from sightline.errors import InvalidArgument, ShapeMismatch
+from sightline.nn.valid import check_features, clear, read_valid
+
+__all__ = ["average_gradients", "cross_entropy", "mean_loss", "mean_over_ranks"]
+
+
+def mean_loss(losses: torch.Tensor, valid: Any, spread: Spread) -> torch.Tensor:
+    """Return this rank's part of the mean loss over the real positions of the whole sequence.
+
+    The mean over the ranks of what each returns is the mean over all real positions, and so are
+    its gradients once averaged over the ranks. A batch without a real position has the loss 0,
+    with gradients of 0.
+
+    Args:
+        losses: floats [batch, share, ...], those of this rank's tokens.
+        valid: True for a real position [batch, share]; None where all are real.
+        spread: who holds which tokens.
+
+    Returns:
+        A single number, in float32 for the half dtypes.
+
+    Raises:
+        ShapeMismatch: losses that are not this rank's share, or sizes that do not fit.
+        InvalidArgument: ``losses`` not floating, ``valid`` not bools.
+        RankLost: a rank does not answer.
+    """
+    losses = check_features(losses, "losses")
+    _check_share(losses, "losses", spread)
+    if valid is None:
+        real = losses.new_ones(losses.shape[:2], dtype=torch.bool)
+    else:
+        real = read_valid(valid, losses.shape[0], losses.shape[1], losses.device)
+    each = losses[:1, :1].numel()
+    total = clear(losses, real).sum(dtype=working_dtype(losses.dtype))
+    (count,) = _summed(real.sum()[None] * each, spread)
+    return total * (spread.ranks.size / max(count, 1))
+
+
+def cross_entropy(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    spread: Spread,
+    *,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    """Return this rank's part of the mean cross entropy over the labels of the whole sequence.
+
+    What ``torch.nn.functional.cross_entropy`` is for a whole sequence, as ``mean_loss`` is a mean.
+    Logits where there is no label may be anything, NaN and Inf included.
+
+    Args:
+        logits: floats [batch, share, classes].
+        labels: integers [batch, share], shifted before they were cut (``next_token_labels``).
+        spread: who holds which tokens.
+        ignore_index: the label of positions that do not count.
+        label_smoothing: how much of each label is spread over all classes; 0 to 1.
+
+    Returns:
+        A single number in nats, in float32 for the half dtypes.
+
+    Raises:
+        ShapeMismatch: tensors that are not this rank's share, or sizes that do not fit.
+        InvalidArgument: logits that are not floating, or labels that are no class.
+        RankLost: a rank does not answer.
+    """
+    logits = check_features(logits, "logits", least=3)
+    _check_share(logits, "logits", spread)
+    if logits.ndim != 3 or labels.shape != logits.shape[:2]:
+        raise ShapeMismatch(
+            f"got logits of shape {list(logits.shape)} and labels of shape {list(labels.shape)}; "
+            "wanted [batch, share, classes] and [batch, share]."
+        )
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise InvalidArgument(
+            f"got labels of dtype {labels.dtype}; wanted integers; convert with .long()."
+        )
+    real = labels != ignore_index
+    tokens, classes = logits[real], labels[real].long()
+    wrong = (classes < 0) | (classes >= logits.shape[2])
+    count, bad = _summed(torch.stack([real.sum(), wrong.sum()]), spread)
+    if bad:  # on all ranks alike: none is left waiting for another
+        shown = int(classes[wrong][0]) if bool(wrong.any()) else "another rank's"
+        raise InvalidArgument(
+            f"got {shown} as a label; wanted 0 to {logits.shape[2] - 1}, or {ignore_index} "
+            "(ignore_index) where a position does not count."
+        )
+    weight = spread.ranks.size / max(count, 1)
+    tokens = tokens.to(working_dtype(tokens.dtype))
+    if not len(tokens):
+        return tokens.sum() * weight
+    total = functional.cross_entropy(
+        tokens, classes, reduction="sum", label_smoothing=label_smoothing
+    )
+    return total * weight
+
+
+def mean_over_ranks(number: torch.Tensor, spread: Spread) -> torch.Tensor:
+    """Return the mean over the ranks, without gradient: the whole loss, to be shown or logged.
+
+    Raises:
+        RankLost: a rank does not answer.
+    """
+    total = number.detach().clone()
+    with watched(spread.ranks, "sl.distributed.mean_over_ranks"):
+        dist.all_reduce(total, group=spread.ranks.group)
+    return total / spread.ranks.size
+
+
+def average_gradients(parameters: Iterable[torch.Tensor], spread: Spread) -> None:
+    """Replace the gradients of parameters by their means over the ranks, as DDP and FSDP do.
+
+    For training without either: call it after ``backward()``, with the same parameters in the
+    same order on every rank. A gradient that is None counts as 0.
+
+    Raises:
+        RankLost: a rank does not answer.
+    """
+    trained = [each for each in parameters if each.requires_grad]
+    kinds = list(dict.fromkeys((each.dtype, each.device) for each in trained))
+    for kind in kinds:
+        alike = [each for each in trained if (each.dtype, each.device) == kind]
+        for each in alike:
+            each.grad = torch.zeros_like(each) if each.grad is None else each.grad
+        flat = torch.cat([each.grad.reshape(-1) for each in alike if each.grad is not None])
+        with watched(spread.ranks, "sl.distributed.average_gradients"):
+            dist.all_reduce(flat, group=spread.ranks.group)
+        flat /= spread.ranks.size
+        parts = flat.split([each.numel() for each in alike])
+        for each, part in zip(alike, parts, strict=True):
+            each.grad = part.view_as(each)
+
+
+def _check_share(tensor: torch.Tensor, name: str, spread: Spread) -> None:
+    if tensor.shape[1] != spread.length:
+        raise ShapeMismatch(
+            f"got {name} of shape {list(tensor.shape)} on rank {spread.ranks.rank}; wanted "
+            f"[batch, {spread.length}, ...], its share; cut the batch with "
+            "sl.distributed.shard_batch."
+        )
+
+
+def _summed(counts: torch.Tensor, spread: Spread) -> list[int]:
+    """Return the sums of counts over the ranks."""
+    total = counts.to(torch.int64)
+    with watched(spread.ranks, "the count of a loss"):
+        dist.all_reduce(total, group=spread.ranks.group)
+    return total.tolist()
