@@ -7,25 +7,23 @@ and because checkpoints must not be pickles.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import torch
 
+from sightline.errors import InvalidArgument, SightlineError
 from sightline.lower.arguments import require_torch
-from sightline.recipes.training.checkpoint import (
-    Counts,
-    load_state,
-    load_weights,
-    save_state,
-    save_weights,
-)
-from sightline.recipes.training.devices import accelerator
+from sightline.recipes.training.checkpoint import Counts, load_weights, save_weights
+from sightline.recipes.training.devices import accelerator, context_group, gathered, part
 from sightline.recipes.training.outcome import Outcome
 from sightline.recipes.training.recipe import Task
+from sightline.recipes.training.replicas import Replicas
 from sightline.recipes.training.run_folder import Curve, Run
 from sightline.recipes.training.seeds import seed_for
 
@@ -84,10 +82,12 @@ class _Training:
     def __init__(self, task: Task, run: Run, resume: bool, watch: Watch) -> None:
         self.accelerator = accelerator()
         self.task, self.run, self.watch = task, run, watch
-        optimizer = task.optimizer()
-        self.counts = load_state(run.checkpoint, task.model, optimizer) if resume else Counts()
+        self.part = part(self.accelerator, run.settings)
+        if self.part.context_ranks > 1:
+            _share(task, run, context_group(self.part, self.accelerator.device))
+        self.replicas = Replicas(task, run.checkpoint if resume else None, self.accelerator)
+        self.counts = self.replicas.counts
         self.resumed_at = self.counts.step
-        self.model, self.optimizer = self.accelerator.prepare(task.model, optimizer)
         self.main = self.accelerator.is_main_process
         self.waiting: list[dict[str, Any]] = []
         if self.main:
@@ -104,7 +104,9 @@ class _Training:
                 if last or self.counts.step % settings.evaluate_every == 0:
                     self._evaluate()
             if last or self.counts.step % settings.checkpoint_every == 0:
-                self._save()
+                self._write_losses()
+                self.replicas.save(self.run.checkpoint, self.counts)
+                self.accelerator.wait_for_everyone()
         return Trained(
             task=self.task,
             outcome=self._outcome(),
@@ -117,10 +119,10 @@ class _Training:
         )
 
     def _outcome(self) -> Outcome:
-        """Let the task finish with the best weights, on the first process; the others wait."""
+        """Let the task finish with the best weights, where it is evaluated; the others wait."""
         outcome = Outcome(())
-        if self.main:
-            bare = self.accelerator.unwrap_model(self.model)
+        bare = self.replicas.whole()
+        if self.part.data_rank == 0:
             if self.run.best.exists():
                 load_weights(self.run.best, bare)
             with self._clock(), self._quiet():
@@ -129,55 +131,68 @@ class _Training:
         return outcome
 
     def _step(self, step: int) -> None:
-        from accelerate.utils import send_to_device
-
-        joined, settings = self.accelerator, self.run.settings
-        rank = joined.process_index
-        batch = self.task.batch((step - 1) * joined.num_processes + rank)
-        batch = send_to_device(batch, joined.device)
-        torch.manual_seed(seed_for(self.run.seed, "step", step, rank))
-        for group in self.optimizer.param_groups:
+        settings, replicas = self.run.settings, self.replicas
+        for group in replicas.optimizer.param_groups:
             group["lr"] = self.task.rate(step)
-        self.model.train()
-        loss, parts = self.task.loss(self.model, batch)
-        self.optimizer.zero_grad()
-        joined.backward(loss)
+        replicas.model.train()
+        replicas.optimizer.zero_grad()
+        taken = self.part.taken()
+        losses, parts = [], {}
+        for turn, (number, weight) in enumerate(taken, 1):
+            loss, told = self._loss(step, number)
+            replicas.backward(loss * weight, last=turn == len(taken))
+            losses.append(loss.detach())
+            if weight:
+                parts[number] = told
         if settings.clip:
-            joined.clip_grad_norm_(self.model.parameters(), settings.clip)
-        self.optimizer.step()
-        value = float(joined.reduce(loss.detach(), "mean"))
+            replicas.clip(settings.clip)
+        replicas.optimizer.step()
+        every = self.part.in_order(self.accelerator.gather(torch.stack(losses)))
+        value = float(every.mean())
         self.counts = replace(self.counts, step=step)
-        self.waiting.append({"step": step, "loss": value, **parts})
+        self.waiting.append({"step": step, "loss": value, "parts": parts})
         if len(self.waiting) >= _CHUNK:
             self._write_losses()
         self.watch.step(step, settings.steps, value)
 
+    def _loss(self, step: int, number: int) -> tuple[torch.Tensor, dict[str, float]]:
+        """Return the loss of one batch of a step, whichever process works it out."""
+        from accelerate.utils import send_to_device
+
+        batch = self.task.batch((step - 1) * self.part.micro_batches + number)
+        batch = send_to_device(batch, self.accelerator.device)
+        torch.manual_seed(seed_for(self.run.seed, "step", step, number))
+        return self.task.loss(self.replicas.model, batch)
+
     def _evaluate(self) -> None:
-        """Evaluate on the first process; the others wait."""
-        bare = self.accelerator.unwrap_model(self.model)
-        if self.main:
+        """Evaluate in the processes that share the first sequences; the others wait."""
+        bare = self.replicas.whole()
+        if self.part.data_rank == 0:
             with self._quiet():
                 figures = self.task.evaluate(bare, self.watch.tell)
-            value = figures[self.task.metric]
-            sign = 1 if self.task.better == "higher" else -1
-            before = self.counts.best
-            if before is None or sign * value > sign * before:
-                self.counts = replace(self.counts, best=value, best_step=self.counts.step)
-                save_weights(self.run.best, bare, self.counts)
-            self.evaluations.add([{"step": self.counts.step, **figures}])
-            self.watch.evaluated(self.counts.step, figures)
+            if self.main:
+                self._note(bare, figures)
         self.accelerator.wait_for_everyone()
 
-    def _save(self) -> None:
-        if self.main:
-            self._write_losses()
-            bare = self.accelerator.unwrap_model(self.model)
-            save_state(self.run.checkpoint, bare, self.optimizer, self.counts)
-        self.accelerator.wait_for_everyone()
+    def _note(self, bare: Any, figures: dict[str, float]) -> None:
+        """Write figures down, and the weights if they are the best so far."""
+        value = figures[self.task.metric]
+        sign = 1 if self.task.better == "higher" else -1
+        before = self.counts.best
+        if before is None or sign * value > sign * before:
+            self.counts = replace(self.counts, best=value, best_step=self.counts.step)
+            save_weights(self.run.best, bare, self.counts)
+        self.evaluations.add([{"step": self.counts.step, **figures}])
+        self.watch.evaluated(self.counts.step, figures)
 
     def _write_losses(self) -> None:
+        """Append what waits; what the batches of a step have to tell is averaged over them."""
+        everyone = gathered([each.pop("parts") for each in self.waiting], self.part.processes)
         if self.main:
-            self.losses.add(self.waiting)
+            told = [_mean_parts(each) for each in zip(*everyone, strict=True)]
+            self.losses.add(
+                {**record, **parts} for record, parts in zip(self.waiting, told, strict=True)
+            )
         self.waiting = []
 
     @contextmanager
@@ -200,3 +215,30 @@ class _Training:
                 seconds=self.counts.seconds + time.perf_counter() - wall,
                 cpu_seconds=self.counts.cpu_seconds + time.process_time() - cpu,
             )
+
+
+def _share(task: Task, run: Run, group: Any) -> None:
+    """Tell a task with whom it shares its sequences.
+
+    Raises:
+        InvalidArgument: it cannot.
+    """
+    try:
+        task.share(group)
+    except SightlineError:
+        raise
+    except NotImplementedError as error:
+        raise InvalidArgument(
+            f"got context_ranks={run.settings.context_ranks} for the recipe {run.recipe!r}, whose "
+            "sequences stay in one process; wanted context_ranks=1; the processes then share out "
+            "the batches of a step (--set micro_batches=N)."
+        ) from error
+
+
+def _mean_parts(told: Iterable[Mapping[int, dict[str, float]]]) -> dict[str, float]:
+    """Return the mean of each part over the batches of a step that have it, in their order."""
+    found: dict[str, list[float]] = {}
+    for _, parts in sorted((pair for one in told for pair in one.items()), key=itemgetter(0)):
+        for name, value in parts.items():
+            found.setdefault(name, []).append(value)
+    return {name: math.fsum(values) / len(values) for name, values in found.items()}

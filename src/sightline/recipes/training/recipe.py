@@ -15,7 +15,10 @@ import torch
 
 from sightline.recipes.training.outcome import Outcome
 
-__all__ = ["Recipe", "Settings", "Task", "Tell"]
+__all__ = ["ANYHOW", "Recipe", "Settings", "Task", "Tell"]
+
+# Settings that say on which devices a run is made, not what is learned: each sitting has its own.
+ANYHOW = frozenset({"parallel", "context_ranks", "timeout"})
 
 # What is being done, how much of it is done, and how much there is.
 Tell = Callable[[str, int, int], object]
@@ -34,6 +37,12 @@ class Settings:
         checkpoint_every: steps between two checkpoints.
         clip: the largest norm of all gradients together; 0 for no limit.
         engine: which engine computes attention, as for ``sl.attend``.
+        micro_batches: batches of one step. Its loss is the mean of theirs, each a mean over its own
+            tokens; the processes of a run share them out, so the curve is the same on any number.
+            0: as many as there are to share them at the start of the run; run.json keeps it.
+        parallel: "ddp" keeps the weights whole in every process, "fsdp" spreads them over all.
+        context_ranks: processes that share one sequence (context parallelism), where a recipe can.
+        timeout: seconds that a process waits for another before it gives up.
     """
 
     steps: int = 1000
@@ -41,14 +50,21 @@ class Settings:
     checkpoint_every: int = 100
     clip: float = 1.0
     engine: str = "auto"
+    micro_batches: int = 0
+    parallel: str = "ddp"
+    context_ranks: int = 1
+    timeout: int = 1800
 
 
 class Task(ABC):
     """One model, its data and its loss: everything that training asks a recipe for.
 
     A batch is a function of its number alone (and of the seed the task was built with), and
-    torch's random numbers are set anew before every step. So a run that was killed goes on with
-    the very losses it would have had.
+    torch's random numbers are set anew before every batch. So a run that was killed goes on with
+    the very losses it would have had, on one process or on many.
+
+    ``evaluate`` and ``finish`` are called in the first process while the others wait; with
+    ``context_ranks`` in all processes that share its sequences, whose first one is listened to.
 
     Attributes:
         model: the network, in float32 on the CPU when built; training moves it.
@@ -83,6 +99,15 @@ class Task(ABC):
     @abstractmethod
     def finish(self, model: Any, tell: Tell) -> Outcome:
         """Return what came out: figures on test data, examples, pictures. Weights are the best."""
+
+    def share(self, group: Any) -> None:
+        """From now on, share every sequence with the processes of ``group``, torch's own.
+
+        Called once before the first step where ``context_ranks`` is above 1. These processes are
+        handed the same batches and random numbers. The mean of their losses is the loss: a process
+        returns its own sum / (the count in all of them / their number).
+        """
+        raise NotImplementedError
 
     def save(self, folder: Path) -> None:  # noqa: B027  (most tasks have something, not all)
         """Write what one needs beside the weights to use the model: vocabularies, tokenizers.

@@ -21,12 +21,12 @@ from sightline.lower.arguments import require_module
 from sightline.readers.corpora import corpus_at_hand, corpus_folder
 from sightline.recipes.bench.machine import machine
 from sightline.recipes.training.checkpoint import read_counts
-from sightline.recipes.training.devices import processes
+from sightline.recipes.training.devices import part, processes
 from sightline.recipes.training.loop import Trained, Watch, train
 from sightline.recipes.training.recipe import Recipe
 from sightline.recipes.training.report import render_report
 from sightline.recipes.training.result import Result, as_lines, read_result
-from sightline.recipes.training.run_folder import Run, open_run
+from sightline.recipes.training.run_folder import Run, open_run, settled
 from sightline.recipes.training.seeds import seed_for
 from sightline.views.files import write_atomically
 
@@ -84,8 +84,10 @@ def run_recipe(
     with needs_extra(f"sightline train {recipe.name}"):
         for package in ("accelerate", "safetensors"):
             require_module(package, f"sightline train {recipe.name}", extra="train")
-        state = processes()
+        state = processes(run.settings.timeout)
         main = bool(state.is_main_process)
+        run = settled(run, part(state, run.settings).data_ranks, fresh=fresh)
+        part(state, run.settings)
         with state.main_process_first():
             folder, label = _data(recipe, run, data, say if main else _silent)
             run = replace(run, data=str(folder) if folder else None)

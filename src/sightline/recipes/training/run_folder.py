@@ -15,10 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from sightline.errors import DataError, InvalidArgument
-from sightline.recipes.training.recipe import Recipe, Settings
+from sightline.recipes.training.recipe import ANYHOW, Recipe, Settings
 from sightline.views.files import write_atomically
 
-__all__ = ["Curve", "Run", "change_settings", "check_run", "open_run", "read_change", "read_run"]
+__all__ = [
+    "Curve",
+    "Run",
+    "change_settings",
+    "check_run",
+    "open_run",
+    "read_change",
+    "read_run",
+    "settled",
+]
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,21 @@ def open_run(run: Run, *, fresh: bool = False) -> bool:
     run.folder.mkdir(parents=True, exist_ok=True)
     write_atomically(there, json.dumps(run.asked(), indent=2) + "\n")
     return False
+
+
+def settled(run: Run, micro_batches: int, *, fresh: bool = False) -> Run:
+    """Return the run with the batches of a step that its folder has, or these if it has none.
+
+    >>> settled(Run(Path("no such folder"), "copy", "small", Settings(), 0), 4).settings
+    Settings(steps=1000, ..., micro_batches=4, ...)
+    """
+    there = run.folder / "run.json"
+    if run.settings.micro_batches:
+        return run
+    if there.is_file() and not fresh:
+        before = _read_json(there).get("settings") or {}
+        micro_batches = before.get("micro_batches") or micro_batches
+    return replace(run, settings=replace(run.settings, micro_batches=micro_batches))
 
 
 def check_run(run: Run) -> None:
@@ -196,20 +220,21 @@ class Curve:
 
 def _check_same(run: Run, there: Path) -> None:
     asked, before = run.asked(), _read_json(there)
-    apart = [
-        name for name in ("recipe", "preset", "seed", "settings") if asked[name] != before.get(name)
+    old, new = before.get("settings") or {}, asked["settings"]
+    differ = [(name, before.get(name), asked[name]) for name in ("recipe", "preset", "seed")]
+    differ += [
+        (name, old.get(name), new.get(name)) for name in {**new, **old} if name not in ANYHOW
     ]
-    if not apart:
-        return
-    old, new = before.get(apart[0]), asked[apart[0]]
-    if apart[0] == "settings":
-        name = next(key for key in new if new[key] != (old or {}).get(key))
-        apart, old, new = [name], (old or {}).get(name), new[name]
-    raise DataError(
-        f"got a run with {apart[0]}={new!r} for a folder that holds one with {old!r}; wanted the "
-        "same run, to go on with it; name another folder with --out, or start over with --fresh.",
-        path=str(run.folder),
-    )
+    for name, had, wished in differ:
+        # 0 is what has not been settled yet.
+        if had == wished or (name == "micro_batches" and not (had and wished)):
+            continue
+        raise DataError(
+            f"got a run with {name}={wished!r} for a folder that holds one with {had!r}; wanted "
+            "the same run, to go on with it; name another folder with --out, or start over with "
+            "--fresh.",
+            path=str(run.folder),
+        )
 
 
 def _clear(run: Run) -> None:
