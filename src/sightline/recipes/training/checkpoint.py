@@ -16,7 +16,16 @@ import torch
 from sightline.errors import DataError
 from sightline.views.files import write_atomically
 
-__all__ = ["Counts", "load_state", "load_weights", "read_counts", "save_state", "save_weights"]
+__all__ = [
+    "Counts",
+    "load_state",
+    "load_weights",
+    "read_counts",
+    "save_state",
+    "save_weights",
+    "state_of",
+    "write_state",
+]
 
 _MODEL, _OPTIMIZER = "model.", "optimizer."
 _COUNTS = "sightline.counts"
@@ -45,12 +54,29 @@ def save_state(
     path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, counts: Counts
 ) -> None:
     """Write weights, the optimizer's memory and ``counts``, atomically."""
+    write_state(path, state_of(model, optimizer), counts)
+
+
+def state_of(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Return weights and the optimizer's memory under the names that they have in a file."""
     tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
     for index, memory in optimizer.state_dict()["state"].items():
         for name, value in memory.items():
             if value is not None:
                 tensors[f"{_OPTIMIZER}{index}.{name}"] = torch.as_tensor(value)
-    _write(path, tensors, counts)
+    return tensors
+
+
+def write_state(path: Path, tensors: Mapping[str, torch.Tensor], counts: Counts) -> None:
+    """Write tensors under their names, atomically."""
+    from safetensors.torch import save
+
+    # Tied weights share memory, which the format has no word for: each name gets its own copy.
+    apart = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    write_atomically(path, save(apart, metadata={_COUNTS: json.dumps(vars(counts))}))
 
 
 def load_state(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Counts:
@@ -72,7 +98,8 @@ def load_state(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimi
 
 def save_weights(path: Path, model: torch.nn.Module, counts: Counts) -> None:
     """Write the weights alone, atomically."""
-    _write(path, {_MODEL + name: tensor for name, tensor in model.state_dict().items()}, counts)
+    weights = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
+    write_state(path, weights, counts)
 
 
 def load_weights(path: Path, model: torch.nn.Module) -> Counts:
@@ -89,17 +116,6 @@ def load_weights(path: Path, model: torch.nn.Module) -> Counts:
 def read_counts(path: Path) -> Counts:
     """Return how far the run was that wrote this file."""
     return _read(path)[1]
-
-
-def _write(path: Path, tensors: Mapping[str, torch.Tensor], counts: Counts) -> None:
-    from safetensors.torch import save
-
-    # Tied weights share memory, which the format has no word for: each name gets its own copy.
-    apart = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
-    }
-    write_atomically(path, save(apart, metadata={_COUNTS: json.dumps(vars(counts))}))
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], Counts]:

@@ -14,6 +14,8 @@ from sightline.recipes.training.recipe import Settings
 
 __all__ = ["Part", "accelerator", "context_group", "gathered", "part", "processes"]
 
+_PARALLEL = ("ddp", "fsdp")
+
 
 @dataclass(frozen=True)
 class Part:
@@ -76,6 +78,9 @@ def part(state: Any, settings: Settings) -> Part:
     Raises:
         InvalidArgument: so many processes cannot share the work out.
     """
+    if settings.parallel not in _PARALLEL:
+        known = " or ".join(_PARALLEL)
+        raise InvalidArgument(f"got parallel={settings.parallel!r}; wanted {known}.")
     count, context = state.num_processes, settings.context_ranks
     if context < 1 or count % context:
         raise InvalidArgument(

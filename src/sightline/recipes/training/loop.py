@@ -23,7 +23,7 @@ from sightline.recipes.training.checkpoint import Counts, load_weights, save_wei
 from sightline.recipes.training.devices import accelerator, context_group, gathered, part
 from sightline.recipes.training.outcome import Outcome
 from sightline.recipes.training.recipe import Task
-from sightline.recipes.training.replicas import Replicas
+from sightline.recipes.training.replicas import place
 from sightline.recipes.training.run_folder import Curve, Run
 from sightline.recipes.training.seeds import seed_for
 
@@ -85,7 +85,13 @@ class _Training:
         self.part = part(self.accelerator, run.settings)
         if self.part.context_ranks > 1:
             _share(task, run, context_group(self.part, self.accelerator.device))
-        self.replicas = Replicas(task, run.checkpoint if resume else None, self.accelerator)
+        self.replicas = place(
+            task,
+            run.checkpoint if resume else None,
+            self.accelerator,
+            self.part,
+            spread=run.settings.parallel == "fsdp",
+        )
         self.counts = self.replicas.counts
         self.resumed_at = self.counts.step
         self.main = self.accelerator.is_main_process
