@@ -23,6 +23,7 @@ RECIPES = {
     "forecast-series": "forecast.series",
     "language-model": "language_model",
     "mamsm": "mamsm",
+    "packed-gpt": "packed_gpt",
     "recommender": "recommender",
     "speech": "speech",
     "swin": "swin",
