@@ -42,11 +42,16 @@ SYSTEMS = (
             "over a text gives what as many passes over its beginnings would give."
         ),
         source="Radford et al. 2019, GPT-2; settings of nanoGPT for characters of Shakespeare",
-        masks=(Drawn("the growing triangle", "causal()", _DREAM, _DREAM),),
+        masks=(
+            Drawn("the growing triangle", "causal()", _DREAM, _DREAM),
+            Drawn(
+                "documents packed into one row", "causal() & documents(lengths=[3, 5, 2])", 10, 10
+            ),
+        ),
         parts=("sightline.models.gpt", "sl.nn.generate"),
         parity="transformers GPT2LMHeadModel, random weights: logits within 1e-5",
         tests=("tests/parity/test_gpt2.py", "tests/audit/test_systems_gpt.py"),
-        trained=(Trained("language-model"),),
+        trained=(Trained("language-model"), Trained("packed-gpt")),
     ),
     System(
         name="bert",
