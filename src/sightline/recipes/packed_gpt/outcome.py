@@ -113,8 +113,7 @@ def _leaks(task: PackedTask, model: Any) -> tuple[float, float]:
     lengths = max(task.held_out.lengths, key=len)
     row = task.held_out.lengths.index(lengths)
     batch = task.sequences(task.held_out, [row], task.device(model))
-    tokens, positions, mask = batch["tokens"], batch["positions"], batch["mask"]
-    packed = model(tokens, positions=positions, mask=mask)
+    tokens, packed = batch["tokens"], task.logits(model, batch)
     others = generator(task.seed, "rewritten").integers(len(task.characters), size=tokens.shape)
     rewritten = torch.from_numpy(others).to(tokens.device)
     changed = apart = 0.0
@@ -124,7 +123,7 @@ def _leaks(task: PackedTask, model: Any) -> tuple[float, float]:
         stop += length
         beside = rewritten.clone()
         beside[:, own] = tokens[:, own]
-        again = model(beside, positions=positions, mask=mask)
+        again = task.logits(model, {**batch, "tokens": beside})
         alone = model(tokens[:, own])
         changed = max(changed, float((again - packed)[:, own].abs().max()))
         apart = max(apart, float((alone - packed[:, own]).abs().max()))

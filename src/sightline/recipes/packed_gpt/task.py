@@ -23,6 +23,7 @@ from sightline.recipes.packed_gpt.settings import (
     PackedSettings,
     gpt_config,
 )
+from sightline.recipes.packed_gpt.shared import shared_logits, shared_loss
 from sightline.recipes.rates import share_of_peak
 from sightline.recipes.training.outcome import Outcome
 from sightline.recipes.training.recipe import Task, Tell
@@ -56,6 +57,7 @@ class PackedTask(Task):
         self, settings: PackedSettings, text: str, seed: int, path: str = "the text"
     ) -> None:
         self.settings, self.seed = settings, seed
+        self.group: Any = None  # of the processes that share a sequence, if several do
         self.characters = Characters.of(text)
         found = [self.characters.numbers(each) for each in speeches(text)]
         cut = 9 * len(found) // 10
@@ -95,11 +97,25 @@ class PackedTask(Task):
             self.learned, [self._sequence(first + i) for i in range(self.settings.batch)]
         )
 
+    def share(self, group: Any) -> None:
+        """Share every sequence with the processes of a group, from now on."""
+        self.group = group
+
     def loss(self, model: Any, batch: Any) -> tuple[torch.Tensor, dict[str, float]]:
-        """Return the cross-entropy of the next character, in nats."""
-        logits = model(batch["tokens"], positions=batch["positions"], mask=batch["mask"])
-        labels = batch["labels"].flatten()
-        return cross_entropy(logits.flatten(0, 1), labels, ignore_index=IGNORED), {}
+        """Return the cross-entropy of the next character, in nats.
+
+        Where sequences are shared it is this process's part, and the mean over them the whole.
+        """
+        if self.group is not None:
+            return shared_loss(model, batch, self.group), {}
+        logits = self.logits(model, batch).flatten(0, 1)
+        return cross_entropy(logits, batch["labels"].flatten(), ignore_index=IGNORED), {}
+
+    def logits(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
+        """Return the logits [batch, context, vocab], of shared sequences on every process."""
+        if self.group is not None:
+            return shared_logits(model, batch, self.group)
+        return model(batch["tokens"], positions=batch["positions"], mask=batch["mask"])
 
     def evaluate(self, model: Any, tell: Tell) -> dict[str, float]:
         """Return the loss over all held-out characters that have one before them."""
@@ -112,7 +128,7 @@ class PackedTask(Task):
         for first in range(0, len(self.held_out), at_once):
             rows = list(range(first, min(first + at_once, len(self.held_out))))
             batch = self.sequences(self.held_out, rows, self.device(model))
-            logits = model(batch["tokens"], positions=batch["positions"], mask=batch["mask"])
+            logits = self.logits(model, batch)
             asked = batch["labels"] != IGNORED
             losses = cross_entropy(logits[asked], batch["labels"][asked], reduction="none")
             found.append(losses.double().cpu())
