@@ -41,6 +41,7 @@ COMMANDS = {
     "generate": "sightline.cli.generate:generate",
     "lint": "sightline.cli.lint:lint",
     "plan": "sightline.cli.plan:plan",
+    "shard": "sightline.cli.shard:shard",
     "show": "sightline.cli.show:show",
     "systems": "sightline.cli.systems:systems",
     "tag": "sightline.cli.tag:tag",

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from sightline.cli.show_report import percent
 from sightline.plan.block_map import BlockMap
 from sightline.plan.cost import Cost
+from sightline.views.sizes import bytes_text, si_text
 from sightline.views.survey import Survey
 from sightline.views.text.table import render_table
 
@@ -63,13 +64,18 @@ def render_facts(planned: Planned, *, color: bool, encoding: str) -> str:
         ("FLOPs forward", cost.forward_flops, cost.dense_forward_flops),
         ("FLOPs backward", cost.backward_flops, cost.dense_backward_flops),
     ]
-    rows += [(name, si(own), si(dense), _share(own, dense)) for name, own, dense in operations]
+    rows += [
+        (name, si_text(own), si_text(dense), _share(own, dense)) for name, own, dense in operations
+    ]
     memory = [
         ("bytes moved, float32", cost.bytes_moved, cost.dense_bytes_moved),
         ("plan, or mask as bools", made.nbytes, cost.mask_bytes),
     ]
-    rows += [(name, size(own), size(dense), _share(own, dense)) for name, own, dense in memory]
-    rows.append(("scores as float32", _NONE, size(cost.score_bytes), _NONE))
+    rows += [
+        (name, bytes_text(own), bytes_text(dense), _share(own, dense))
+        for name, own, dense in memory
+    ]
+    rows.append(("scores as float32", _NONE, bytes_text(cost.score_bytes), _NONE))
     table = render_table(
         ("", "plan", "dense", "share"),
         rows,
@@ -124,32 +130,6 @@ def as_json(planned: Planned) -> str:
         "empty_rows": empty,
     }
     return json.dumps(facts, indent=2)
-
-
-def si(number: int) -> str:
-    """Return a large number with a unit of thousands.
-
-    >>> si(999), si(70_368_744_177_664), si(0)
-    ('999', '70.4 T', '0')
-    """
-    return _scaled(number, 1000, ("", " k", " M", " G", " T", " P", " E"))
-
-
-def size(number: int) -> str:
-    """Return bytes with a unit.
-
-    >>> size(512), size(2**40), size(1_600_000)
-    ('512 B', '1.0 TiB', '1.5 MiB')
-    """
-    return _scaled(number, 1024, (" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"))
-
-
-def _scaled(number: int, step: int, units: tuple[str, ...]) -> str:
-    value, place = float(number), 0
-    # 999.96 would be written as 1000.0: the next unit is due from where rounding says so.
-    while round(value, 1) >= step and place < len(units) - 1:
-        value, place = value / step, place + 1
-    return f"{value:.1f}{units[place]}" if place else f"{number}{units[0]}"
 
 
 def _share(part: int, whole: int) -> str:

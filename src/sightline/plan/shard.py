@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sightline.errors import InvalidArgument, ShapeMismatch
+from sightline.lazy import room
 from sightline.masks.arguments import as_size
 from sightline.masks.bits import count_bits
 from sightline.plan.block_map import FULL_RUN, BlockMap
@@ -233,6 +234,19 @@ class Shard:
                 f"{self.plan.block_q} x {self.plan.block_kv}; call sl.plan with those."
             )
         return Shard(plan, self.queries, self.keys, self.costs)
+
+    def draw(self, to: str = "svg") -> Any:
+        """Return a picture of who holds and receives what: "svg", "png", "html" or "txt".
+
+        >>> import sightline as sl
+        >>> shard(sl.plan(sl.causal(), 1024), 4).draw()
+        <Drawing svg: causal() on 4 ranks: largest / mean area 1.000, at most 768 keys received>
+        """
+        return room("views.shard_picture").draw_shard(self, to=to)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return room("views.shard_picture").shard_html(self)
 
 
 def shard(

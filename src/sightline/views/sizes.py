@@ -1,4 +1,4 @@
-"""Sizes as people type them: 8, 4x16, 4k, 1m; for the command line and for pages alike."""
+"""Sizes as people type and read them: 4k, 1x128k, 1.5 GiB; for the command line and for pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from sightline.errors import InvalidArgument
 
-__all__ = ["parse_size", "short_size"]
+__all__ = ["bytes_text", "parse_size", "short_size", "si_text"]
 
 _SIZE = re.compile(r"(\d{1,12})([km]?)(?:[x×](\d{1,12})([km]?))?", re.ASCII | re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20}
@@ -49,3 +49,29 @@ def _short(length: int) -> str:
         if length % _UNITS[unit] == 0:
             return f"{length // _UNITS[unit]}{unit}"
     return str(length)
+
+
+def si_text(number: int) -> str:
+    """Return a large number with a unit of thousands.
+
+    >>> si_text(999), si_text(70_368_744_177_664), si_text(0)
+    ('999', '70.4 T', '0')
+    """
+    return _scaled(number, 1000, ("", " k", " M", " G", " T", " P", " E"))
+
+
+def bytes_text(number: int) -> str:
+    """Return bytes with a unit.
+
+    >>> bytes_text(512), bytes_text(2**40), bytes_text(1_600_000)
+    ('512 B', '1.0 TiB', '1.5 MiB')
+    """
+    return _scaled(number, 1024, (" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"))
+
+
+def _scaled(number: int, step: int, units: tuple[str, ...]) -> str:
+    value, place = float(number), 0
+    # 999.96 would be written as 1000.0: the next unit is due from where rounding says so.
+    while round(value, 1) >= step and place < len(units) - 1:
+        value, place = value / step, place + 1
+    return f"{value:.1f}{units[place]}" if place else f"{number}{units[0]}"
