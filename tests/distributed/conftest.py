@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from sightline.testing.ranks import RankPool
+
+sys.path.insert(0, str(Path(__file__).parent))  # helpers that tests and ranks import by name
 
 
 @pytest.fixture(scope="session")

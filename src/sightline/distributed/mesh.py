@@ -139,7 +139,5 @@ def _gather_heads(tensor: torch.Tensor, lengths: list[int], heads: Ranks) -> tor
     return got.view(each * heads.size, own, batch, *rest).movedim(2, 0)
 
 
-def _swap(
-    rows: torch.Tensor, sends: list[int], receives: list[int], heads: Ranks
-) -> torch.Tensor:
+def _swap(rows: torch.Tensor, sends: list[int], receives: list[int], heads: Ranks) -> torch.Tensor:
     return Flight(rows, sends, receives, heads, "heads of context parallelism").land()

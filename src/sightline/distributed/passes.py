@@ -14,7 +14,7 @@ import torch
 
 from sightline.distributed.exchange import Trip, arrive, depart, put_in_order
 from sightline.distributed.layout import Spread
-from sightline.distributed.merge import are_finite, merge
+from sightline.distributed.merge import Part, merge, spoiled_rows
 from sightline.distributed.portions import Portion
 from sightline.engines.attend import attend_here
 from sightline.engines.registry import ENGINES, choose
@@ -23,8 +23,6 @@ from sightline.errors import CannotExpress
 from sightline.masks.mask import Mask
 
 __all__ = ["Options", "attend_portion"]
-
-Tokens = tuple[torch.Tensor, torch.Tensor]
 
 
 class Options(NamedTuple):
@@ -65,32 +63,29 @@ def attend_portion(
             told = {**options.at(portion.own_columns), "return_lse": True}
             first = attend_here(query, key, value, portion.own, **told)
         received = arrive(ticket, trip)
-        if first is not None:
-            found = _merged(query, first, received, key.shape[3], portion, options)
-            if found is not None:
-                return found if options.return_lse else found[0]
-        return _at_once(query, key, value, received, portion, options)
+        if first is None:
+            return _at_once(query, key, value, received, portion, options)
+        second = _to_others(query, received, key.shape[3], portion, options)
+        if second is None:
+            return _at_once(query, key, value, received, portion, options)
+        spoiled, every = spoiled_rows(first, second), None
+        if spoiled is not None:
+            told = options._replace(return_lse=True)
+            every = _at_once(query, key, value, received, portion, told)
+        found = merge(first, second, spoiled, every)
+        return found if options.return_lse else found[0]
 
 
-def _merged(
-    query: torch.Tensor,
-    first: Tokens,
-    received: torch.Tensor,
-    head_dim: int,
-    portion: Portion,
-    options: Options,
-) -> Tokens | None:
-    """Return ``first`` and attention to the keys received in one, or None if it takes all keys."""
+def _to_others(
+    query: torch.Tensor, received: torch.Tensor, head_dim: int, portion: Portion, options: Options
+) -> Part | None:
+    """Return attention to the keys received, or None if the engine cannot say that mask."""
     keys, values = _apart(put_in_order(received, portion.way.others), head_dim)
     told = {**options.at(portion.others_columns), "return_lse": True}
     try:
-        second = attend_here(query, keys, values, portion.others, **told)
+        return attend_here(query, keys, values, portion.others, **told)
     except CannotExpress:
-        return None  # an engine that can say the one mask, but not the other
-    with torch.no_grad():
-        if not (are_finite(*first) and are_finite(*second)):
-            return None
-    return merge(first, second)
+        return None
 
 
 def _at_once(
@@ -107,7 +102,7 @@ def _at_once(
     return attend_here(query, keys, values, portion.every, **options.at(portion.every_columns))
 
 
-def _apart(tokens: torch.Tensor, head_dim: int) -> Tokens:
+def _apart(tokens: torch.Tensor, head_dim: int) -> Part:
     """Return the keys and the values of what travelled together."""
     return tokens[..., :head_dim], tokens[..., head_dim:]
 

@@ -1,0 +1,137 @@
+"""Attention over several ranks is what the oracle says, for any mask, shape and option."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from over_ranks import Problem, alone, judged, solve, whole
+
+import sightline as sl
+from sightline.testing.ranks import RankPool
+from sightline.testing.specs import build
+from sightline.testing.strategies import Frame, expressions
+
+EXAMPLES = settings(
+    max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> Problem:
+    """Draw an attention of uneven sizes, all different."""
+    batch, heads, kv_heads = draw(st.sampled_from([(2, 3, 1), (3, 2, 2), (3, 4, 2), (2, 5, 1)]))
+    q_len = draw(st.integers(5, 19))
+    kv_len = q_len if draw(st.booleans()) else draw(st.integers(5, 23))
+    spec = draw(expressions(Frame(q_len, kv_len, 0, 0, batch, heads), depth=2, opaque=False))
+    mask = build(spec)
+    try:
+        mask.dense(q_len, kv_len)
+    except sl.ShapeMismatch:  # data bound to another length
+        assume(False)
+    block = draw(st.sampled_from([1, 2, 3])) if q_len > 11 else 1
+    options: dict[str, Any] = {"block": block, "overlap": draw(st.booleans())}
+    if q_len != kv_len and kv_len > 4 * (block + 1):
+        options["kept_keys"] = draw(st.booleans())
+    bias = None
+    if draw(st.integers(0, 3)) == 0:
+        full = (batch, heads, q_len, kv_len)
+        bias = tuple(draw(st.sampled_from([1, size])) for size in full)
+    shape = (batch, heads, kv_heads, q_len, kv_len, 4, 3)
+    return Problem(mask, shape, options, {}, bias, seed=draw(st.integers(0, 999)))
+
+
+def agrees(got: dict[str, np.ndarray], want: dict[str, np.ndarray], tolerance: float) -> None:
+    assert got.keys() == want.keys()
+    for name in got:
+        np.testing.assert_allclose(
+            got[name], want[name], rtol=tolerance, atol=tolerance, err_msg=name
+        )
+
+
+@EXAMPLES
+@given(problem=problems())
+def test_random_expressions(ranks: RankPool, problem: Problem) -> None:
+    got = whole(problem, ranks.run(solve, problem))
+    agrees(got, judged(problem), 1e-9)
+
+
+# Batch, heads, kv_heads, queries, keys, head_dim, value_dim.
+SHAPE = 2, 4, 2, 61, 61, 8, 5
+PACKED = sl.causal() & sl.documents(lengths=[[17, 40, 4], [1, 29, 31]])
+MASKS = {
+    "causal": sl.causal(),
+    "packed": PACKED,
+    "window": sl.window(left=9, right=2) & sl.padding(lengths=[61, 40]),
+    "heads": sl.per_head([sl.causal(), sl.chunks(7), sl.nothing(), sl.causal(strict=True)]),
+    "prefix": sl.causal() | sl.prefix(11),
+}
+
+
+def problem_of(name: str, overlap: bool, **more: Any) -> Problem:
+    return Problem(MASKS[name], SHAPE, {"block": 4, "overlap": overlap}, {}, **more)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", MASKS)
+def test_one_pass_keeps_every_bit_of_one_process(
+    ranks: RankPool, name: str, dtype: torch.dtype
+) -> None:
+    problem = problem_of(name, False, dtype=dtype)
+    got, want = whole(problem, ranks.run(solve, problem)), alone(problem)
+    for part in ("output", "lse", "query"):
+        np.testing.assert_array_equal(got[part], want[part], part)
+    for part in ("key", "value"):
+        np.testing.assert_allclose(got[part], want[part], rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+@pytest.mark.parametrize("name", MASKS)
+def test_poison_that_a_query_may_not_see_changes_no_bit(
+    ranks: RankPool, name: str, overlap: bool
+) -> None:
+    clean = problem_of(name, overlap, dtype=torch.float32, poison=((0, 3), (0, 33), (1, 50)))
+    poisoned = replace(clean, poisoned=True)
+    got, want = (whole(each, ranks.run(solve, each)) for each in (poisoned, clean))
+    sees = clean.sees_poison().numpy()
+    for part in ("output", "lse"):
+        np.testing.assert_array_equal(got[part][~sees], want[part][~sees], part)
+    for part in ("query", "key", "value"):
+        np.testing.assert_array_equal(got[part], want[part], part)
+    one = alone(poisoned)
+    for part in ("output", "lse"):  # what may be seen counts as in one process
+        np.testing.assert_array_equal(np.isnan(got[part]), np.isnan(one[part]), part)
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_scores_of_minus_infinity_weigh_nothing_beside_others(
+    ranks: RankPool, overlap: bool
+) -> None:
+    problem = problem_of("causal", overlap, infinite=(0, 5, 33), by="")
+    got, want = whole(problem, ranks.run(solve, problem)), judged(problem)
+    assert np.isnan(want["lse"]).sum() == 2 * 4  # of query 0, which sees key 0 alone
+    agrees(got, {name: want[name] for name in ("output", "lse")}, 1e-9)
+
+
+@pytest.mark.parametrize("by", ["q", "k", "v", "qv", "kv", ""])
+def test_gradients_of_only_some(four_ranks: RankPool, by: str) -> None:
+    problem = problem_of("packed", True, by=by)
+    got, want = whole(problem, four_ranks.run(solve, problem)), judged(problem)
+    names = {"q": "query", "k": "key", "v": "value"}
+    assert set(got) == {"output", "lse", *(names[each] for each in by)}
+    agrees(got, {name: want[name] for name in got}, 1e-9)
+
+
+@pytest.mark.parametrize("engine", ["cpu", "sdpa", "reference"])
+@pytest.mark.parametrize("overlap", [True, False])
+def test_engines(two_ranks: RankPool, engine: str, overlap: bool) -> None:
+    problem = replace(problem_of("causal", overlap), call={"engine": engine})
+    if engine == "sdpa":
+        problem = replace(problem, call={**problem.call, "return_lse": False})
+    got, want = whole(problem, two_ranks.run(solve, problem)), judged(problem)
+    agrees(got, {name: want[name] for name in got}, 1e-9)
