@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import sightline as sl
+from sightline.models.bert import BERT, BERTConfig
 from sightline.models.gpt import GPT, GPTConfig
+from sightline.models.transformer import Transformer, TransformerConfig
 from sightline.testing.ranks import RankPool
 
 LENGTH, VOCAB = 45, 13
@@ -83,3 +85,127 @@ def too_long() -> str:
 def test_a_sequence_longer_than_the_context_is_refused_on_every_rank(ranks: RankPool) -> None:
     for told in ranks.run(too_long):
         assert told.startswith(f"got {LENGTH + 1} positions and a model with context={LENGTH}")
+
+
+# -- layers ----------------------------------------------------------------------------------------
+
+WIDTH, SOURCE = 24, 30
+REAL = sl.padding(lengths=[45, 31])
+MASKS: dict[str, sl.Mask | None] = {
+    "everything": None,
+    "packed": PACKED,
+    "window, both ends padded": sl.window(left=7, right=3) & REAL & REAL.T,
+}
+
+
+def drawn(*shape: int) -> torch.Tensor:
+    made = torch.randn(*shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    return made.requires_grad_()
+
+
+def attention(**options: Any) -> sl.nn.MultiheadAttention:
+    torch.manual_seed(4)
+    rotary = sl.nn.Rotary(WIDTH // 4)
+    layer = sl.nn.MultiheadAttention(WIDTH, 4, kv_heads=2, positions=rotary, **options)
+    return layer.double()
+
+
+def gradients(module: torch.nn.Module) -> list[torch.Tensor]:
+    return [each.grad for each in module.parameters() if each.grad is not None]
+
+
+def attention_shared(name: str, batch_first: bool) -> list[torch.Tensor]:
+    layer, mask, dim = attention(batch_first=batch_first), MASKS[name], 1 if batch_first else 0
+    shape = (2, LENGTH, WIDTH) if batch_first else (LENGTH, 2, WIDTH)
+    spread = sl.distributed.spread(PACKED, LENGTH, block=3)
+    x, upstream = (
+        sl.distributed.shard_batch(each.detach(), spread, dim=dim)
+        for each in (drawn(*shape), drawn(*shape).cos())
+    )
+    x.requires_grad_()
+    with sl.distributed.context_parallel(spread):
+        output, _ = layer(x, mask=mask, need_weights=False)
+    (output * upstream).sum().mul(spread.ranks.size).backward()
+    sl.distributed.average_gradients(layer.parameters(), spread)
+    whole = [sl.distributed.unshard(each, spread, dim=dim) for each in (output.detach(), x.grad)]
+    return [whole[0], whole[1] / spread.ranks.size, *gradients(layer)]
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("name", MASKS)
+def test_attention_with_grouped_heads_and_rotary_positions(
+    ranks: RankPool, name: str, batch_first: bool
+) -> None:
+    layer = attention(batch_first=batch_first)
+    x = drawn(*((2, LENGTH, WIDTH) if batch_first else (LENGTH, 2, WIDTH)))
+    output, _ = layer(x, mask=MASKS[name], need_weights=False)
+    (output * x.detach().cos()).sum().backward()
+    wanted = [output.detach(), x.grad, *gradients(layer)]
+    for found in ranks.run(attention_shared, name, batch_first):
+        for got, want in zip(found, wanted, strict=True):
+            torch.testing.assert_close(got, want)
+
+
+def translator() -> Transformer:
+    torch.manual_seed(6)
+    sizes: dict[str, Any] = {"vocab": VOCAB, "layers": 2, "heads": 2, "width": 16, "hidden": 20}
+    return Transformer(TransformerConfig(**sizes, dropout=0.0, context=64)).double()
+
+
+def translation() -> tuple[torch.Tensor, torch.Tensor, dict[str, sl.Mask]]:
+    made = torch.Generator().manual_seed(8)
+    source = torch.randint(0, VOCAB, (2, SOURCE), generator=made)
+    target = torch.randint(0, VOCAB, (2, LENGTH), generator=made)
+    real = sl.padding(lengths=[19, SOURCE])
+    return source, target, {"source_mask": real, "target_mask": sl.causal(), "memory_mask": real}
+
+
+def translated_shared(in_one_block: bool) -> list[torch.Tensor]:
+    model, (source, target, masks) = translator(), translation()
+    over_source = sl.distributed.spread(masks["source_mask"], SOURCE, block=2)
+    over_target = sl.distributed.spread(sl.causal(), LENGTH, block=3)
+    labels = sl.distributed.next_token_labels(target)
+    words = sl.distributed.shard_batch(source, over_source)
+    target, labels = sl.distributed.shard_batch((target, labels), over_target)
+    if in_one_block:
+        with sl.distributed.context_parallel(over_target, memory=over_source):
+            logits = model(words, target, **masks)
+    else:
+        with sl.distributed.context_parallel(over_source):
+            memory = model.encode(words, mask=masks["source_mask"])
+        with sl.distributed.context_parallel(over_target, memory=over_source):
+            logits = model.decode(target, memory, memory_mask=masks["memory_mask"])
+    sl.distributed.cross_entropy(logits, labels, over_target).backward()
+    sl.distributed.average_gradients(model.parameters(), over_target)
+    return [sl.distributed.unshard(logits.detach(), over_target), *gradients(model)]
+
+
+@pytest.mark.parametrize("in_one_block", [True, False])
+def test_an_encoder_and_its_decoder(ranks: RankPool, in_one_block: bool) -> None:
+    model, (source, target, masks) = translator(), translation()
+    logits = model(source, target, **masks)
+    labels = sl.distributed.next_token_labels(target)
+    torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels).backward()
+    wanted = [logits.detach(), *gradients(model)]
+    for found in ranks.run(translated_shared, in_one_block):
+        for got, want in zip(found, wanted, strict=True):
+            torch.testing.assert_close(got, want)
+
+
+def bert() -> BERT:
+    torch.manual_seed(9)
+    sizes: dict[str, Any] = {"vocab": VOCAB, "layers": 2, "heads": 2, "width": 16, "hidden": 20}
+    return BERT(BERTConfig(**sizes, context=LENGTH)).double().eval()
+
+
+def bert_shared() -> torch.Tensor:
+    spread = sl.distributed.spread(REAL, LENGTH, block=3)
+    tokens = sl.distributed.shard_batch(tokens_and_labels()[0], spread)
+    with sl.distributed.context_parallel(spread), torch.no_grad():
+        return sl.distributed.unshard(bert()(tokens, mask=REAL), spread)
+
+
+def test_a_bert(ranks: RankPool) -> None:
+    wanted = bert()(tokens_and_labels()[0], mask=REAL)
+    for found in ranks.run(bert_shared):
+        torch.testing.assert_close(found, wanted.detach())

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from sightline.distributed.attention import attend
 from sightline.distributed.layout import Spread
-from sightline.engines.shared import sharing
+from sightline.engines.shared import asked_inside, sharing
 from sightline.errors import CannotExpress, InvalidArgument, ShapeMismatch
 from sightline.masks.positional import everything
 from sightline.plan.planner import plan
@@ -36,8 +36,9 @@ def context_parallel(
     masks as tensors, weights, caches, and layers that mix tokens in another way. What Sightline
     does not see (a convolution of torch's own, say) is the user's to keep out.
 
-    ``backward()`` may be called outside of the block, except where activations are recomputed
-    (``torch.utils.checkpoint``), which is refused. Blocks may be nested; the innermost counts.
+    ``backward()`` may be called outside of the block, except where activations are worked out
+    again (``torch.utils.checkpoint``), which is refused there. Blocks may be nested; the innermost
+    counts.
 
     Args:
         spread: who holds which tokens; None where all tokens of the layers inside are at hand, for
@@ -65,7 +66,7 @@ class _Answers:
         self._spread, self._memory = spread, memory
         self._positions: dict[tuple[int, str], torch.Tensor] = {}
         self._crossings: dict[tuple[int, int], Spread] = {}
-        self._holders = _told_apart(spread, memory)
+        self._sides = _told_apart(spread, memory)
 
     @torch.compiler.disable
     def attend(self, query: Any, key: Any, value: Any, mask: Any, **options: Any) -> Any:
@@ -77,28 +78,31 @@ class _Answers:
                 reason="the tokens of a rank have positions of their own",
                 alternative="the same call outside of sl.distributed.context_parallel",
             )
-        over = self._between(query.shape[2], key.shape[2])
+        over = self._spread
+        if all(isinstance(each, torch.Tensor) and each.ndim == 4 for each in (query, key)):
+            asked_inside(query.shape[2], key.shape[2])
+            over = self._between(query.shape[2], key.shape[2])
         return attend(query, key, value, mask, spread=over, **options)
 
     @torch.compiler.disable
     def positions(self, length: int, device: torch.device) -> torch.Tensor:
         name = length, str(device)
         if name not in self._positions:
-            held = self._holder(length).positions(self._spread.ranks.rank)
+            held = self._holder(length).tokens.positions(self._spread.ranks.rank)
             self._positions[name] = torch.from_numpy(held).to(device)
         return self._positions[name]
 
     @torch.compiler.disable
     def stop(self, length: int) -> int:
-        return int(self._holder(length).edges[-1])
+        return int(self._holder(length).tokens.edges[-1])
 
-    def _holder(self, length: int) -> Assignment:
+    def _holder(self, length: int) -> _Side:
         """Return who holds which tokens of the sequence of which this rank has ``length``."""
         rank = self._spread.ranks.rank
-        for holder in self._holders:
-            if int(holder.lengths[rank]) == length:
-                return holder
-        held = " or ".join(str(int(each.lengths[rank])) for each in self._holders)
+        for side in self._sides:
+            if int(side.tokens.lengths[rank]) == length:
+                return side
+        held = " or ".join(str(int(each.tokens.lengths[rank])) for each in self._sides)
         raise ShapeMismatch(
             f"got {length} tokens on rank {rank}; wanted its share, {held}; cut the batch with "
             "sl.distributed.shard_batch."
@@ -109,47 +113,69 @@ class _Answers:
         own = self._spread
         if self._memory is None:
             return own  # which refuses other lengths
-        sides = self._holder(queries), self._holder(keys)
+        query, key = self._holder(queries), self._holder(keys)
         for each in (own, self._memory):
-            if each.queries is sides[0] and each.keys is sides[1]:
+            if each.queries is query.tokens and each.keys is key.tokens:
                 return each
         name = queries, keys
         if name not in self._crossings:
-            self._crossings[name] = _crossing(own, *sides)
+            self._crossings[name] = _crossing(own, query, key)
         return self._crossings[name]
 
 
-def _crossing(like: Spread, queries: Assignment, keys: Assignment) -> Spread:
+class _Side(NamedTuple):
+    """Who holds which tokens of a sequence, and who attends with them: over heads, fewer ranks."""
+
+    tokens: Assignment
+    context: Assignment
+
+
+def _crossing(like: Spread, query: _Side, key: _Side) -> Spread:
     """Return the spread of queries of one sequence over keys of another."""
-    sizes = {"block_q": int(queries.sizes[0]), "block_kv": int(keys.sizes[0])}
-    made = plan(everything(), queries.length, keys.length, **sizes)
-    return Spread(like.ranks, Shard(made, queries, keys, like.cut.costs), like.overlap)
+    queries, keys = query.context, key.context
+    rows, columns = int(queries.sizes.max()), int(keys.sizes.max())
+    made = plan(everything(), queries.length, keys.length, block_q=rows, block_kv=columns)
+    cut = Shard(made, queries, keys, like.cut.costs)
+    context = Spread(like.context.ranks, cut, like.overlap)
+    return context if like.heads is None else Spread.over_heads(like.ranks, context, like.heads)
 
 
-def _told_apart(spread: Spread, memory: Spread | None) -> list[Assignment]:
+def _told_apart(spread: Spread, memory: Spread | None) -> list[_Side]:
     """Return who holds what of the sequences there are, which lengths must tell apart."""
-    known = [spread.queries, spread.keys]
-    if memory is not None:
-        if spread.ranks.names != memory.ranks.names:
-            raise InvalidArgument(
-                f"got a sequence on the ranks {spread.ranks.names} and a memory on "
-                f"{memory.ranks.names}; wanted the same ranks; make both with the same group=."
-            )
-        known += [memory.queries, memory.keys]
-    found: list[Assignment] = []
-    for each in known:
-        if any(_alike(each, other) for other in found):
+    found: list[_Side] = []
+    for each in (spread, memory):
+        if each is None:
             continue
-        for other in found:
-            both = np.flatnonzero(each.lengths == other.lengths)
-            if len(both):
-                raise InvalidArgument(
-                    f"got two sequences of which rank {int(both[0])} holds equally many tokens, "
-                    f"{int(each.lengths[both[0]])}; wanted numbers that tell them apart; take "
-                    "another block= for one, or one spread for both if they are equally long."
-                )
-        found.append(each)
+        if _processes(each) != _processes(spread):
+            raise InvalidArgument(
+                f"got a sequence on the ranks {_processes(spread)} and a memory on "
+                f"{_processes(each)}; wanted the same, over the same heads; make both with the "
+                "same group=."
+            )
+        for side in (
+            _Side(each.queries, each.context.queries),
+            _Side(each.keys, each.context.keys),
+        ):
+            if not any(_alike(side.tokens, other.tokens) for other in found):
+                _check_other_lengths(side, found)
+                found.append(side)
     return found
+
+
+def _processes(spread: Spread) -> tuple[tuple[int, ...], int]:
+    """Return the ranks of a spread, and among how many of them heads are divided."""
+    return spread.ranks.names, 1 if spread.heads is None else spread.heads.size
+
+
+def _check_other_lengths(side: _Side, found: list[_Side]) -> None:
+    for other in found:
+        both = np.flatnonzero(side.tokens.lengths == other.tokens.lengths)
+        if len(both):
+            raise InvalidArgument(
+                f"got two sequences of which rank {int(both[0])} holds equally many tokens, "
+                f"{int(side.tokens.lengths[both[0]])}; wanted numbers that tell them apart; take "
+                "another block= for one, or one spread for both if they are equally long."
+            )
 
 
 def _alike(one: Assignment, other: Assignment) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sightline.engines.shared import sharing
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.lower.arguments import check_mask
 from sightline.masks.arrays import Cells
@@ -64,7 +65,8 @@ def next_token_labels(
     if mask is not None:
         there &= torch.from_numpy(_sees_the_last(check_mask(mask), batch, length)).to(there.device)
     if valid is not None:
-        real = read_valid(valid, batch, length, tokens.device)
+        with sharing(None):  # the whole sequence, inside a block too
+            real = read_valid(valid, batch, length, tokens.device)
         there &= real[:, 1:] & real[:, :-1]
     follows[:, :-1] = torch.where(there, tokens[:, 1:], ignore_index)
     return follows

@@ -14,10 +14,13 @@ import torch
 import torch.distributed as dist
 from torch.nn import functional
 
+from sightline.distributed.batch import shard_batch
 from sightline.distributed.failures import watched
 from sightline.distributed.layout import Spread
 from sightline.engines.guarded.arithmetic import working_dtype
+from sightline.engines.shared import sharing
 from sightline.errors import InvalidArgument, ShapeMismatch
+from sightline.masks.mask import Mask
 from sightline.nn.valid import check_features, clear, read_valid
 
 __all__ = ["average_gradients", "cross_entropy", "mean_loss", "mean_over_ranks"]
@@ -32,7 +35,8 @@ def mean_loss(losses: torch.Tensor, valid: Any, spread: Spread) -> torch.Tensor:
 
     Args:
         losses: floats [batch, share, ...], those of this rank's tokens.
-        valid: True for a real position [batch, share]; None where all are real.
+        valid: True for a real position [batch, share], or a padding mask of the whole sequence;
+            None where all are real.
         spread: who holds which tokens.
 
     Returns:
@@ -47,6 +51,10 @@ def mean_loss(losses: torch.Tensor, valid: Any, spread: Spread) -> torch.Tensor:
     _check_share(losses, "losses", spread)
     if valid is None:
         real = losses.new_ones(losses.shape[:2], dtype=torch.bool)
+    elif isinstance(valid, Mask):
+        with sharing(None):
+            whole = read_valid(valid, len(losses), spread.queries.length, losses.device)
+        real = shard_batch(whole, spread)
     else:
         real = read_valid(valid, losses.shape[0], losses.shape[1], losses.device)
     each = losses[:1, :1].numel()

@@ -18,11 +18,11 @@ from sightline import native  # noqa: E402
 from sightline.engines.guarded.arithmetic import nothing_seen, touch  # noqa: E402
 from sightline.engines.registry import ENGINES, MISSING, Choice, Engine, choose  # noqa: E402
 from sightline.engines.request import Request, check_request  # noqa: E402
-from sightline.engines.shared import refuse_shared, shared_sequence  # noqa: E402
+from sightline.engines.shared import refuse_recomputed, refuse_shared, shared_sequence  # noqa: E402
 from sightline.engines.weights import compute_weights  # noqa: E402
 
 # Why weights and choices of engines cannot be told of a shared sequence.
-_KEYS_ELSEWHERE = "most keys lie on other ranks"
+KEYS_ELSEWHERE = "most keys lie on other ranks"
 
 # How the engines run that have been imported so far.
 _RUNNERS: dict[str, Callable[[Request], Any]] = {}
@@ -97,6 +97,8 @@ def attend(
             return_lse=return_lse,
             engine=engine,
         )
+    if not torch.compiler.is_compiling():
+        refuse_recomputed(query, key)
     return attend_here(
         query,
         key,
@@ -176,7 +178,7 @@ def attention_weights(
             [1.0000, 0.0000, 0.0000],
             [0.5000, 0.5000, 0.0000]])
     """
-    refuse_shared("sl.attention_weights", reason=_KEYS_ELSEWHERE)
+    refuse_shared("sl.attention_weights", reason=KEYS_ELSEWHERE)
     request = check_request(query, key, key, mask, q_offset=q_offset, scale=scale, bias=bias)
     if 0 in request.scores_shape:
         request.mask.dense(*request.scores_shape[2:], request.q_offset)
@@ -209,7 +211,7 @@ def explain_choice(
     >>> choice.engine, choice.reasons
     ('reference', ('reference was asked for by name.',))
     """
-    refuse_shared("sl.explain_choice", reason=_KEYS_ELSEWHERE)
+    refuse_shared("sl.explain_choice", reason=KEYS_ELSEWHERE)
     request = check_request(
         query,
         key,

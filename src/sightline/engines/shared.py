@@ -47,6 +47,9 @@ class SharedSequence(Protocol):
 # Not a context variable: gradients of recomputed blocks are worked out in threads of autograd's
 # own, which must see it too.
 _shared: list[SharedSequence | None] = []
+# How many queries and keys a rank held where attention was asked inside a block, to recognise it
+# if it is asked again in a backward pass outside.
+_asked: set[tuple[int, int]] = set()
 
 
 def shared_sequence() -> SharedSequence | None:
@@ -64,6 +67,38 @@ def sharing(sequence: SharedSequence | None) -> Iterator[None]:
         _shared.pop()
 
 
+def asked_inside(queries: int, keys: int) -> None:
+    """Remember that attention of so many tokens was asked of a shared sequence."""
+    _asked.add((queries, keys))
+
+
+def refuse_recomputed(query: Any, key: Any) -> None:
+    """Refuse attention that a backward pass works out again after the block has been left.
+
+    ``torch.utils.checkpoint`` does so; there, a rank's share would be taken for a whole sequence.
+
+    Args:
+        query: the tensor [batch, heads, q_len, head_dim], or how many tokens it has.
+        key: likewise.
+
+    Raises:
+        CannotExpress: such a call, of as many tokens as one inside a block before.
+    """
+    # An open block says itself what is asked in it, None included.
+    if not _asked or _shared or torch._C._current_graph_task_id() == -1:
+        return
+    queries, keys = (each if isinstance(each, int) else each.shape[2] for each in (query, key))
+    if (queries, keys) not in _asked:
+        return
+    raise CannotExpress(
+        destination="context parallelism",
+        part="attention that a backward pass works out again outside of the block",
+        reason=f"of {queries} queries and {keys} keys, which lie on several ranks as it seems",
+        alternative="backward() inside sl.distributed.context_parallel(spread), or inside "
+        "context_parallel(None) if all of its tokens are at hand",
+    )
+
+
 def token_positions(length: int, device: torch.device | str) -> torch.Tensor:
     """Return where the tokens of a layer stand, int64 [1|batch, length]: 0, 1, 2, ... or a share's.
 
@@ -73,6 +108,8 @@ def token_positions(length: int, device: torch.device | str) -> torch.Tensor:
     shared = shared_sequence()
     if shared is not None:
         return shared.positions(length, torch.device(device))
+    if not torch.compiler.is_compiling():
+        refuse_recomputed(length, length)
     return torch.arange(length, device=device)[None]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.grid import neighborhood
 from sightline.masks.mask import Mask
@@ -189,6 +190,7 @@ class AttentiveCNN(nn.Module):
         return found
 
     def _read(self, images: Any, valid: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+        refuse_shared("AttentiveCNN")
         if isinstance(images, torch.Tensor) and images.ndim == 3:
             images = images[:, None]
         x, real = read_places(images, valid, self.config.channels)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sightline.engines.shared import refuse_shared, token_positions, token_stop
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.masks.positional import everything
@@ -167,6 +168,7 @@ class BERT(nn.Module):
         Raises:
             InvalidArgument: a model without a pooler.
         """
+        refuse_shared("BERT.pooled")
         if self.pooler is None:
             raise InvalidArgument(
                 "got a BERT without a pooler; wanted one; make it with BERTConfig(pooler=True)."
@@ -219,14 +221,14 @@ class BERT(nn.Module):
         return self.drop(layer_norm(x, self.norm))
 
     def _count(self, tokens: torch.Tensor) -> torch.Tensor:
-        length, context = tokens.shape[1], self.config.context
-        if length > context:
+        stop, context = token_stop(tokens.shape[1]), self.config.context
+        if stop > context:
             raise ShapeMismatch(
-                f"got {length} positions and a model with context={context}; wanted no more than "
+                f"got {stop} positions and a model with context={context}; wanted no more than "
                 "the context; cut the text, give positions= of packed sequences, or make the model "
                 "with a greater context."
             )
-        return torch.arange(length, device=tokens.device)[None]
+        return token_positions(tokens.shape[1], tokens.device)
 
     @classmethod
     def from_transformers(cls, model: Any) -> BERT:

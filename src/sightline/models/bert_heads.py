@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.models.bert import BERT, BERTConfig, draw
@@ -174,6 +175,11 @@ def pretraining_losses(
 
     Source: Devlin et al. 2019, section 3.1 and appendix A.2.
     """
+    refuse_shared(
+        "pretraining_losses",
+        reason="a mean over this rank's tokens is not that of all",
+        alternative="sl.distributed.cross_entropy",
+    )
     for name, got, wanted in (("mlm", logits.mlm, masked), ("nsp", logits.nsp, is_random)):
         if got.shape[:-1] != wanted.shape:
             raise ShapeMismatch(

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from sightline.engines.attend import attend, attention_weights
 from sightline.engines.registry import check_engine
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument
 from sightline.masks.mask import Mask
 from sightline.masks.sparse import log_sparse
@@ -284,6 +285,7 @@ class LogSparseTransformer(nn.Module):
         weights: list[torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """Return the features behind the last layer."""
+        refuse_shared("LogSparseTransformer")
         mask = self.config.mask if mask is None else mask
         positions, placed, chunk = self._places(values, mask, valid, state)
         if valid is not None:

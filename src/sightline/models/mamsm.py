@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sightline.engines.shared import token_positions, token_stop
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.masks.positional import everything
@@ -200,12 +201,13 @@ class MAMSM(nn.Module):
         check_tokens(tokens)
         length, most = tokens.shape[1], self.config.length
         if positions is None:
-            if length > most:
+            stop = token_stop(length)
+            if stop > most:
                 raise ShapeMismatch(
-                    f"got rows of {length} words and a model with length={most}; wanted no more; "
+                    f"got rows of {stop} words and a model with length={most}; wanted no more; "
                     "cut the series, or make the model with a greater length."
                 )
-            positions = torch.arange(length, device=tokens.device)[None]
+            positions = token_positions(length, tokens.device)
         x = look_up(self.token_embedding, tokens, "tokens") + self.position_embedding(positions)
         return layer_norm(x, self.norm)
 

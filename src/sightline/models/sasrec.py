@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from sightline.engines.attend import attend, attention_weights
+from sightline.engines.shared import refuse_shared
 from sightline.errors import ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.masks.padding import padding
@@ -230,6 +231,7 @@ class SASRec(nn.Module):
         self, items: torch.Tensor, positions: torch.Tensor | None, mask: Mask | None
     ) -> tuple[torch.Tensor, torch.Tensor | None, Mask]:
         """Return what goes into the first block, which clicks are real (None: all), the mask."""
+        refuse_shared("SASRec")
         check_tokens(items, "items")
         real: torch.Tensor | None = items != PAD
         if real.all():

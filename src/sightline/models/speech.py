@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.nn.caches.arguments import as_size
 from sightline.nn.layout import read_features
@@ -95,6 +96,7 @@ class SpeechModel(nn.Module):
             InvalidArgument: ``frames`` not floating, ``valid`` not bools.
             InvalidMask: ``valid`` is a mask that asks more than the key.
         """
+        refuse_shared(type(self).__name__)
         x, real = read_features(frames, valid, self.bins, "BLD")
         return (x if valid is None else clear(x, real)), real
 

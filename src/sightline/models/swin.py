@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from sightline.engines.registry import check_engine
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.models.config_checks import check_rates, check_sizes
@@ -356,6 +357,7 @@ class Swin(nn.Module):
             maps: what goes in.
             weights: a list that each block's attention weights are added to.
         """
+        refuse_shared("Swin")
         grid = (maps.shape[1], maps.shape[2])
         blocks: Any = self.stages[stage]
         for number, block in enumerate(blocks):
@@ -369,6 +371,7 @@ class Swin(nn.Module):
         self, images: torch.Tensor, weights: list[torch.Tensor] | None = None
     ) -> list[torch.Tensor]:
         """Return each stage's maps [batch, rows, columns, features]."""
+        refuse_shared("Swin")
         maps = self.patches(images)
         found: list[torch.Tensor] = []
         for stage in range(len(self.stages)):

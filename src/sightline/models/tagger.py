@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
+from sightline.engines.shared import token_positions
 from sightline.errors import CannotExpress, InvalidArgument, InvalidMask, ShapeMismatch
 from sightline.masks.data import Segments
 from sightline.masks.mask import Mask
@@ -230,7 +231,7 @@ class Tagger(nn.Module):
         x = layer_norm(self._linear(self.drop(x), self.join), self.norm)
         if self.position is not None:
             if positions is None:
-                positions = torch.arange(tokens.shape[1], device=tokens.device)[None]
+                positions = token_positions(tokens.shape[1], tokens.device)
             x = x + self.position(positions).to(x.dtype)
         return self.drop(x)
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from sightline.engines.shared import token_positions, token_stop
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.masks.positional import causal, everything
@@ -257,10 +258,13 @@ class Transformer(nn.Module):
         """Return the vectors of tokens at their positions, [batch, length, width]."""
         check_tokens(tokens)
         if positions is None:
-            positions = torch.arange(tokens.shape[1], device=tokens.device)[None]
-        if positions.numel() and int(positions.max()) >= self.context:
+            positions = token_positions(tokens.shape[1], tokens.device)
+            stop = token_stop(tokens.shape[1])
+        else:
+            stop = int(positions.max()) + 1 if positions.numel() else 0
+        if stop > self.context:
             raise ShapeMismatch(
-                f"got {int(positions.max()) + 1} positions and a model with "
+                f"got {stop} positions and a model with "
                 f"context={self.context}; wanted no more than the context; cut the text, or make "
                 "the model with a greater context."
             )

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument
 from sightline.masks.mask import Mask
 from sightline.masks.positional import everything, keys, window
@@ -324,6 +325,7 @@ class XLNet(nn.Module):
         memory: Sequence[torch.Tensor] | None = None,
     ) -> Pass:
         """Return what is the same for all blocks."""
+        refuse_shared("XLNet")
         mask = self.config.mask if mask is None else mask
         check_inputs(tokens, positions=positions, segments=segments)
         check_masks(mask, query_mask)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from sightline.engines.attend import attend
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument
 from sightline.lower.arguments import check_length
 from sightline.masks.mask import Mask
@@ -96,6 +97,7 @@ class AdaptiveSpan(SoftMask):
         Raises:
             ShapeMismatch: a length that is no length.
         """
+        refuse_shared("sl.nn.AdaptiveSpan")
         q_offset = check_length("q_offset", q_offset)
         total = q_offset + q_len if kv_len is None else kv_len
         query = torch.arange(q_offset, q_offset + q_len, device=self.fractions.device)

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from sightline.engines.attend import attend, attention_weights
+from sightline.engines.attend import KEYS_ELSEWHERE, attend, attention_weights
 from sightline.engines.request import check_mask_axes
+from sightline.engines.shared import refuse_shared, shared_sequence, token_positions
 from sightline.errors import CannotExpress, InvalidArgument
 from sightline.masks.mask import Mask
 from sightline.nn.layouts import Inputs
@@ -21,6 +22,8 @@ from sightline.nn.needed_rows import ALL, LEAST_WORK, NeededRows, needed_rows
 from sightline.nn.torch_masks import Sight, Sizes, read_masks
 
 __all__ = ["MultiheadAttention"]
+
+_NO_WEIGHTS = "need_weights=False, or the same call outside of sl.distributed.context_parallel"
 
 # Weights hold the mask written out, which torch.compile cannot follow.
 _weights_apart: Any = torch.compiler.disable(attention_weights)
@@ -206,6 +209,8 @@ class MultiheadAttention(nn.Module):
             InvalidArgument: masks that do not say what they mean: integers, or floats of 0 and 1.
             CannotExpress: a mask as a tensor, or added keys, together with a cache.
         """
+        if need_weights:
+            refuse_shared("need_weights=True", reason=KEYS_ELSEWHERE, alternative=_NO_WEIGHTS)
         given = Inputs.of(
             query, key, value, (self.embed_dim, self.kdim, self.vdim), self.batch_first
         )
@@ -310,8 +315,8 @@ class MultiheadAttention(nn.Module):
     def _needed(self, given: Inputs, sight: Sight, sizes: Sizes, added: int) -> NeededRows:
         """Return which rows are worth projecting; all where looking costs more than it saves."""
         work = sum(self.widths) * self.embed_dim * given.batch * max(given.q_len, given.kv_len)
-        if work < LEAST_WORK or torch.compiler.is_compiling():
-            return ALL
+        if work < LEAST_WORK or torch.compiler.is_compiling() or shared_sequence() is not None:
+            return ALL  # which rows a share needs would have to be asked at its positions
         check_mask_axes(sight.mask, sizes.batch, sizes.heads)
         return needed_rows(
             sight.mask,
@@ -410,7 +415,8 @@ def _weights(query: torch.Tensor, key: torch.Tensor, mask: Mask, **options: Any)
 
 def _positions(tensor: torch.Tensor, first: int) -> torch.Tensor:
     """Return the positions [1, length] of [batch, heads, length, dim]."""
-    return torch.arange(first, first + tensor.shape[2], device=tensor.device)[None]
+    found = token_positions(tensor.shape[2], tensor.device)
+    return found + first if first else found
 
 
 def _in_a_batch(mask: Any) -> Any:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.nn.layout import Layout, check_layout, laid_out, read_features
 from sightline.nn.valid import clear, read_documents
@@ -94,6 +95,7 @@ class MaskedConv1d(nn.Conv1d):
             InvalidArgument: ``input`` not floating, ``valid`` not bools, ids not integers.
             InvalidMask: a mask of another kind.
         """
+        refuse_shared("sl.nn.MaskedConv1d")
         x, real = read_features(input, valid, self.in_channels, self.layout)
         if documents is None:
             x = functional.pad(clear(x, real).transpose(1, 2), self._margins)
@@ -176,6 +178,7 @@ class CausalConv1d(MaskedConv1d):
             ShapeMismatch, InvalidArgument, InvalidMask: as for ``forward``; a state of
                 another shape, or no tensor.
         """
+        refuse_shared("sl.nn.CausalConv1d")
         x, real = read_features(input, valid, self.in_channels, self.layout)
         state = self._check_state(state, x)
         if valid is None:  # nothing to sort, which costs more than the convolution of one position

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.nn.pooling import masked_max, masked_mean
@@ -34,6 +35,7 @@ class _FeatureMask(SoftMask):
         Raises:
             ShapeMismatch, InvalidArgument, InvalidMask: as for ``mask``.
         """
+        refuse_shared(f"sl.nn.{type(self).__name__}")
         if self.frozen:
             return x
         mask = self.mask(x, valid)
@@ -207,6 +209,7 @@ class CBAM(SoftMask):
         Raises:
             ShapeMismatch, InvalidArgument, InvalidMask: as for ``ChannelMask.mask``.
         """
+        refuse_shared("sl.nn.CBAM")
         return x if self.frozen else self.spatial(self.channel(x, valid), valid)
 
 

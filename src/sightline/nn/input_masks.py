@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.masks.padding import padding
@@ -48,6 +49,7 @@ def mask_inputs(
     tensor([[1., 1., 0.],
             [0., 0., 0.]])
     """
+    refuse_shared("sl.nn.mask_inputs")
     if mode not in ("mul", "add"):
         raise InvalidArgument(f"got mode={mode!r}; wanted 'mul' or 'add'.")
     if not isinstance(inputs, torch.Tensor) or not inputs.is_floating_point():
@@ -86,6 +88,7 @@ def key_mask_from_inputs(inputs: torch.Tensor) -> Mask:
     >>> key_mask_from_inputs(vectors)
     padding(lengths=[2])
     """
+    refuse_shared("sl.nn.key_mask_from_inputs")
     if not isinstance(inputs, torch.Tensor) or inputs.ndim != 3:
         got = list(inputs.shape) if isinstance(inputs, torch.Tensor) else type(inputs).__name__
         raise ShapeMismatch(f"got inputs {got}; wanted a tensor [batch, length, features].")
@@ -111,6 +114,7 @@ def query_mask_from_inputs(inputs: torch.Tensor) -> Mask:
     array([[1, 1],
            [0, 0]])
     """
+    refuse_shared("sl.nn.query_mask_from_inputs")
     return key_mask_from_inputs(inputs).T
 
 

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from sightline.engines.guarded.arithmetic import working_dtype
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.nn.valid import check_features, clear, read_valid
 
@@ -35,6 +36,11 @@ def masked_loss_mean(losses: torch.Tensor, valid: Any) -> torch.Tensor:
     >>> masked_loss_mean(losses, sl.padding(lengths=[2, 1]))
     tensor(3.)
     """
+    refuse_shared(
+        "sl.nn.masked_loss_mean",
+        reason="a mean over this rank's tokens is not that of all",
+        alternative="sl.distributed.mean_loss",
+    )
     losses = check_features(losses, "losses")
     real = read_valid(valid, losses.shape[0], losses.shape[1], losses.device)
     dtype = working_dtype(losses.dtype)
@@ -67,6 +73,11 @@ def masked_cross_entropy(
     >>> masked_cross_entropy(logits, torch.tensor([[1, -100]]), sl.padding(lengths=[1]))
     tensor(0.6931)
     """
+    refuse_shared(
+        "sl.nn.masked_cross_entropy",
+        reason="a mean over this rank's tokens is not that of all",
+        alternative="sl.distributed.cross_entropy",
+    )
     logits = check_features(logits, "logits", least=3)
     if logits.ndim != 3 or targets.shape != logits.shape[:2]:
         raise ShapeMismatch(

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from sightline.engines.attend import attend
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.nodes import Everything
 from sightline.masks.padding import padding
@@ -91,6 +92,7 @@ def mmha_step(
     >>> cache[1, 0, 0, :4, 0].tolist(), round(output[0, 0].item(), 4)
     ([0.0, 1.0, 2.0, 0.0], 1.9814)
     """
+    refuse_shared("sl.nn.mmha_step")
     step = _sizes(x, cache_kv, kv_heads)
     _refuse_gradients(x=x, bias=bias, src_mask=src_mask)
     held = _held(sequence_lengths, timestep, src_mask, step)

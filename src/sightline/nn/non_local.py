@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from sightline.engines.attend import attend, attention_weights
+from sightline.engines.shared import refuse_shared
 from sightline.errors import CannotExpress, InvalidArgument, InvalidMask, ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.masks.padding import padding
@@ -105,6 +106,7 @@ class NonLocalBlock(SoftMask):
             InvalidMask: ``mask`` is not a mask; ``valid`` is one that asks more than the key.
             CannotExpress: a mask that the dot product cannot follow.
         """
+        refuse_shared("sl.nn.NonLocalBlock")
         if self.frozen:
             return x
         query, key, value, real, keys = self._project(x, valid)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from sightline.engines.guarded.arithmetic import working_dtype
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.nn.layout import Layout, check_layout, laid_out, read_features
 from sightline.nn.valid import clear
@@ -64,6 +65,7 @@ class MaskedGroupNorm(nn.GroupNorm):
             InvalidArgument: ``input`` not floating, ``valid`` not bools.
             InvalidMask: ``valid`` is a mask that asks more than the key.
         """
+        refuse_shared("sl.nn.MaskedGroupNorm")
         x, real = read_features(input, valid, self.num_channels, self.layout)
         normal = _normalised(x, real, self.num_groups, self.eps)
         return laid_out(_scaled(normal, self.weight, self.bias, real, x.dtype), self.layout)
@@ -108,6 +110,7 @@ class MaskedInstanceNorm1d(nn.InstanceNorm1d):
         Raises:
             ShapeMismatch, InvalidArgument, InvalidMask: as for ``MaskedGroupNorm``.
         """
+        refuse_shared("sl.nn.MaskedInstanceNorm1d")
         x, real = read_features(input, valid, self.num_features, self.layout)
         normal = _normalised(x, real, self.num_features, self.eps)
         return laid_out(_scaled(normal, self.weight, self.bias, real, x.dtype), self.layout)
@@ -216,6 +219,7 @@ class MaskedBatchNorm1d(nn.BatchNorm1d):
             ShapeMismatch: sizes that do not fit; one real token only, in training.
             InvalidArgument, InvalidMask: as for ``MaskedGroupNorm``.
         """
+        refuse_shared("sl.nn.MaskedBatchNorm1d")
         x, real = read_features(input, valid, self.num_features, self.layout)
         tokens = x[real]
         if len(tokens) == 1 and (self.training or not self.track_running_stats):

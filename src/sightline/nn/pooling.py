@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from sightline.engines.guarded.arithmetic import working_dtype
+from sightline.engines.shared import refuse_shared
 from sightline.errors import ShapeMismatch
 from sightline.nn.valid import beside, check_features, clear, read_valid
 
@@ -32,6 +33,7 @@ def masked_sum(x: torch.Tensor, valid: Any) -> torch.Tensor:
     >>> masked_sum(x, sl.padding(lengths=[2, 1]))
     tensor([3., 3.])
     """
+    refuse_shared("sl.nn.masked_sum")
     return clear(*_read(x, valid)).sum(dim=1)
 
 
@@ -50,6 +52,7 @@ def masked_mean(x: torch.Tensor, valid: Any) -> torch.Tensor:
     >>> masked_mean(x, sl.padding(lengths=[2, 1]))
     tensor([3., 3.])
     """
+    refuse_shared("sl.nn.masked_mean")
     x, real = _read(x, valid)
     dtype = working_dtype(x.dtype)  # the sum may overflow float16, and bfloat16 cannot count
     total = clear(x, real).sum(dim=1, dtype=dtype)
@@ -74,6 +77,7 @@ def masked_max(x: torch.Tensor, valid: Any) -> torch.Tensor:
     >>> masked_max(x, sl.padding(lengths=[2, 1]))
     tensor([-2., -3.])
     """
+    refuse_shared("sl.nn.masked_max")
     x, real = _read(x, valid)
     return _at_largest(x.detach(), x, real)
 
@@ -86,6 +90,7 @@ def masked_min(x: torch.Tensor, valid: Any) -> torch.Tensor:
     >>> masked_min(x, sl.padding(lengths=[2, 1]))
     tensor([2., 3.])
     """
+    refuse_shared("sl.nn.masked_min")
     x, real = _read(x, valid)
     return _at_largest(-x.detach(), x, real)
 
@@ -107,6 +112,7 @@ def masked_first(x: torch.Tensor, valid: Any) -> torch.Tensor:
     >>> masked_first(x, sl.padding(lengths=[3, 1], side="left"))
     tensor([1., 6.])
     """
+    refuse_shared("sl.nn.masked_first")
     x, real = _read(x, valid)
     return _take(x, real, _first(real, x)) if x.shape[1] else x.sum(dim=1)
 
@@ -129,6 +135,7 @@ def masked_last(x: torch.Tensor, valid: Any) -> torch.Tensor:
     >>> masked_last(x, sl.padding(lengths=[3, 1]))
     tensor([3., 4.])
     """
+    refuse_shared("sl.nn.masked_last")
     x, real = _read(x, valid)
     return masked_first(x.flip(1), real.flip(1))
 
@@ -153,6 +160,7 @@ def masked_softmax(scores: torch.Tensor, valid: Any) -> torch.Tensor:
     >>> masked_softmax(torch.tensor([[1.0, 1.0, torch.nan]]), sl.padding(lengths=[2]))
     tensor([[0.5000, 0.5000, 0.0000]])
     """
+    refuse_shared("sl.nn.masked_softmax")
     scores, real = _read(scores, valid)
     allowed = beside(real, scores) & (scores != -torch.inf)
     # Columns without an allowed position get zeros, of which softmax makes finite numbers.
@@ -184,6 +192,7 @@ def masked_softmax_pool(x: torch.Tensor, scores: torch.Tensor, valid: Any) -> to
     >>> masked_softmax_pool(x, torch.zeros(1, 3), sl.padding(lengths=[2]))
     tensor([2.])
     """
+    refuse_shared("sl.nn.masked_softmax_pool")
     x, real = _read(x, valid)
     if scores.shape not in (x.shape, x.shape[:2]):
         raise ShapeMismatch(

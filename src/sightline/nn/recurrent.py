@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.nn.layout import read_features
 from sightline.nn.valid import clear
@@ -92,6 +93,7 @@ class MaskedLSTM(nn.LSTM):
             InvalidArgument: ``input`` not floating, ``valid`` not bools, ``hx`` no pair.
             InvalidMask: ``valid`` is a mask that asks more than the key.
         """
+        refuse_shared("sl.nn.MaskedLSTM")
         x, real = read_features(input, valid, self.input_size, "BLD")
         parts = self.num_layers * self._directions
         out = self.proj_size or self.hidden_size
@@ -179,6 +181,7 @@ class MaskedGRU(nn.GRU):
             InvalidArgument: ``input`` not floating, ``valid`` not bools, ``hx`` no tensor.
             InvalidMask: ``valid`` is a mask that asks more than the key.
         """
+        refuse_shared("sl.nn.MaskedGRU")
         x, real = read_features(input, valid, self.input_size, "BLD")
         directions = 2 if self.bidirectional else 1
         shape = (self.num_layers * directions, len(x), self.hidden_size)

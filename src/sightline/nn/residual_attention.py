@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.nn.feature_masks import clear_places, read_places
 from sightline.nn.soft_masks import ResidualMask
@@ -41,6 +42,7 @@ class ResidualUnit(nn.Module):
         With ``valid``, bools [B, H, W], a convolution reads 0 where it is False, as it does
         beyond the border, and 0 comes out there; ``x`` must be finite there.
         """
+        refuse_shared("ResidualUnit")
         features = x
         for norm, conv in zip(self.norms, self.convs, strict=True):
             features = conv(clear_places(norm(features).relu(), valid))
@@ -82,6 +84,7 @@ class Hourglass(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits of the shape of ``x`` [B, C, H, W]."""
+        refuse_shared("Hourglass")
         return self.logits(self._level(x, 0))
 
     def _level(self, x: torch.Tensor, level: int) -> torch.Tensor:
@@ -155,6 +158,7 @@ class ResidualAttention(ResidualMask):
         Raises:
             ShapeMismatch, InvalidArgument: as for ``mask``; a trunk that gives another shape.
         """
+        refuse_shared("sl.nn.ResidualAttention")
         if self.frozen:
             return self.trunk(x)
         x = clear_places(self._checked(x, valid), valid)

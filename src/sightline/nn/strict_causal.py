@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.masks.positional import causal
@@ -45,6 +46,7 @@ def shift_queries(
     >>> shift_queries(inputs, torch.tensor([-1.0]), begins).flatten().tolist()
     [-1.0, 1.0, -1.0]
     """
+    refuse_shared("sl.nn.shift_queries")
     if inputs.ndim != 3 or start.shape != inputs.shape[2:]:
         raise ShapeMismatch(
             f"got inputs {list(inputs.shape)} and start {list(start.shape)}; wanted [batch, "

@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional
 
 from sightline.engines.kept import Store
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.lower.arguments import check_mask
 from sightline.masks.explicit import dense
@@ -128,6 +129,7 @@ def _read_all(sizes: Sizes, given: tuple[Any, ...], is_causal: Any, added: int) 
         found = _both(found, CAUSAL)
     bias = sum(biases[1:], biases[0]) if biases else None
     if added:
+        refuse_shared("add_bias_kv or add_zero_attn", reason="each rank would add keys of its own")
         found = found.shift(key=added) | sinks(added)
         bias = None if bias is None else functional.pad(bias, (added, 0))
     if query_mask is not None:
@@ -150,6 +152,7 @@ def _meet(one: Mask, other: Mask) -> Mask:
 
 
 def _tensor(name: str, given: Any) -> torch.Tensor:
+    _refuse_shared_tensor(name)
     if isinstance(given, torch.Tensor) and given.dtype in (torch.bool, *_FLOATS):
         return given
     got = str(given.dtype) if isinstance(given, torch.Tensor) else type(given).__name__
@@ -157,6 +160,14 @@ def _tensor(name: str, given: Any) -> torch.Tensor:
         f"got {name} of type {got}; wanted a bool tensor (True forbids, as in torch.nn), a "
         "floating one that is added to the scores, or a sightline mask; 0 and 1 do not say which "
         "is which: convert with .bool(), or with == 0."
+    )
+
+
+def _refuse_shared_tensor(name: str) -> None:
+    refuse_shared(
+        f"{name} as a tensor",
+        reason="it holds no positions, by which tokens of different ranks find each other",
+        alternative="a sightline mask over the whole sequence, such as sl.padding(lengths=[5, 3])",
     )
 
 
@@ -232,6 +243,7 @@ def _short_mask(allowed: np.ndarray, sizes: Sizes) -> Mask:
 def _read_queries(given: Any, sizes: Sizes) -> Mask:
     if isinstance(given, Mask):
         return given
+    _refuse_shared_tensor("query_mask")
     if not isinstance(given, torch.Tensor) or given.dtype != torch.bool:
         got = str(given.dtype) if isinstance(given, torch.Tensor) else type(given).__name__
         raise InvalidArgument(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from sightline.engines.kept import BUDGET_BYTES, Store
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument, InvalidMask, ShapeMismatch
 from sightline.masks.data import Segments
 from sightline.masks.mask import Mask
@@ -41,6 +42,11 @@ def read_valid(valid: Any, batch: int, length: int, device: torch.device) -> tor
             [ True, False, False, False]])
     """
     if isinstance(valid, Mask):
+        refuse_shared(
+            "valid= as a mask",
+            reason="it speaks of the whole sequence, and this rank holds a share",
+            alternative="valid= as bools, cut by sl.distributed.shard_batch",
+        )
         name = (valid, length, str(device))
         found = _KEPT.get(name, lambda: _from_mask(valid, length).to(device))
         if len(found) not in (1, batch):

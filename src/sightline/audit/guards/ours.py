@@ -13,6 +13,7 @@ import torch
 from sightline.audit.guards.here import HERE, MOST_DENSE, Given, with_four_axes
 from sightline.audit.guards.records import Call
 from sightline.audit.guards.torch_mha import _given
+from sightline.engines.shared import shared_sequence
 from sightline.masks.mask import Mask
 
 ENTRY = "sl.attend"
@@ -24,6 +25,9 @@ def look_attend(
 ) -> None:
     """Look at a call of ``sl.attend``; what it refuses by itself is left to it."""
     if not isinstance(query, torch.Tensor) or not isinstance(key, torch.Tensor):
+        return
+    if shared_sequence() is not None:
+        HERE.unseen(f"{ENTRY}: a sequence whose tokens lie on several ranks")
         return
     if not HERE.readable(ENTRY, query, key) or query.ndim != 4 or key.ndim != 4:
         return

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sightline.engines.shared import refuse_shared
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.mask import Mask
 from sightline.nn.caches.arguments import Ints, as_each_row, as_numbers, as_size, check_new
@@ -119,6 +120,7 @@ class Cache:
                 written the tokens of the last chunk.
             ShapeMismatch: not one count a row, or a ``q_len`` below the largest count.
         """
+        refuse_shared("a cache of keys and values", reason="each rank would keep a share of them")
         each = as_each_row(counts, "counts", self.batch)
         longest = int(each.max())
         length = longest if q_len is None else int(as_numbers(q_len, "q_len"))
@@ -139,6 +141,7 @@ class Cache:
         self, chunk: Chunk, layer: int, key: Any, value: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write one layer's new tokens; called through ``chunk.layer(i).append``."""
+        refuse_shared("a cache of keys and values", reason="each rank would keep a share of them")
         leading = self.batch, self.kv_heads, chunk.q_len
         like = self._like
         check_new("key", key, (*leading, self.head_dim), like)
