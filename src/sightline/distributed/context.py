@@ -23,6 +23,9 @@ from sightline.plan.shard import Assignment, Shard
 
 __all__ = ["context_parallel"]
 
+# torch.compile cannot follow what ranks say to each other.
+_apart: Any = torch.compiler.disable
+
 
 @contextmanager
 def context_parallel(
@@ -68,7 +71,7 @@ class _Answers:
         self._crossings: dict[tuple[int, int], Spread] = {}
         self._sides = _told_apart(spread, memory)
 
-    @torch.compiler.disable
+    @_apart
     def attend(self, query: Any, key: Any, value: Any, mask: Any, **options: Any) -> Any:
         q_offset = options.pop("q_offset", 0)
         if q_offset:
@@ -84,7 +87,7 @@ class _Answers:
             over = self._between(query.shape[2], key.shape[2])
         return attend(query, key, value, mask, spread=over, **options)
 
-    @torch.compiler.disable
+    @_apart
     def positions(self, length: int, device: torch.device) -> torch.Tensor:
         name = length, str(device)
         if name not in self._positions:
@@ -92,7 +95,7 @@ class _Answers:
             self._positions[name] = torch.from_numpy(held).to(device)
         return self._positions[name]
 
-    @torch.compiler.disable
+    @_apart
     def stop(self, length: int) -> int:
         return int(self._holder(length).tokens.edges[-1])
 
