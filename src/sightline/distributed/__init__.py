@@ -14,6 +14,7 @@ _ROOMS = {
     "attention": "attend",
     "batch": "shard_batch unshard",
     "context": "context_parallel",
+    "hugging_face": "HFShare hf_parallel",
     "labels": "next_token_labels",
     "layout": "Spread spread",
     "losses": "average_gradients cross_entropy mean_loss mean_over_ranks",

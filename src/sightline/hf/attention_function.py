@@ -18,6 +18,7 @@ from sightline.engines.attend import attend, attention_weights
 from sightline.errors import CannotExpress, ShapeMismatch
 from sightline.hf.carrier import Carrier
 from sightline.hf.settings import Setting, current_rewrite, setting_of
+from sightline.hf.shared_calls import check_attended
 from sightline.hf.tensor_masks import read_tensor
 from sightline.masks.mask import Mask
 from sightline.masks.positional import causal, everything
@@ -33,6 +34,7 @@ _HARMLESS = {
     "past_key_values",
     "layer_idx",
     "labels",
+    "shift_labels",
     "num_items_in_batch",
     "output_hidden_states",
     "output_router_logits",
@@ -85,6 +87,11 @@ def attend_module(
     _check_others(others)
     if query.shape[0] == 1 and key.shape[0] > 1:  # queries that are the same for all rows
         query = query.expand(key.shape[0], -1, -1, -1)
+    asked_weights = output_attentions or (output_attentions is None and _asked_by_config(module))
+    made_for = attention_mask.sequence if isinstance(attention_mask, Carrier) else None
+    check_attended(
+        made_for, {"output_attentions": asked_weights, "a bias": position_bias is not None}
+    )
     setting, mask, q_offset, bias = _meaning(module, query, key, attention_mask, is_causal)
     bias = _sum(bias, position_bias)
     told = {"q_offset": q_offset, "scale": scaling, "bias": bias}
@@ -96,7 +103,7 @@ def attend_module(
         share = _share_of_keys(lse, s_aux)
         output = output * share.to(output.dtype)
     weights = None
-    if output_attentions or (output_attentions is None and _asked_by_config(module)):
+    if asked_weights:
         weights = attention_weights(query, key, mask, **told)
         weights = weights if share is None else weights * share.to(weights.dtype)
         weights = torch.nn.functional.dropout(weights, dropout)

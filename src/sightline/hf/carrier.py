@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from sightline.engines.shared import SharedSequence
 from sightline.errors import CannotExpress, NoTruthValue
 from sightline.hf.settings import Setting
 from sightline.masks.mask import Mask
@@ -26,6 +27,9 @@ class Carrier:
         setting: how the model attends.
         parts: the model's structure, its padding and the extra mask (or None for each of the
             latter two), over absolute positions.
+        sequence: who answers for the keys, where this process holds some of the tokens; the shape
+            is that of those, the mask that of all.
+        keys: how many keys there are in all.
     """
 
     mask: Mask
@@ -34,6 +38,8 @@ class Carrier:
     kv_offset: int
     setting: Setting
     parts: tuple[Mask, Mask | None, Mask | None]
+    sequence: SharedSequence | None = None
+    keys: int = 0
 
     @property
     def ndim(self) -> int:

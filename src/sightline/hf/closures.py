@@ -67,6 +67,18 @@ def read_closure(function: Callable[..., Any], frame: Frame) -> Mask | None:
     return mask if _checked[kind] else None
 
 
+def reads_tokens(function: Callable[..., Any]) -> bool:
+    """Return whether a closure may hold what was made from the tokens or positions of a call.
+
+    Where chunks begin is not that: it is read from the 2-D mask.
+    """
+    try:
+        name = _name(function)
+    except _Unread:
+        return True
+    return _holds_tokens(name)
+
+
 # -- closures by name -------------------------------------------------------------------------
 
 
@@ -111,6 +123,12 @@ def _flat(name: Hashable) -> Iterator[Hashable]:
 
 def _holds_tensors(name: Hashable) -> bool:
     return any(isinstance(each, _Held) for each in _flat(name))
+
+
+def _holds_tokens(name: Hashable) -> bool:
+    if isinstance(name, tuple):
+        return name[:1] != ("chunked_overlay",) and any(map(_holds_tokens, name))
+    return isinstance(name, _Held)
 
 
 def _shape_of(name: Hashable) -> Hashable:

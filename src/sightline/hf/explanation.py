@@ -112,7 +112,7 @@ def _seen(module: Any, last: Attended) -> Seen:
         kind=type(module).__name__,
         mask=_whole(given) if isinstance(given, Carrier) else given,
         q_len=last.q_len,
-        kv_len=last.kv_len,
+        kv_len=given.keys if isinstance(given, Carrier) else last.kv_len,
         q_offset=last.q_offset + offset,
         engine=last.engine,
     )
@@ -124,7 +124,7 @@ def _rest(entry: Seen) -> tuple[Any, ...]:
 
 def _whole(carrier: Carrier) -> Mask:
     """Return the parts together, with padding cut where the keys end."""
-    end = carrier.kv_offset + carrier.shape[3]
+    end = carrier.kv_offset + carrier.keys
     structure, real, extra = carrier.parts
     if isinstance(real, Padding):
         start, stop = real.start.array, real.stop.array

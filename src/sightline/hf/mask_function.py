@@ -17,6 +17,7 @@ from sightline.errors import CannotExpress, ShapeMismatch
 from sightline.hf.carrier import Carrier
 from sightline.hf.closures import Frame, read_closure
 from sightline.hf.settings import Wanted, current_rewrite, setting_of
+from sightline.hf.shared_calls import refuse, shared_call
 from sightline.masks.explicit import dense
 from sightline.masks.mask import Mask
 from sightline.masks.padding import padding, padding_bits, padding_runs
@@ -65,20 +66,34 @@ def make_mask(
                 alternative="the model with its own attention (sl.hf.unpatch)",
             )
     setting = setting_of(config)
-    frame = Frame(int(batch_size), int(q_length), int(kv_length), int(q_offset), int(kv_offset))
+    asked = Frame(int(batch_size), int(q_length), int(kv_length), int(q_offset), int(kv_offset))
+    call = shared_call()
+    frame = asked if call is None else call.frame(asked, attention_mask, mask_function)
     structure = read_closure(mask_function, frame)
-    if structure is None:
+    if structure is None and (call is None or call.is_whole(attention_mask)):
         structure = _evaluate(mask_function, frame, use_vmap)
+    elif call is not None:
+        structure = call.whole(structure)
+    assert structure is not None
     real = None if attention_mask is None else _read_padding(attention_mask, frame, structure)
     rewrite = current_rewrite()
     if rewrite is not None:
+        if call is not None:
+            refuse("a model without padding", "its tokens are packed anew", "sl.hf.repad(model)")
         structure = _checked_rows(rewrite(Wanted(structure, real, *_numbers(frame))), frame)
         real = None
     local = _combined(structure, real, setting.mask, frame.kv_offset)
-    shape = (frame.batch, 1, frame.q_len, frame.kv_len)
-    parts = structure, real, setting.mask
-    offset = frame.kv_offset
-    return Carrier(local, frame.q_offset - offset, shape, offset, setting, parts)
+    at_hand = frame.kv_len if call is None else call.share
+    return Carrier(
+        mask=local,
+        q_offset=frame.q_offset - frame.kv_offset,
+        shape=(frame.batch, 1, asked.q_len, at_hand),
+        kv_offset=frame.kv_offset,
+        setting=setting,
+        parts=(structure, real, setting.mask),
+        sequence=None if call is None else call.sequence,
+        keys=frame.kv_len,
+    )
 
 
 def _numbers(frame: Frame) -> tuple[int, ...]:

@@ -58,9 +58,9 @@ def levels(model: Any) -> Iterator[tuple[str, Any]]:
 def find_rule(module: Any, example: dict[str, Any] | None) -> Rule | str:
     """Return how a module may be run packed, or why not."""
     for name, inner in module.named_modules():
-        if isinstance(inner, _MIXES_POSITIONS) and not _looks_at_one_position(inner):
+        if mixes_positions(inner):
             return f"{name} ({type(inner).__name__}) mixes positions"
-    with _quietly(module):
+    with quietly(module):
         calls = _calls(module, example)
         if isinstance(calls, str):
             return calls
@@ -73,8 +73,10 @@ def find_rule(module: Any, example: dict[str, Any] | None) -> Rule | str:
         return _with_labels(module, _with_hidden_states(module, found, calls[0]), calls[0])
 
 
-def _looks_at_one_position(inner: Any) -> bool:
-    return isinstance(inner, nn.modules.conv._ConvNd) and set(inner.kernel_size) == {1}
+def mixes_positions(inner: Any) -> bool:
+    """Return whether a module looks at more than one position, by its type."""
+    one = isinstance(inner, nn.modules.conv._ConvNd) and set(inner.kernel_size) == {1}
+    return isinstance(inner, _MIXES_POSITIONS) and not one
 
 
 # -- the calls to try -------------------------------------------------------------------------
@@ -106,7 +108,7 @@ def _calls(module: Any, example: dict[str, Any] | None) -> list[dict[str, Any]] 
 
 
 @contextmanager
-def _quietly(module: Any) -> Iterator[None]:
+def quietly(module: Any) -> Iterator[None]:
     """Run without gradients and dropout, and leave modes and random numbers as they were."""
     modes = {inner: inner.training for inner in module.modules()}
     try:

@@ -90,6 +90,11 @@ def repad(model: Any) -> Any:
     return model
 
 
+def is_unpadded(model: Any) -> bool:
+    """Return whether ``unpad`` was called on this very model."""
+    return hasattr(model, _KEY)
+
+
 def how_unpadded(model: Any) -> str:
     """Say in a sentence what of a model runs without padding."""
     state = getattr(model, _KEY, None)
