@@ -105,9 +105,9 @@ class Shards:
         """Add to the gradients, averaged over the processes.
 
         Raises:
-            CannotExpress: a loss that leaves weights out: processes would wait for each other's.
+            CannotExpress: a loss, of this process or another, that leaves weights out.
         """
-        used = _weights_in(loss)
+        used = self._least(_weights_in(loss))
         if used != self._trained:
             raise CannotExpress(
                 destination="parallel=fsdp",
@@ -116,6 +116,12 @@ class Shards:
                 alternative="parallel=ddp",
             )
         loss.backward()
+
+    def _least(self, own: int) -> int:
+        """Return the least number of all processes: what one refuses, all must."""
+        least = torch.tensor(own, device=self.joined.device)
+        torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN)
+        return int(least)
 
     def clip(self, norm: float) -> None:
         """Hold the norm of all gradients together below ``norm``."""
