@@ -11,7 +11,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from sightline.distributed.failures import watched
+from sightline.distributed.agreement import agree
+from sightline.distributed.failures import telling, watched
 from sightline.distributed.layout import Spread
 from sightline.distributed.ranks import Ranks
 from sightline.errors import InvalidArgument, ShapeMismatch
@@ -104,15 +105,18 @@ def unshard(share: torch.Tensor, spread: Spread, *, dim: int = 1) -> torch.Tenso
 
     Raises:
         ShapeMismatch: a share of another length.
+        RanksDisagree: ranks give shares of other shapes or dtypes, or do something else.
         RankLost: a rank does not answer.
     """
-    if not -share.ndim <= dim < share.ndim or share.shape[dim] != spread.length:
-        raise ShapeMismatch(
-            f"got a share of shape {list(share.shape)} and dim={dim} on rank {spread.ranks.rank}; "
-            f"wanted {spread.length} tokens there; give what shard_batch gave, or a result for it."
-        )
-    rows, alone = _batch_first(share, dim)
-    whole = _Whole.apply(rows, spread)
+    with telling(spread.ranks):
+        if not -share.ndim <= dim < share.ndim or share.shape[dim] != spread.length:
+            raise ShapeMismatch(
+                f"got a share of shape {list(share.shape)} and dim={dim} on rank "
+                f"{spread.ranks.rank}; wanted {spread.length} tokens there; give what shard_batch "
+                "gave, or a result for it."
+            )
+        rows, alone = _batch_first(share, dim)
+        whole = _Whole.apply(rows, spread)
     assert isinstance(whole, torch.Tensor)
     return _laid_back(whole, dim % share.ndim, alone)
 
@@ -202,6 +206,8 @@ class _Whole(torch.autograd.Function):
         padded = rows.new_zeros(batch, most, *rows.shape[2:])
         padded[:, : rows.shape[1]] = rows
         parts = [torch.empty_like(padded) for _ in range(ranks.size)]
+        shape = tuple(rows.shape[:1] + rows.shape[2:])
+        agree(ranks, "sl.distributed.unshard", {"shape": shape, "dtype": str(rows.dtype)})
         with watched(ranks, "sl.distributed.unshard"):
             dist.all_gather(parts, padded, group=ranks.group)
         whole = rows.new_empty(batch, spread.queries.length, *rows.shape[2:])
@@ -227,7 +233,8 @@ def _added_up(grad: torch.Tensor, spread: Spread) -> torch.Tensor:
     sends = [place.numel() for place in places]
     own = sends[ranks.rank]
     got = sent.new_empty(own * ranks.size, *sent.shape[1:])
-    with watched(ranks, "the backward pass of sl.distributed.unshard"):
+    agree(ranks, "backward of sl.distributed.unshard", {"shape": tuple(grad.shape)})
+    with watched(ranks, "backward of sl.distributed.unshard"):
         dist.all_to_all_single(got, sent, [own] * ranks.size, sends, group=ranks.group)
     total = got[:own].clone()
     for rank in range(1, ranks.size):

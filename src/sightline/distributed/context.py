@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from sightline.distributed.attention import attend
+from sightline.distributed.failures import telling
 from sightline.distributed.layout import Spread
 from sightline.engines.shared import asked_inside, sharing
 from sightline.errors import CannotExpress, InvalidArgument, ShapeMismatch
@@ -49,6 +50,8 @@ def context_parallel(
         memory: likewise of a second sequence, such as a source whose encoding a decoder looks at.
             Encoder, decoder and what lies between then run in one block.
 
+    An error that leaves the block on one rank is told to the others, where they wait for it.
+
     Raises:
         InvalidArgument: a spread and a memory of other ranks, or ranks that hold as many tokens of
             one as of the other, which nothing would tell apart; take another ``block=`` for one,
@@ -58,7 +61,7 @@ def context_parallel(
         with sharing(None):
             yield None
         return
-    with sharing(_Answers(spread, memory)):
+    with telling(spread.ranks), sharing(_Answers(spread, memory)):
         yield spread
 
 

@@ -14,8 +14,9 @@ import torch
 import torch.distributed as dist
 from torch.nn import functional
 
+from sightline.distributed.agreement import agree
 from sightline.distributed.batch import shard_batch
-from sightline.distributed.failures import watched
+from sightline.distributed.failures import telling, watched
 from sightline.distributed.layout import Spread
 from sightline.engines.guarded.arithmetic import working_dtype
 from sightline.engines.shared import sharing
@@ -45,22 +46,24 @@ def mean_loss(losses: torch.Tensor, valid: Any, spread: Spread) -> torch.Tensor:
     Raises:
         ShapeMismatch: losses that are not this rank's share, or sizes that do not fit.
         InvalidArgument: ``losses`` not floating, ``valid`` not bools.
+        RanksDisagree: ranks do different things.
         RankLost: a rank does not answer.
     """
-    losses = check_features(losses, "losses")
-    _check_share(losses, "losses", spread)
-    if valid is None:
-        real = losses.new_ones(losses.shape[:2], dtype=torch.bool)
-    elif isinstance(valid, Mask):
-        with sharing(None):
-            whole = read_valid(valid, len(losses), spread.queries.length, losses.device)
-        real = shard_batch(whole, spread)
-    else:
-        real = read_valid(valid, losses.shape[0], losses.shape[1], losses.device)
-    each = losses[:1, :1].numel()
-    total = clear(losses, real).sum(dtype=working_dtype(losses.dtype))
-    (count,) = _summed(real.sum()[None] * each, spread)
-    return total * (spread.ranks.size / max(count, 1))
+    with telling(spread.ranks):
+        losses = check_features(losses, "losses")
+        _check_share(losses, "losses", spread)
+        if valid is None:
+            real = losses.new_ones(losses.shape[:2], dtype=torch.bool)
+        elif isinstance(valid, Mask):
+            with sharing(None):
+                whole = read_valid(valid, len(losses), spread.queries.length, losses.device)
+            real = shard_batch(whole, spread)
+        else:
+            real = read_valid(valid, losses.shape[0], losses.shape[1], losses.device)
+        each = losses[:1, :1].numel()
+        total = clear(losses, real).sum(dtype=working_dtype(losses.dtype))
+        (count,) = _summed(real.sum()[None] * each, spread, "sl.distributed.mean_loss")
+        return total * (spread.ranks.size / max(count, 1))
 
 
 def cross_entropy(
@@ -89,46 +92,43 @@ def cross_entropy(
     Raises:
         ShapeMismatch: tensors that are not this rank's share, or sizes that do not fit.
         InvalidArgument: logits that are not floating, or labels that are no class.
+        RanksDisagree: ranks do different things.
         RankLost: a rank does not answer.
     """
-    logits = check_features(logits, "logits", least=3)
-    _check_share(logits, "logits", spread)
-    if logits.ndim != 3 or labels.shape != logits.shape[:2]:
-        raise ShapeMismatch(
-            f"got logits of shape {list(logits.shape)} and labels of shape {list(labels.shape)}; "
-            "wanted [batch, share, classes] and [batch, share]."
+    with telling(spread.ranks):
+        logits = _check_labelled(logits, labels, spread)
+        real = labels != ignore_index
+        tokens, classes = logits[real], labels[real].long()
+        wrong = (classes < 0) | (classes >= logits.shape[2])
+        count, bad = _summed(
+            torch.stack([real.sum(), wrong.sum()]), spread, "sl.distributed.cross_entropy"
         )
-    if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise InvalidArgument(
-            f"got labels of dtype {labels.dtype}; wanted integers; convert with .long()."
+        if bad:  # on all ranks alike: none is left waiting for another
+            shown = int(classes[wrong][0]) if bool(wrong.any()) else "another rank's"
+            raise InvalidArgument(
+                f"got {shown} as a label; wanted 0 to {logits.shape[2] - 1}, or {ignore_index} "
+                "(ignore_index) where a position does not count."
+            )
+        weight = spread.ranks.size / max(count, 1)
+        tokens = tokens.to(working_dtype(tokens.dtype))
+        if not len(tokens):
+            return tokens.sum() * weight
+        total = functional.cross_entropy(
+            tokens, classes, reduction="sum", label_smoothing=label_smoothing
         )
-    real = labels != ignore_index
-    tokens, classes = logits[real], labels[real].long()
-    wrong = (classes < 0) | (classes >= logits.shape[2])
-    count, bad = _summed(torch.stack([real.sum(), wrong.sum()]), spread)
-    if bad:  # on all ranks alike: none is left waiting for another
-        shown = int(classes[wrong][0]) if bool(wrong.any()) else "another rank's"
-        raise InvalidArgument(
-            f"got {shown} as a label; wanted 0 to {logits.shape[2] - 1}, or {ignore_index} "
-            "(ignore_index) where a position does not count."
-        )
-    weight = spread.ranks.size / max(count, 1)
-    tokens = tokens.to(working_dtype(tokens.dtype))
-    if not len(tokens):
-        return tokens.sum() * weight
-    total = functional.cross_entropy(
-        tokens, classes, reduction="sum", label_smoothing=label_smoothing
-    )
-    return total * weight
+        return total * weight
 
 
 def mean_over_ranks(number: torch.Tensor, spread: Spread) -> torch.Tensor:
     """Return the mean over the ranks, without gradient: the whole loss, to be shown or logged.
 
     Raises:
+        RanksDisagree: ranks do different things.
         RankLost: a rank does not answer.
     """
     total = number.detach().clone()
+    shape = {"shape": tuple(total.shape)}
+    agree(spread.ranks, "sl.distributed.mean_over_ranks", shape)
     with watched(spread.ranks, "sl.distributed.mean_over_ranks"):
         dist.all_reduce(total, group=spread.ranks.group)
     return total / spread.ranks.size
@@ -141,6 +141,7 @@ def average_gradients(parameters: Iterable[torch.Tensor], spread: Spread) -> Non
     same order on every rank. A gradient that is None counts as 0.
 
     Raises:
+        RanksDisagree: ranks do different things.
         RankLost: a rank does not answer.
     """
     trained = [each for each in parameters if each.requires_grad]
@@ -150,6 +151,8 @@ def average_gradients(parameters: Iterable[torch.Tensor], spread: Spread) -> Non
         for each in alike:
             each.grad = torch.zeros_like(each) if each.grad is None else each.grad
         flat = torch.cat([each.grad.reshape(-1) for each in alike if each.grad is not None])
+        facts = {"dtype": str(flat.dtype), "numbers": len(flat)}
+        agree(spread.ranks, "sl.distributed.average_gradients", facts)
         with watched(spread.ranks, "sl.distributed.average_gradients"):
             dist.all_reduce(flat, group=spread.ranks.group)
         flat /= spread.ranks.size
@@ -167,9 +170,25 @@ def _check_share(tensor: torch.Tensor, name: str, spread: Spread) -> None:
         )
 
 
-def _summed(counts: torch.Tensor, spread: Spread) -> list[int]:
-    """Return the sums of counts over the ranks."""
+def _check_labelled(logits: Any, labels: torch.Tensor, spread: Spread) -> torch.Tensor:
+    logits = check_features(logits, "logits", least=3)
+    _check_share(logits, "logits", spread)
+    if logits.ndim != 3 or labels.shape != logits.shape[:2]:
+        raise ShapeMismatch(
+            f"got logits of shape {list(logits.shape)} and labels of shape {list(labels.shape)}; "
+            "wanted [batch, share, classes] and [batch, share]."
+        )
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise InvalidArgument(
+            f"got labels of dtype {labels.dtype}; wanted integers; convert with .long()."
+        )
+    return logits
+
+
+def _summed(counts: torch.Tensor, spread: Spread, what: str) -> list[int]:
+    """Return the sums of counts over the ranks; ``what`` is being done, for errors."""
     total = counts.to(torch.int64)
-    with watched(spread.ranks, "the count of a loss"):
+    agree(spread.ranks, what, {"numbers": total.numel()})
+    with watched(spread.ranks, what):
         dist.all_reduce(total, group=spread.ranks.group)
     return total.tolist()
