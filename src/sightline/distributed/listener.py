@@ -13,7 +13,10 @@ import threading
 import weakref
 from typing import Any
 
-from torch.distributed.distributed_c10d import PrefixStore, TCPStore  # pyright: ignore
+from torch.distributed import (
+    PrefixStore,  # pyright: ignore[reportPrivateImportUsage]
+    TCPStore,  # pyright: ignore[reportPrivateImportUsage]
+)
 
 __all__ = ["EVERY", "Line", "listen"]
 
