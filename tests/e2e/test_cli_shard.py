@@ -39,11 +39,19 @@ def rows_of(part: str) -> list[list[str]]:
 
 
 def counted(mask: sl.Mask, length: int, owner: np.ndarray, block: int) -> dict[str, Any]:
-    """Count from the dense mask what ranks do."""
+    """Count from the dense mask what ranks do, hold and receive."""
     dense = mask.dense(length)[:, 0]
     rank = np.repeat(owner, block)[:length]
     ranks = range(int(owner.max()) + 1)
-    return {"pairs": [int(dense[:, rank == each].sum()) for each in ranks]}
+    seen = [dense[:, rank == each].any(axis=1) for each in ranks]
+    return {
+        "pairs": [int(dense[:, rank == each].sum()) for each in ranks],
+        "received": [int((seen[each] & (rank != each)).sum()) for each in ranks],
+        "sent": [
+            sum(int((seen[other] & (rank == each)).sum()) for other in ranks if other != each)
+            for each in ranks
+        ],
+    }
 
 
 def facts_of(run: Run, *words: object) -> dict[str, Any]:
@@ -65,6 +73,8 @@ def test_the_figures_are_those_of_the_dense_mask(run: Run, expression: str, rank
     assert found["pairs"] == [4 * each for each in exact["pairs"]]
     assert found["balance"] == pytest.approx(max(exact["pairs"]) / np.mean(exact["pairs"]))
     assert sum(found["tokens"]) == 1024
+    for name in ("received", "sent"):
+        assert found[f"bytes_{name}"] == [KEY_BYTES * each for each in exact[name]]
 
 
 def test_times_are_operations_by_rate_and_bytes_by_bandwidth(run: Run) -> None:

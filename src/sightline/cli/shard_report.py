@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sightline.plan.scaling import Devices, Layer, Loads, Prediction, predict
 from sightline.plan.shard import Shard
@@ -63,11 +62,6 @@ class Sharded:
         """Bytes of one key and value, over the batch rows that the shards do not tell apart."""
         return self.layer.batch // self.cut.batch * self.layer.key_bytes
 
-    @property
-    def bound(self) -> NDArray[np.int64]:
-        """The least bytes that each rank could receive, given the queries it has."""
-        return getattr(self.cut, "received_at_least", self.cut.received) * self.key_bytes
-
 
 def headline(found: Sequence[Sharded], dtype: str) -> tuple[str, str]:
     """Return the expression, and a line about its shape and the layer's."""
@@ -116,8 +110,9 @@ def render_one(one: Sharded, *, color: bool, encoding: str) -> str:
 
 def _beside(one: Sharded, style: dict[str, Any]) -> str:
     """Return the table of the plan, of head-tail with an all-gather, and of what is the least."""
-    own, usual, least = one.loads.received, one.usual_loads.received, one.bound
+    own, usual = one.loads.received, one.usual_loads.received
     ideal = float(one.times.forward.mean())
+    # A rank receives just the keys that its queries see and it does not hold: none could be fewer.
     rows = [
         (
             "largest / mean area",
@@ -125,8 +120,8 @@ def _beside(one: Sharded, style: dict[str, Any]) -> str:
             f"{_balance(one.usual_loads):.3f}",
             f"{getattr(one.cut, 'balance_at_least', 1.0):.3f}",
         ),
-        ("received, largest", *(bytes_text(int(each.max())) for each in (own, usual, least))),
-        ("received, all ranks", *(bytes_text(int(each.sum())) for each in (own, usual, least))),
+        ("received, largest", *(bytes_text(int(each.max())) for each in (own, usual, own))),
+        ("received, all ranks", *(bytes_text(int(each.sum())) for each in (own, usual, own))),
     ]
     for overlap, how in ((True, "sending beside"), (False, "sending before")):
         ours, others = (each.seconds(overlap=overlap) for each in (one.times, one.usual_times))
@@ -201,11 +196,10 @@ def _facts(one: Sharded) -> dict[str, Any]:
         "ranks": one.cut.ranks,
         "seconds_to_shard": one.seconds,
         "balance": _balance(one.loads),
-        "balance_at_least": getattr(one.cut, "balance_at_least", 1.0),
+        "balance_at_least": one.cut.balance_at_least,
         "tokens": (one.cut.queries.lengths * one.cut.queries.batch).tolist(),
         "pairs": one.loads.pairs.astype(np.int64).tolist(),
         "bytes_received": one.loads.received.tolist(),
-        "bytes_received_at_least": one.bound.tolist(),
         "bytes_sent": one.loads.sent.tolist(),
         "predicted": _predicted(one.times),
         "usual": {

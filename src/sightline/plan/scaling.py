@@ -117,7 +117,7 @@ class Loads:
         """
         layer.check(cut.plan)
         each = layer.batch // cut.batch * layer.key_bytes
-        return cls(_pairs(cut, layer), cut.received * each, _sent(cut) * each)
+        return cls(_pairs(cut, layer), cut.received * each, cut.sent * each)
 
     @classmethod
     def all_gather(cls, cut: Shard, layer: Layer) -> Loads:
@@ -168,8 +168,8 @@ def predict(loads: Loads, layer: Layer, devices: Devices) -> Prediction:
     >>> import sightline as sl
     >>> cut, layer = sl.shard(sl.plan(sl.causal(), 2**20), 64), Layer()
     >>> there = predict(Loads.of(cut, layer), layer, Devices(tflops=500, gbytes=50))
-    >>> round(1e3 * there.seconds(overlap=True)[0])     # milliseconds forward
-    281
+    >>> 280 < 1e3 * there.seconds(overlap=True)[0] < 285     # milliseconds forward
+    True
     """
     forward = loads.pairs * (forward_flops(1, layer.head_dim) / (devices.tflops * 1e12))
     travel = np.maximum(loads.received, loads.sent) / (devices.gbytes * 1e9)
@@ -207,19 +207,3 @@ def _pairs(cut: Shard, layer: Layer) -> NDArray[np.float64]:
     plan = cut.plan
     even = cut if cut.costs == EVEN_COSTS else Shard(plan, cut.queries, cut.keys)
     return even.area * ((layer.batch // plan.batch) * (layer.heads // plan.heads))
-
-
-def _sent(cut: Shard) -> Ints:
-    """Return how many keys each rank sends, over the batch rows told apart."""
-    start, first, stop = cut.needed
-    rank, row = np.divmod(np.repeat(np.arange(len(start) - 1), np.diff(start)), cut.batch)
-    wanted = np.zeros((cut.batch, cut.plan.kv_blocks + 1), dtype=np.int64)
-    np.add.at(wanted, (row, first), 1)
-    np.add.at(wanted, (row, stop), -1)
-    sizes = cut.keys.sizes
-    asked = np.cumsum(wanted, axis=1)[:, :-1] * sizes
-    owner = np.broadcast_to(cut.keys.owner, asked.shape)
-    total = np.bincount(owner.reshape(-1), weights=asked.reshape(-1), minlength=cut.ranks)
-    before = np.append(0, np.cumsum(sizes))
-    needed = np.bincount(rank, weights=before[stop] - before[first], minlength=cut.ranks)
-    return (total - (needed - cut.received)).astype(np.int64)

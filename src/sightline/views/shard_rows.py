@@ -46,7 +46,7 @@ def rank_rows(cut: Shard, most_rows: int, most_cells: int) -> ShardRows:
     >>> import sightline as sl
     >>> rows = rank_rows(sl.shard(sl.plan(sl.window(left=127, right=0), 512), 2), 8, 4)
     >>> rows.names, rows.held.tolist()
-    (('0', '1'), [[True, False, False, True], [False, True, True, False]])
+    (('0', '1'), [[True, True, False, False], [False, False, True, True]])
     """
     starts = row_starts(cut.ranks, most_rows)
     blocks = cut.plan.kv_blocks

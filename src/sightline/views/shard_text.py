@@ -21,8 +21,8 @@ def render_shard_text(cut: Shard, *, color: bool = False, encoding: str = "utf-8
     >>> import sightline as sl
     >>> cut = sl.shard(sl.plan(sl.causal() & sl.window(left=127), 1024), 2)
     >>> print(render_shard_text(cut))
-    0 ██···░██
-    1 ·░████··
+    0 ████····
+    1 ···░████
     1 cell = 128 keys: █ held  ░ received  ▓ both  · neither
     """
     rows = rank_rows(cut, _ROWS, _CELLS)
