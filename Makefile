@@ -78,6 +78,7 @@ docs: $(VENV)/.dev ## draw the pictures of docs/ and write its tables again
 	$(BIN)/python docs/make_results.py
 	$(BIN)/python docs/make_claims.py
 	$(BIN)/python docs/make_comparison.py
+	$(BIN)/python docs/make_scaling.py
 	$(BIN)/python docs/make_architecture.py
 	$(BIN)/python docs/make_reference.py
 

@@ -103,11 +103,16 @@ def time_rows(overlap: bool) -> Iterator[str]:
     """Yield the time of a layer forward and backward, and of the usual way, for each mask."""
     for name, by_ranks in dealt().items():
         times = [
-            f"{sum(here.times.seconds(overlap=overlap)) * 1e3:.3g} "
-            f"({sum(here.usual_times.seconds(overlap=overlap)) * 1e3:.3g})"
+            f"{layer_time(here.times, overlap)} ({layer_time(here.usual_times, overlap)})"
             for here in by_ranks.values()
         ]
         yield f"| {name} | {' | '.join(times)} |"
+
+
+def layer_time(times: Prediction, overlap: bool) -> str:
+    """Return milliseconds forward and backward, of three digits."""
+    milliseconds = sum(times.seconds(overlap=overlap)) * 1e3
+    return f"{float(f'{milliseconds:.3g}'):,g}"
 
 
 def busy_chart(usual: bool) -> str:
