@@ -81,7 +81,7 @@ def evened_out(
 
 
 class _Exchange(NamedTuple):
-    """``many`` blocks of a light rank from its ``light``-th on, for those of a heavy rank."""
+    """``many`` blocks of a light rank from its ``light``-th on, for as many of a heavy rank."""
 
     many: Ints
     light: Ints
@@ -212,25 +212,24 @@ class _Hands:
     def _best(self, row: int, light: Ints, heavy: Ints, least: Floats, most: Floats) -> _Exchange:
         """Return for each pair the exchange of fewest blocks that moves an area between two.
 
-        Where there is none, the one that comes nearest.
-
-        Stretches at an end of what a rank holds come before single blocks from between.
+        Where there is none, the one that comes nearest. Stretches at an end of what a rank holds
+        come before single blocks from between.
         """
         mine, theirs = (self.cost[row][self.held[row, rank]] for rank in (light, heavy))
         counts = self.count[light], self.count[heavy]
-        ends = _ends(mine, theirs, *counts)
         wanted = (least + most) / 2
-        inner = _singles(mine, theirs, *counts, wanted)
-        options = ends.beside(inner)
-        error = np.abs(options.work - wanted[:, None])
-        error[options.work <= 0] = np.inf
-        size = options.many + 0.0
-        size[:, ends.many.shape[1] :] += mine.shape[1]
-        fits = (options.work >= least[:, None]) & (options.work <= most[:, None])
-        # Whatever fits comes before whatever does not.
-        score = np.where(fits, size - 3.0 * mine.shape[1], error)
-        score[options.many > np.minimum(*counts)[:, None]] = np.inf
-        return options.at(np.argmin(score, axis=1))
+        ends = _ends(mine, theirs, *counts)
+        options = ends.beside(_singles(mine, theirs, *counts, wanted))
+        # Whatever moves work the wrong way, or more blocks than there are, is no exchange.
+        is_one = (options.work > 0) & (options.many <= np.minimum(*counts)[:, None])
+        work = np.where(is_one, options.work, 0.0)
+        fits = is_one & (work >= least[:, None]) & (work <= most[:, None])
+        # Whatever fits, by size, comes before whatever does not, by how far off it is.
+        ranked = options.many - 3.0 * mine.shape[1]
+        ranked[:, ends.many.shape[1] :] += mine.shape[1]
+        off = np.where(is_one, np.abs(work - wanted[:, None]), np.inf)
+        best = np.argmin(np.where(fits, ranked, off), axis=1)
+        return options._replace(work=work).at(best)
 
 
 def _ends(mine: Floats, theirs: Floats, count: Ints, other: Ints) -> _Exchange:

@@ -204,10 +204,9 @@ def _columns(plan: BlockMap) -> tuple[Ints, NDArray[np.uint64]]:
 
     Kind 0 is a block all of whose keys are seen, which takes no words.
     """
-    count = -(-plan.block_kv // WORD)
+    count = plan.patterns.shape[2]  # fewer words than a block has if there are few keys
     full = np.full(count, LOW[WORD], dtype=np.uint64)
-    if plan.block_kv % WORD:
-        full[-1] = LOW[plan.block_kv % WORD]
+    full[-1:] = LOW[min(WORD, plan.block_kv - WORD * (count - 1))]
     seen = np.bitwise_or.reduce(plan.patterns, axis=1) if len(plan.patterns) else full[None]
     words, kinds = np.unique(seen, axis=0, return_inverse=True)
     kinds = np.where((seen == full).all(axis=1), _WHOLE, kinds.reshape(-1) + 1)
