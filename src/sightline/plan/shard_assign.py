@@ -7,7 +7,7 @@ heavy and light ranks exchange equally many blocks, whole stretches first, until
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,13 +19,18 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
+_Number = TypeVar("_Number", np.int64, np.float64)
+
 __all__ = ["EVENNESS", "area_at_least", "counts_of", "evened_out"]
 
 # By how much the largest area may exceed the mean: from no matter how much, which leaves stretches
 # in order, to less than what the speed of a rank varies by. Finer makes more keys travel.
 EVENNESS = (np.inf, 0.25, 0.05, 0.02, 0.005)
 # Other partners a heavy rank tries if it finds no exchange that helps.
-_MOST_PARTNERS = 4
+_MOST_PARTNERS = 12
+# From how many means on a rank gives half away, instead of as much as one light rank can take:
+# two of them then go on.
+_HALVED = 4.0
 
 
 def counts_of(blocks: int, ranks: int) -> Ints:
@@ -185,6 +190,8 @@ class _Hands:
         # more, the light rank is filled up.
         most, least = mean + slack - low, high - mean - slack
         least = np.where(least <= most, least, most - slack / 2)
+        half, is_far = (high - low) / 2, high > _HALVED * mean
+        least, most = np.where(is_far, half - slack, least), np.where(is_far, half, most)
         best = self._best(row, light, heavy, least, most)
         # The squares of the areas fall with every exchange, so that exchanging comes to an end.
         helps = (best.work > slack / 4) & (best.work < high - low)
@@ -201,8 +208,8 @@ class _Hands:
         given = (place >= first[:, None]) & (place < (first + many)[:, None])
         taken = (place >= other[:, None]) & (place < (other + many)[:, None])
         last = len(place) - 1
-        gets = np.take_along_axis(theirs, np.clip(place + shift, 0, last), axis=1)
-        gives = np.take_along_axis(mine, np.clip(place - shift, 0, last), axis=1)
+        gets = _picked(theirs, np.clip(place + shift, 0, last))
+        gives = _picked(mine, np.clip(place - shift, 0, last))
         self.held[row, light] = np.sort(np.where(given, gets, mine), axis=1)
         self.held[row, heavy] = np.sort(np.where(taken, gives, theirs), axis=1)
         self.load[light] += work
@@ -251,7 +258,7 @@ def _stretches(cost: Floats, count: Ints) -> list[tuple[Ints, Floats]]:
     before = np.zeros((len(cost), len(many) + 1))
     np.cumsum(cost, axis=1, out=before[:, 1:])
     tail = np.maximum(count[:, None] - many, 0)
-    after = before[:, -1:] - np.take_along_axis(before, tail, axis=1)
+    after = before[:, -1:] - _picked(before, tail)
     return [(np.zeros_like(tail), before[:, 1:]), (tail, after)]
 
 
@@ -260,7 +267,7 @@ def _singles(mine: Floats, theirs: Floats, count: Ints, other: Ints, wanted: Flo
     pairs, most = len(mine), int(mine.shape[1])
     place = np.arange(most)
     order = np.argsort(np.where(place < count[:, None], mine, np.inf), axis=1, kind="stable")
-    rising = np.take_along_axis(mine, order, axis=1)
+    rising = _picked(mine, order)
     # One search for all pairs: each has a stretch of numbers of its own.
     apart = 4.0 * (float(mine.max(initial=0)) + float(theirs.max(initial=0)) + 1.0)
     base = apart * np.arange(pairs)[:, None]
@@ -270,10 +277,15 @@ def _singles(mine: Floats, theirs: Floats, count: Ints, other: Ints, wanted: Flo
     found = found - most * np.arange(pairs)[:, None]
     above = np.clip(found, 0, np.maximum(count - 1, 0)[:, None])
     below = np.maximum(above - 1, 0)
-    up, down = (np.take_along_axis(rising, at, axis=1) for at in (above, below))
+    up, down = (_picked(rising, at) for at in (above, below))
     target = theirs - wanted[:, None]
     at = np.where(np.abs(up - target) <= np.abs(down - target), above, below)
-    partner = np.take_along_axis(order, at, axis=1)
-    work = theirs - np.take_along_axis(mine, partner, axis=1)
+    partner = _picked(order, at)
+    work = theirs - _picked(mine, partner)
     exists = np.where(place < other[:, None], 1, most + 1)
     return _Exchange(exists, partner, np.broadcast_to(place, (pairs, most)), work)
+
+
+def _picked(values: NDArray[_Number], place: Ints) -> NDArray[_Number]:
+    """Return the values of each row at its places; take_along_axis without its checks."""
+    return values[np.arange(len(place))[:, None], place]
