@@ -77,7 +77,7 @@ def judge_keys(cut: Shard, dense: np.ndarray) -> None:
     """What is needed, received and sent is what the mask written out says."""
     holder = placed(cut.keys, cut.batch)
     blocks = np.add.reduceat if cut.plan.kv_blocks else None
-    sent = np.zeros(cut.ranks, dtype=int)
+    sent, in_blocks = np.zeros((2, cut.ranks), dtype=int)
     for rank in range(cut.ranks):
         seen = seen_of(cut, dense, rank)
         np.testing.assert_array_equal(cut.needs_keys(rank), seen)
@@ -88,8 +88,10 @@ def judge_keys(cut: Shard, dense: np.ndarray) -> None:
         assert cut.received[rank] == (seen & foreign).sum()
         whole = np.repeat(wide, cut.keys.sizes, axis=1)
         assert cut.received_in_blocks[rank] == (whole & foreign).sum()
+        in_blocks += np.bincount(holder[whole & foreign], minlength=cut.ranks)
         sent += np.bincount(holder[seen & foreign], minlength=cut.ranks)
     assert cut.sent.tolist() == sent.tolist()
+    assert cut.sent_in_blocks.tolist() == in_blocks.tolist()
 
 
 @given(data=st.data())
@@ -206,8 +208,9 @@ def test_long_sequences_are_even(name: str, ranks: int) -> None:
 def test_causal_pairs_heads_with_tails() -> None:
     cut = shard(sl.plan(sl.causal(), 4096), 4)
     assert cut.balance == 1.0
-    # The fewest stretches that it can be done with: two for each rank.
-    assert all(len(np.flatnonzero(np.diff(cut.queries.blocks(r)[0]) > 1)) <= 1 for r in range(4))
+    owner = cut.queries.owner[0]
+    assert (owner == owner[::-1]).all()
+    assert (owner[:16].reshape(4, 4) == owner[:16:4, None]).all()
 
 
 def test_no_more_keys_travel_than_evenness_needs() -> None:
@@ -220,17 +223,28 @@ def test_no_more_keys_travel_than_evenness_needs() -> None:
 
 @pytest.mark.parametrize("name", ["causal", "packed", "diffusion"])
 def test_communication_is_traded_for_balance(name: str) -> None:
+    def busiest(cut: Shard, price: float) -> float:
+        traffic = np.maximum(cut.received_in_blocks, cut.sent_in_blocks)
+        return float((cut.area + price * traffic).max())
+
     plan = sl.plan(LONG[name], 131_072)
     even, cheap = shard(plan, 8), shard(plan, 8, communication=1e12)
-    cost = block_costs(plan, even.costs)[:, 0]
-    owner = evened_out(plan, cost, 8, np.inf)
-    np.testing.assert_array_equal(owner, contiguous(plan.grid.q_edges[0], 8).owner)
     # A causal mask's last block needs all keys, whoever holds it.
-    assert cheap.received.max() < even.received.max() or name != "packed"
+    assert busiest(cheap, 1e12) < busiest(even, 1e12) or name != "packed"
     for price in (0.01, 1.0, 1000.0, 1e6):
-        cuts = [shard(plan, 8, communication=price), even, cheap]
-        worst = [float((cut.area + price * cut.received).max()) for cut in cuts]
+        worst = [busiest(cut, price) for cut in (shard(plan, 8, communication=price), even, cheap)]
         assert worst[0] == min(worst)
+
+
+def test_stretches_and_folds_are_dealt_in_order() -> None:
+    plan = sl.plan(sl.causal(), 1000, block_q=100, block_kv=100)
+    cost = block_costs(plan, BlockCosts()).sum(axis=1)
+    stretches, fold = (
+        evened_out(plan, cost, 4, evenness=np.inf, folded=folded)[0] for folded in (False, True)
+    )
+    assert stretches.tolist() == [0, 0, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert fold.tolist() == [3, 2, 1, 0, 0, 1, 2, 2, 3, 3]
+    np.testing.assert_array_equal(contiguous(plan.grid.q_edges[0], 4).owner[0], stretches)
 
 
 def test_later_batch_rows_make_up_for_earlier_ones() -> None:

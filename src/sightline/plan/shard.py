@@ -121,10 +121,7 @@ class Shard:
     @cached_property
     def area(self) -> NDArray[np.float64]:
         """The cost of each rank's rows, ``[ranks]``, over the plan's batch rows and heads."""
-        cost = block_costs(self.plan, self.costs).sum(axis=1)
-        owner = np.broadcast_to(self.queries.owner, cost.shape)
-        total = np.bincount(owner.reshape(-1), weights=cost.reshape(-1), minlength=self.ranks)
-        return total.astype(np.float64)
+        return _area(block_costs(self.plan, self.costs).sum(axis=1), self.queries)
 
     @property
     def balance(self) -> float:
@@ -194,6 +191,11 @@ class Shard:
         """How many keys each rank sends, ``[ranks]``; one sent to several counts for each."""
         return self._keys.sent(self.keys.owner, self.keys.edges)
 
+    @cached_property
+    def sent_in_blocks(self) -> Ints:
+        """How many keys each rank would send in whole blocks, ``[ranks]``."""
+        return self._blocks.sent(self.keys.owner, self.keys.edges)
+
     def received_bytes(
         self,
         *,
@@ -262,9 +264,9 @@ def shard(
     Args:
         plan: the block map, with uniform cuts.
         ranks: among how many it is dealt out.
-        communication: what receiving one key costs, in allowed pairs. 0 evens areas out till
-            the largest is within half a percent of the mean, or as far as blocks allow, by the
-            fewest blocks moved; more trades balance for fewer keys received.
+        communication: what receiving or sending one key costs, in allowed pairs. 0 evens areas
+            out till the largest is within half a percent of the mean, or as far as blocks allow,
+            and spares communication where that costs no more; a price trades balance for it.
         costs: what the engine's blocks cost.
         keys: who holds which keys; None: whoever holds the query of the same position, or where
             queries and keys are not one sequence, equal stretches in order.
@@ -293,28 +295,48 @@ def shard(
             f"wanted {plan.kv_len} keys in {plan.kv_blocks} blocks on {ranks}; cut both alike."
         )
     cost = block_costs(plan, costs).sum(axis=1)
-    if not communication:
-        return _cut(plan, evened_out(plan, cost, ranks), keys, costs, ranks)
-    # Even areas take keys from afar: the best of a few degrees of it.
+
+    def dealt(evenness: float, folded: bool) -> Assignment:
+        owner = evened_out(plan, cost, ranks, evenness=evenness, folded=folded)
+        return Assignment(owner, plan.grid.q_edges[0], ranks)
+
     cuts = [
-        _cut(plan, evened_out(plan, cost, ranks, evenness), keys, costs, ranks)
-        for evenness in EVENNESS
+        _cut(plan, dealt(each, folded), keys, costs)
+        for each in (EVENNESS if communication else EVENNESS[-1:])
+        for folded in (False, True)
     ]
-    return min(cuts, key=lambda cut: float((cut.area + communication * cut.received).max()))
+    return _best(cuts, cost, communication)
 
 
-def _cut(
-    plan: BlockMap,
-    owner: NDArray[np.int32],
-    keys: Assignment | None,
-    costs: BlockCosts,
-    ranks: int,
-) -> Shard:
-    queries = Assignment(owner, plan.grid.q_edges[0], ranks)
+def _cut(plan: BlockMap, queries: Assignment, keys: Assignment | None, costs: BlockCosts) -> Shard:
     if keys is None:
         one = np.array_equal(plan.grid.q_edges, plan.grid.k_edges)
-        keys = queries if one else contiguous(plan.grid.k_edges[0], ranks)
+        keys = queries if one else contiguous(plan.grid.k_edges[0], queries.ranks)
     return Shard(plan, queries, keys, costs)
+
+
+def _best(cuts: list[Shard], cost: NDArray[np.float64], communication: float) -> Shard:
+    """Return the cut whose busiest rank has least to do; traffic is counted in whole blocks."""
+    # An exchange lasts as long as the larger of what a rank receives and what it sends.
+    traffic = [np.maximum(cut.received_in_blocks, cut.sent_in_blocks) for cut in cuts]
+    area = [_area(cost, cut.queries) for cut in cuts]
+    if communication:
+        order = [
+            (float((a + communication * t).max()), 0.0) for a, t in zip(area, traffic, strict=True)
+        ]
+    else:
+        even = min(float(each.max()) for each in area) * (1 + EVENNESS[-1])
+        order = [
+            (float(t.max()) if a.max() <= even else np.inf, float(a.max()))
+            for a, t in zip(area, traffic, strict=True)
+        ]
+    return cuts[order.index(min(order))]
+
+
+def _area(cost: NDArray[np.float64], queries: Assignment) -> NDArray[np.float64]:
+    owner = np.broadcast_to(queries.owner, cost.shape)
+    total = np.bincount(owner.reshape(-1), weights=cost.reshape(-1), minlength=queries.ranks)
+    return total.astype(np.float64)
 
 
 def contiguous(edges: Ints, ranks: int) -> Assignment:

@@ -1,7 +1,7 @@
 """Dealing blocks of queries out to ranks: equally many to each, and equally much work.
 
-Every rank starts with a stretch of neighbouring blocks, for which the fewest keys travel. Then
-heavy and light ranks exchange equally many blocks, whole stretches first, until areas are even.
+Every rank starts with a stretch of neighbouring blocks, or one from either side, for which few
+keys travel. Then heavy and light ranks exchange equally many blocks until areas are even.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["EVENNESS", "area_at_least", "counts_of", "evened_out"]
 
 # By how much the largest area may exceed the mean: from no matter how much, which leaves stretches
 # in order, to less than what the speed of a rank varies by. Finer makes more keys travel.
-EVENNESS = (np.inf, 0.25, 0.05, 0.02, 0.005)
+EVENNESS = (np.inf, 0.1, 0.02, 0.005)
 # Other partners a heavy rank tries if it finds no exchange that helps.
 _MOST_PARTNERS = 12
 # From how many means on a rank gives half away, instead of as much as one light rank can take:
@@ -60,7 +60,12 @@ def area_at_least(cost: Floats, ranks: int) -> float:
 
 
 def evened_out(
-    plan: BlockMap, cost: Floats, ranks: int, evenness: float = EVENNESS[-1]
+    plan: BlockMap,
+    cost: Floats,
+    ranks: int,
+    *,
+    evenness: float = EVENNESS[-1],
+    folded: bool = False,
 ) -> NDArray[np.int32]:
     """Return the rank of each block of queries, int32 ``[1|B, q_blocks]``.
 
@@ -73,10 +78,12 @@ def evened_out(
         cost: what each block costs, ``[batch, q_blocks]``, over the plan's heads.
         ranks: among how many they are dealt out.
         evenness: by how much of the mean the largest area may exceed it.
+        folded: whether each rank starts with two stretches, as far from the front as from the
+            end, instead of one.
     """
     sizes = np.diff(plan.grid.q_edges[0])
     is_short = len(sizes) > 0 and bool(sizes[-1] != sizes[0])
-    hands = _Hands.dealt(cost, ranks, is_short)
+    hands = _Hands.dealt(cost, ranks, is_short, folded)
     if np.isfinite(evenness):
         hands.match()
         slack = evenness * float(hands.load.mean())
@@ -133,14 +140,23 @@ class _Hands:
     is_short: bool
 
     @classmethod
-    def dealt(cls, cost: Floats, ranks: int, is_short: bool) -> _Hands:
+    def dealt(cls, cost: Floats, ranks: int, is_short: bool, folded: bool) -> _Hands:
         """Return blocks dealt out in stretches."""
         batch, blocks = cost.shape
         count = counts_of(blocks, ranks)
         first = np.cumsum(count) - count
+        rank = np.arange(ranks)
+        if folded:  # the last rank has both ends
+            front = count // 2
+            rank = np.concatenate([rank[::-1], rank])
+            owner = np.repeat(rank, np.concatenate([front[::-1], count - front]))
+        else:
+            owner = np.repeat(rank, count)
+        order = np.append(np.argsort(owner, kind="stable"), blocks)
         count[-1] -= is_short
         place = np.arange(max(1, int(count.max())))
-        held = np.where(place < count[:, None], first[:, None] + place, blocks)
+        place = np.where(place < count[:, None], first[:, None] + place, blocks)
+        held = order[place]
         padded = np.concatenate([cost, np.zeros((batch, 1))], axis=1)
         load = padded[:, held].sum(axis=(0, 2))
         if is_short:
