@@ -25,7 +25,7 @@ __all__ = ["EVENNESS", "area_at_least", "counts_of", "evened_out"]
 
 # By how much the largest area may exceed the mean: from no matter how much, which leaves stretches
 # in order, to less than what the speed of a rank varies by. Finer makes more keys travel.
-EVENNESS = (np.inf, 0.1, 0.02, 0.005)
+EVENNESS = (np.inf, 1.0, 0.3, 0.1, 0.02, 0.005)
 # Other partners a heavy rank tries if it finds no exchange that helps.
 _MOST_PARTNERS = 12
 # From how many means on a rank gives half away, instead of as much as one light rank can take:
@@ -183,22 +183,23 @@ class _Hands:
                 self.held[row, light] = self.held[row, heavy]
                 self.load[light] = before[light] + area[heavy]
 
-    def even_out(self, row: int, slack: float) -> bool:
-        """Exchange blocks of a row till no rank is over the mean by more; whether any were."""
+    def even_out(self, row: int, slack: float) -> None:
+        """Exchange blocks of a row till no rank is over the mean by more, or none helps."""
         mean, ranks = float(self.load.mean()), len(self.load)
-        partner, changed = 0, False
+        partner, misses = 0, 0
         for _ in range(4 * ranks):
             order = np.argsort(self.load, kind="stable")
             over = int((self.load > mean + slack).sum())
             pairs = min(over, ranks // 2)
-            if not pairs or partner > min(_MOST_PARTNERS, ranks - 2 * pairs):
+            partners = min(_MOST_PARTNERS, ranks - 2 * pairs + 1)
+            if not pairs or misses >= partners:
                 break
+            partner %= partners
             light, heavy = order[partner : partner + pairs], order[::-1][:pairs]
             if self._exchange(row, light, heavy, mean, slack):
-                partner, changed = 0, True
+                misses = 0
             else:
-                partner += 1
-        return changed
+                partner, misses = partner + 1, misses + 1
 
     def _exchange(self, row: int, light: Ints, heavy: Ints, mean: float, slack: float) -> bool:
         low, high = self.load[light], self.load[heavy]
