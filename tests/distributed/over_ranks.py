@@ -138,7 +138,7 @@ def whole(problem: Problem, answers: list[dict[str, np.ndarray]]) -> dict[str, n
                     where = at[row if len(at) > 1 else 0]
                     result[name][row][:, where] = each[name][row]
     if "bias" in answers[0]:
-        result["bias"] = sum(each["bias"] for each in answers)
+        result["bias"] = np.sum([each["bias"] for each in answers], axis=0)
     return result
 
 
@@ -150,27 +150,27 @@ def judged(problem: Problem) -> dict[str, np.ndarray]:
         upstream_lse = upstream_lse * 0
     bias = problem.made_bias()
     allowed = reference.dense(problem.mask, q_len, kv_len)
-    told = {"bias": None if bias is None else bias.numpy()}
-    found = reference.attention(query, key, value, allowed, **told)
+    added = None if bias is None else bias.numpy()
+    found = reference.attention(query, key, value, allowed, bias=added)
     grads = reference.attention_gradients(
-        query, key, value, allowed, upstream, grad_logsumexp=upstream_lse, **told
+        query, key, value, allowed, upstream, grad_logsumexp=upstream_lse, bias=added
     )
     result = {"output": found.output, "lse": found.logsumexp, "query": grads.query}
     result |= {"key": grads.key, "value": grads.value}
-    return result if bias is None else {**result, "bias": grads.bias}
+    if grads.bias is not None:
+        result["bias"] = grads.bias
+    return result
 
 
 def alone(problem: Problem) -> dict[str, np.ndarray]:
     """Return what ``sl.attend`` says in one process."""
     *inputs, upstream, upstream_lse = problem.tensors()
-    for each in inputs:
-        each.requires_grad_()
-    output, lse = sl.attend(*inputs, problem.mask, return_lse=True, **problem.call)
+    query, key, value = (each.requires_grad_() for each in inputs)
+    output, lse = sl.attend(query, key, value, problem.mask, return_lse=True, **problem.call)
     _total(output, lse, upstream, upstream_lse).backward()
     names = ("output", "lse", "query", "key", "value")
-    return dict(
-        zip(names, map(_array, (output, lse, *(each.grad for each in inputs))), strict=True)
-    )
+    found = [output, lse, *(each.grad for each in inputs)]
+    return {name: _array(each) for name, each in zip(names, found, strict=True)}
 
 
 def _total(
@@ -195,5 +195,6 @@ def _rows_taken(bias: torch.Tensor, at: np.ndarray) -> torch.Tensor:
     return torch.stack([wide[b][:, at[b]] for b in range(len(at))])
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray:
+def _array(tensor: torch.Tensor | None) -> np.ndarray:
+    assert tensor is not None
     return tensor.detach().double().numpy()

@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from over_ranks import Problem, alone, judged, solve, whole
 
 import sightline as sl
-from sightline.testing.ranks import RankPool
+from sightline.testing.ranks import RankFailed, RankPool
 from sightline.testing.specs import build
 from sightline.testing.strategies import Frame, expressions
 
-EXAMPLES = settings(
-    max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
-)
+CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=CHECKS, derandomize=True)
 
 
 @st.composite
@@ -135,3 +134,15 @@ def test_engines(two_ranks: RankPool, engine: str, overlap: bool) -> None:
         problem = replace(problem, call={**problem.call, "return_lse": False})
     got, want = whole(problem, two_ranks.run(solve, problem)), judged(problem)
     agrees(got, {name: want[name] for name in got}, 1e-9)
+
+
+def test_what_an_engine_refuses_on_one_rank_is_refused_on_all(two_ranks: RankPool) -> None:
+    """The share of rank 0 is no window: keys of others lie between its own."""
+    call = {"engine": "varlen", "return_lse": False}
+    problem = replace(problem_of("causal", True), call=call)
+    with pytest.raises(RankFailed) as caught:
+        two_ranks.run(solve, problem)
+    for text in caught.value.failures.values():
+        assert "RanksDisagree" in text
+        assert "refused by the engine: " in text
+        assert "engine 'varlen' cannot express" in text

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 from sightline.distributed.agreement import agree
+from sightline.distributed.failures import telling
 from sightline.distributed.layout import Spread
-from sightline.distributed.mesh import heads_of, to_heads, to_tokens
-from sightline.distributed.passes import Options, attend_portion
+from sightline.distributed.mesh import to_heads, to_tokens
+from sightline.distributed.passes import Options, attend_portion, refusal
+from sightline.distributed.portions import Portion
 from sightline.engines.request import check_request
 from sightline.errors import CannotExpress, ShapeMismatch
 from sightline.masks.mask import Mask
@@ -75,45 +77,44 @@ def attend(
     [1.0, 2.0, 3.0]
     >>> dist.destroy_process_group()
     """
-    check_request(query, key, value, mask, scale=scale, dropout=dropout)
-    trains = torch.is_grad_enabled() and (key.requires_grad or value.requires_grad)
-    beyond = _beyond_share(query, key, spread)
-    facts = {
-        "mask": spread.text_of(mask),
-        "dtype": str(query.dtype),
-        "query": (*query.shape[:2], query.shape[3]),
-        "key": (*key.shape[:2], key.shape[3]),
-        "value": (*value.shape[:2], value.shape[3]),
-        "tokens beyond its share": beyond,
-        "gradients": trains,
-    }
-    agree(spread.ranks, "sl.distributed.attend", facts)
-    if beyond != (0, 0):
-        raise _not_its_share(query, key, spread)
-    _check_bias(bias, query, spread)
     options = Options(scale, bias, dropout, return_lse, engine)
-    if spread.heads is not None:
-        return _over_heads(query, key, value, mask, spread, options)
-    return attend_portion(query, key, value, mask, spread, options)
+    with telling(spread.ranks):
+        check_request(query, key, value, mask, scale=scale, dropout=dropout)
+        _check_bias(bias, query, spread)
+        mine = spread.at_heads(mask, query.shape[1], key.shape[1])
+        portion = spread.context.portion(mine, query.shape[0], query.device)
+        beyond = _beyond_share(query, key, spread)
+        facts = {
+            "mask": mask,
+            "dtype": str(query.dtype),
+            "query": (*query.shape[:2], query.shape[3]),
+            "key": (*key.shape[:2], key.shape[3]),
+            "value": (*value.shape[:2], value.shape[3]),
+            "tokens beyond the share": beyond,
+            "gradients": torch.is_grad_enabled() and (key.requires_grad or value.requires_grad),
+            "refused by the engine": None
+            if any(beyond)
+            else refusal(query, key, value, portion, spread, options),
+        }
+        agree(spread.ranks, "sl.distributed.attend", facts)
+        if any(beyond):
+            raise _not_its_share(query, key, spread)
+        if spread.heads is None:
+            return attend_portion(query, key, value, portion, spread, options)
+        return _over_heads(query, key, value, portion, spread, options)
 
 
 def _over_heads(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    mask: Mask,
+    portion: Portion,
     spread: Spread,
     options: Options,
 ) -> Any:
     """Attend with this rank's heads of all tokens of its row of the mesh."""
     heads, context = spread.heads, spread.context
     assert heads is not None
-    mine = heads_of(mask, heads, query.shape[1])
-    if key.shape[1] % heads.size:
-        raise ShapeMismatch(
-            f"got {key.shape[1]} key heads for {heads.size} ranks to divide them among; wanted a "
-            "number that it divides; take a mesh whose second dimension divides the key heads."
-        )
     first = context.ranks.rank * heads.size
     row = slice(first, first + heads.size)
     queries, keys = (each.lengths[row].tolist() for each in (spread.queries, spread.keys))
@@ -121,7 +122,7 @@ def _over_heads(
         to_heads(query, queries, heads),
         to_heads(key, keys, heads),
         to_heads(value, keys, heads),
-        mine,
+        portion,
         context,
         options,
     )

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from sightline.distributed.failures import watched
+from sightline.distributed.agreement import agree
+from sightline.distributed.failures import finish, watched
 from sightline.distributed.ranks import Ranks
 from sightline.distributed.routes import Order, Route
 
@@ -36,8 +37,8 @@ class Flight:
 
     def land(self) -> torch.Tensor:
         """Wait, and return the rows received, those of rank 0 first."""
-        with watched(self._ranks, self._what):
-            self._work.wait()
+        on_cpu = self.rows.device.type == "cpu"
+        finish(self._work, self._ranks, self._what, on_cpu=on_cpu)
         return self.rows
 
 
@@ -57,6 +58,7 @@ class Trip:
 
     def send_home(self, rows: torch.Tensor) -> None:
         """Send gradients off to where their tokens lie."""
+        agree(self.ranks, "the backward pass of sl.distributed.attend", {})
         what = "gradients of keys and values in context parallelism"
         self.home = Flight(rows, self.way.receives, self.way.sends, self.ranks, what)
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from sightline.distributed.agreement import agree
-from sightline.distributed.mesh import across
-from sightline.distributed.portions import Kept, Portion, short_text
+from sightline.distributed.mesh import across, heads_of
+from sightline.distributed.portions import Kept, Portion
 from sightline.distributed.ranks import Ranks
 from sightline.errors import ShapeMismatch
 from sightline.masks.mask import Mask
@@ -40,7 +40,7 @@ class Spread:
         self.ranks, self.cut, self.overlap = ranks, cut, overlap
         self.heads: Ranks | None = None
         self.context: Spread = self
-        self._cuts, self._portions, self._positions, self._texts = Kept(), Kept(), Kept(), Kept()
+        self._cuts, self._portions, self._positions, self._masks = Kept(), Kept(), Kept(), Kept()
         self._cuts.get(cut.plan.mask, lambda: cut)
 
     @classmethod
@@ -98,9 +98,18 @@ class Spread:
 
         return self._cuts.get(mask, build)
 
-    def text_of(self, mask: Mask) -> str:
-        """Return a mask's text for comparing it between ranks; a long one is cut short."""
-        return self._texts.get(mask, lambda: short_text(mask))
+    def at_heads(self, mask: Mask, heads: int, kv_heads: int) -> Mask:
+        """Return the mask of those heads, of so many, with which this rank attends.
+
+        Raises:
+            ShapeMismatch: the mask's heads are others, or the ranks do not divide them.
+        """
+        over = self.heads
+        if over is None:
+            return mask
+        return self._masks.get(
+            (mask, heads, kv_heads), lambda: heads_of(mask, over, heads, kv_heads)
+        )
 
     def portion(self, mask: Mask, batch: int, device: torch.device) -> Portion:
         """Return this rank's part of attention under a mask, for tensors of ``batch`` rows."""
@@ -158,7 +167,7 @@ def spread(
             f"got {length} tokens in blocks of {block} for {ranks.size} ranks; wanted a block or "
             "more for each; take a smaller block or fewer ranks."
         )
-    facts = {"mask": short_text(mask), "length": length, "kv_len": kv_len, "block": block}
+    facts = {"mask": mask, "length": length, "kv_len": kv_len, "block": block}
     options = {"communication": communication, "costs": tuple(costs), "overlap": overlap}
     agree(ranks, "sl.distributed.spread", {**facts, **options})
     block_kv = block if keys is None else int(keys.sizes.max(initial=1))

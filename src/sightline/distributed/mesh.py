@@ -56,22 +56,22 @@ def across(where: Any) -> Across:
     return Across(whole, Ranks.of(where.get_group(0)), Ranks.of(where.get_group(1)))
 
 
-def heads_of(mask: Mask, heads: Ranks, count: int) -> Mask:
-    """Return the mask of this rank's heads among ``count``.
+def heads_of(mask: Mask, ranks: Ranks, heads: int, kv_heads: int) -> Mask:
+    """Return the mask of this rank's heads among ``heads``.
 
     Raises:
-        ShapeMismatch: a mask for another number of heads, or one that does not divide.
+        ShapeMismatch: a mask for another number of heads, or ranks that do not divide them.
     """
-    if count % heads.size or mask.heads not in (1, count):
+    if mask.heads not in (1, heads) or heads % ranks.size or kv_heads % ranks.size:
         raise ShapeMismatch(
-            f"got {count} heads, a mask for {mask.heads} and {heads.size} ranks to divide them "
-            f"among; wanted heads that {heads.size} divides, and a mask for 1 or for all; take a "
-            "mesh whose second dimension divides the heads."
+            f"got {heads} query heads, {kv_heads} key heads and a mask for {mask.heads}, to be "
+            f"divided among {ranks.size} ranks; wanted numbers that {ranks.size} divides, and a "
+            "mask for 1 head or for all; take a mesh whose second dimension divides the heads."
         )
     if mask.heads == 1:
         return mask
-    each = count // heads.size
-    first = heads.rank * each
+    each = heads // ranks.size
+    first = ranks.rank * each
     return per_head(at_head(mask, head) for head in range(first, first + each))
 
 

@@ -20,9 +20,8 @@ from sightline.engines.attend import attend_here
 from sightline.engines.registry import ENGINES, choose
 from sightline.engines.request import check_request
 from sightline.errors import CannotExpress
-from sightline.masks.mask import Mask
 
-__all__ = ["Options", "attend_portion"]
+__all__ = ["Options", "attend_portion", "refusal"]
 
 
 class Options(NamedTuple):
@@ -46,13 +45,12 @@ def attend_portion(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    mask: Mask,
+    portion: Portion,
     spread: Spread,
     options: Options,
 ) -> Any:
     """Return attention of this rank's queries to the keys of all ranks."""
-    portion = spread.portion(mask, query.shape[0], query.device)
-    with _randomness_of(spread.ranks.rank, query.device, options.dropout):
+    with _randomness_of(spread.ranks.names[spread.ranks.rank], query.device, options.dropout):
         if portion.is_alone:
             told = options.at(portion.own_columns)
             return attend_here(query, key, value, portion.own, **told)
@@ -107,17 +105,43 @@ def _apart(tokens: torch.Tensor, head_dim: int) -> Part:
     return tokens[..., :head_dim], tokens[..., head_dim:]
 
 
+def refusal(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    portion: Portion,
+    spread: Spread,
+    options: Options,
+) -> str | None:
+    """Return why the engine cannot compute this rank's portion, or None if it can.
+
+    Asked before anything is sent: what one rank cannot compute, the others must not wait for.
+    """
+    mask = portion.own if portion.is_alone else portion.every
+    call = "refusal", *_kind_of(query, key, value, options), options.return_lse
+
+    def ask() -> str | None:
+        q, k, v = _stand_ins(query, key, value, portion, spread)
+        told: dict[str, Any] = {"dropout": options.dropout, "return_lse": options.return_lse}
+        told |= {"bias": None if options.bias is None else query.new_zeros(())}
+        try:
+            choose(check_request(q, k, v, mask, **told), options.engine)
+        except CannotExpress as error:
+            return str(error)
+        return None
+
+    return portion.remember(call, ask)
+
+
 def _is_separable(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, portion: Portion, options: Options
 ) -> bool:
     """Return whether the engine hands out the logsumexp, which "auto" takes no slow one for."""
-    told = {**options.at(portion.own_columns), "return_lse": True}
-    engine = told.pop("engine")
-    trains = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
-    bias = options.bias is not None
-    call = engine, query.dtype, query.shape[1:], value.shape[3], bias, options.dropout > 0, trains
+    call = "separable", *_kind_of(query, key, value, options)
 
     def ask() -> bool:
+        told = {**options.at(portion.own_columns), "return_lse": True}
+        engine = told.pop("engine")
         try:
             chosen = choose(check_request(query, key, value, portion.own, **told), engine).engine
         except CannotExpress:
@@ -125,6 +149,33 @@ def _is_separable(
         return engine != "auto" or ENGINES[chosen].automatic
 
     return portion.remember(call, ask)
+
+
+def _kind_of(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: Options
+) -> tuple[Any, ...]:
+    """Return what decides which engines can compute a call, besides the mask."""
+    trains = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
+    shapes = query.shape[1], query.shape[3], key.shape[1], value.shape[3]
+    return options.engine, query.dtype, shapes, options.bias is None, options.dropout > 0, trains
+
+
+def _stand_ins(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, portion: Portion, spread: Spread
+) -> list[torch.Tensor]:
+    """Return tensors that have the shapes of those a rank will attend with, and take no memory."""
+    rank = spread.context.ranks.rank
+    parts = 1 if spread.heads is None else spread.heads.size
+    queries = int(portion.cut.queries.lengths[rank])
+    keys = int(portion.cut.keys.lengths[rank])
+    if not portion.is_alone:
+        keys = portion.way.every.positions.shape[1]
+    return [
+        each.new_zeros(())
+        .expand(each.shape[0], each.shape[1] // parts, length, each.shape[3])
+        .requires_grad_(each.requires_grad)
+        for each, length in ((query, queries), (key, keys), (value, keys))
+    ]
 
 
 def _columns_of(bias: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:

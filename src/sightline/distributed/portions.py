@@ -7,8 +7,8 @@ layer with the same mask.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import cached_property
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,6 @@ __all__ = ["Kept", "Portion"]
 
 # Masks that are kept at a time, the same number on every rank. Packed batches have a new one each.
 _MOST_KEPT = 64
-# A mask that carries data has a long text, which nobody would read in an error.
-_LONGEST_TEXT = 200
 
 
 class Portion:
@@ -38,7 +36,7 @@ class Portion:
     def __init__(self, mask: Mask, cut: Shard, rank: int, batch: int, device: torch.device) -> None:
         self._mask, self.cut, self._rank, self._device = mask, cut, rank, device
         self.way: Route = route(cut, rank, batch).to(device)
-        self._separable: dict[Any, bool] = {}
+        self._asked: dict[Any, Any] = {}
 
     @property
     def is_alone(self) -> bool:
@@ -83,11 +81,11 @@ class Portion:
         first = int(self.cut.keys.edges[0])
         return torch.from_numpy(np.maximum(positions - first, 0)).to(self._device)
 
-    def remember(self, what: Any, ask: Any) -> bool:
+    def remember(self, what: Any, ask: Callable[[], Any]) -> Any:
         """Return what ``ask()`` said when it was first asked about ``what``."""
-        if what not in self._separable:
-            self._separable[what] = bool(ask())
-        return self._separable[what]
+        if what not in self._asked:
+            self._asked[what] = ask()
+        return self._asked[what]
 
 
 class Kept:
@@ -106,12 +104,3 @@ class Kept:
         else:
             self._kept.move_to_end(name)
         return found
-
-
-def short_text(mask: Mask) -> str:
-    """Return a mask's text, cut short where it is long, with a digest of the whole."""
-    text = repr(mask)
-    if len(text) <= _LONGEST_TEXT:
-        return text
-    digest = blake2b(text.encode(), digest_size=8).hexdigest()
-    return f"{text[:_LONGEST_TEXT]}... ({len(text)} characters, digest {digest})"

@@ -110,7 +110,7 @@ def route(cut: Shard, rank: int, batch: int) -> Route:
     holder = np.repeat(cut.keys.owner, cut.keys.sizes, axis=1)
     holder = np.broadcast_to(holder, own.shape)
     row, place, sends = _sent(cut, rank, own, batch)
-    seen = _wanted(cut, rank)
+    seen = cut.needs_keys(rank)
     received, receives = _received(seen, holder, rank, cut.ranks, batch)
     first, held = int(cut.keys.edges[0]), int(cut.keys.lengths[rank])
     there, every, where, all_where = [], [], [], []
@@ -140,11 +140,6 @@ def table_of(assignment: Assignment, rank: int) -> Ints:
     return np.where(inside, np.cumsum(inside, axis=1) - 1, -1)
 
 
-def _wanted(cut: Shard, rank: int) -> NDArray[np.bool_]:
-    """Return which keys a rank's queries see, its own included, bool [batch, kv_len]."""
-    return np.repeat(cut.needs(rank), cut.keys.sizes, axis=1)
-
-
 def _sent(cut: Shard, rank: int, own: Ints, batch: int) -> tuple[Ints, Ints, list[int]]:
     """Return batch row and place of the tokens sent, and how many go to each rank."""
     rows: list[Ints] = []
@@ -152,7 +147,7 @@ def _sent(cut: Shard, rank: int, own: Ints, batch: int) -> tuple[Ints, Ints, lis
     sends: list[int] = []
     for other in range(cut.ranks):
         count = 0
-        wanted = _wanted(cut, other) & (own >= 0) if other != rank else np.zeros((0, 0), np.bool_)
+        wanted = cut.needs_keys(other) & (own >= 0) if other != rank else np.zeros((0, 0), np.bool_)
         for b in range(batch if other != rank else 0):
             told = b if cut.batch > 1 else 0
             places.append(own[told][wanted[told]])
