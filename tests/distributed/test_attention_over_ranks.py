@@ -146,3 +146,28 @@ def test_what_an_engine_refuses_on_one_rank_is_refused_on_all(two_ranks: RankPoo
         assert "RanksDisagree" in text
         assert "refused by the engine: " in text
         assert "engine 'varlen' cannot express" in text
+
+
+@pytest.mark.parametrize("mesh", [(2, 2), (1, 4), (4, 1)], ids=["2x2", "1x4", "4x1"])
+@pytest.mark.parametrize("name", MASKS)
+def test_a_mesh_divides_sequence_and_heads(
+    four_ranks: RankPool, name: str, mesh: tuple[int, int]
+) -> None:
+    shape = (2, 4, 4 // (mesh[0] if mesh[0] < 4 else 2), *SHAPE[3:])
+    problem = replace(problem_of(name, True), shape=shape, mesh=mesh)
+    agrees(whole(problem, four_ranks.run(solve, problem)), judged(problem), 1e-9)
+
+
+def test_cross_attention_over_a_mesh(four_ranks: RankPool) -> None:
+    options = {"block": 3, "overlap": True, "kept_keys": True}
+    mask = sl.window(left=7, right=20) & sl.padding(lengths=[50, 67])
+    problem = Problem(mask, (2, 4, 2, 41, 67, 8, 5), options, {}, mesh=(2, 2))
+    agrees(whole(problem, four_ranks.run(solve, problem)), judged(problem), 1e-9)
+
+
+def test_heads_that_a_mesh_cannot_divide_are_refused(four_ranks: RankPool) -> None:
+    problem = replace(problem_of("causal", True), shape=(2, 3, 3, *SHAPE[3:]), mesh=(2, 2))
+    with pytest.raises(RankFailed) as caught:
+        four_ranks.run(solve, problem)
+    for text in caught.value.failures.values():
+        assert "ShapeMismatch: got 3 query heads" in text
