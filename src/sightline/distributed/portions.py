@@ -104,3 +104,6 @@ class Kept:
         else:
             self._kept.move_to_end(name)
         return found
+
+    def __len__(self) -> int:
+        return len(self._kept)
