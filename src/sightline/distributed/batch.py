@@ -56,10 +56,13 @@ def shard_batch(
             apart.
         InvalidArgument: something that cannot be cut, or a name that the mapping lacks.
 
-    >>> import sightline as sl
-    >>> spread = sl.distributed.spread(sl.causal(), 6)  # doctest: +SKIP
-    >>> sl.distributed.shard_batch(torch.arange(6)[None], spread)  # doctest: +SKIP
-    tensor([[0, 5]])
+    >>> import sightline as sl, torch, torch.distributed as dist
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> lone = sl.distributed.spread(sl.causal(), 3)  # of one process: its share is all
+    >>> batch = {"tokens": torch.tensor([[7, 8, 9]]), "name": "it"}
+    >>> sl.distributed.shard_batch(batch, lone, positions=True)
+    {'tokens': tensor([[7, 8, 9]]), 'name': 'it', 'positions': tensor([[0, 1, 2]])}
+    >>> dist.destroy_process_group()
     """
     if positions and not isinstance(batch, Mapping):
         raise InvalidArgument(
@@ -107,6 +110,14 @@ def unshard(share: torch.Tensor, spread: Spread, *, dim: int = 1) -> torch.Tenso
         ShapeMismatch: a share of another length.
         RanksDisagree: ranks give shares of other shapes or dtypes, or do something else.
         RankLost: a rank does not answer.
+
+    >>> import sightline as sl, torch, torch.distributed as dist
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> lone = sl.distributed.spread(sl.causal(), 3)
+    >>> share = sl.distributed.shard_batch(torch.tensor([[7, 8, 9]]), lone)
+    >>> sl.distributed.unshard(share, lone)
+    tensor([[7, 8, 9]])
+    >>> dist.destroy_process_group()
     """
     with telling(spread.ranks):
         if not -share.ndim <= dim < share.ndim or share.shape[dim] != spread.length:

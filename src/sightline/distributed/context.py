@@ -56,6 +56,16 @@ def context_parallel(
         InvalidArgument: a spread and a memory of other ranks, or ranks that hold as many tokens of
             one as of the other, which nothing would tell apart; take another ``block=`` for one,
             or one spread for both where they are equally long.
+
+    >>> import sightline as sl, torch, torch.distributed as dist
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> lone = sl.distributed.spread(sl.causal(), 3)
+    >>> layer = sl.nn.MultiheadAttention(8, 2, positions=sl.nn.Rotary(4), batch_first=True)
+    >>> with sl.distributed.context_parallel(lone):
+    ...     output, _ = layer(torch.ones(1, 3, 8), mask=sl.causal(), need_weights=False)
+    >>> output.shape
+    torch.Size([1, 3, 8])
+    >>> dist.destroy_process_group()
     """
     if spread is None:
         with sharing(None):

@@ -48,6 +48,14 @@ def mean_loss(losses: torch.Tensor, valid: Any, spread: Spread) -> torch.Tensor:
         InvalidArgument: ``losses`` not floating, ``valid`` not bools.
         RanksDisagree: ranks do different things.
         RankLost: a rank does not answer.
+
+    >>> import sightline as sl, torch, torch.distributed as dist
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> lone = sl.distributed.spread(sl.causal(), 3)
+    >>> losses = torch.tensor([[1.0, 2.0, torch.nan]])
+    >>> sl.distributed.mean_loss(losses, sl.padding(lengths=[2]), lone)
+    tensor(1.5000)
+    >>> dist.destroy_process_group()
     """
     with telling(spread.ranks):
         losses = check_features(losses, "losses")
@@ -94,6 +102,14 @@ def cross_entropy(
         InvalidArgument: logits that are not floating, or labels that are no class.
         RanksDisagree: ranks do different things.
         RankLost: a rank does not answer.
+
+    >>> import sightline as sl, torch, torch.distributed as dist
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> lone = sl.distributed.spread(sl.causal(), 2)
+    >>> logits, labels = torch.zeros(1, 2, 4), torch.tensor([[3, -100]])
+    >>> sl.distributed.cross_entropy(logits, labels, lone)
+    tensor(1.3863)
+    >>> dist.destroy_process_group()
     """
     with telling(spread.ranks):
         logits = _check_labelled(logits, labels, spread)
@@ -125,6 +141,13 @@ def mean_over_ranks(number: torch.Tensor, spread: Spread) -> torch.Tensor:
     Raises:
         RanksDisagree: ranks do different things.
         RankLost: a rank does not answer.
+
+    >>> import sightline as sl, torch, torch.distributed as dist
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> lone = sl.distributed.spread(sl.causal(), 3)
+    >>> sl.distributed.mean_over_ranks(torch.tensor(2.0), lone)
+    tensor(2.)
+    >>> dist.destroy_process_group()
     """
     total = number.detach().clone()
     shape = {"shape": tuple(total.shape)}
@@ -143,6 +166,15 @@ def average_gradients(parameters: Iterable[torch.Tensor], spread: Spread) -> Non
     Raises:
         RanksDisagree: ranks do different things.
         RankLost: a rank does not answer.
+
+    >>> import sightline as sl, torch, torch.distributed as dist
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> lone = sl.distributed.spread(sl.causal(), 3)
+    >>> layer = torch.nn.Linear(2, 1)
+    >>> sl.distributed.average_gradients(layer.parameters(), lone)
+    >>> layer.weight.grad
+    tensor([[0., 0.]])
+    >>> dist.destroy_process_group()
     """
     trained = [each for each in parameters if each.requires_grad]
     kinds = list(dict.fromkeys((each.dtype, each.device) for each in trained))
