@@ -49,7 +49,8 @@ def cut_and_whole(per_row: bool) -> list[Any]:
         found.append((whole, sl.distributed.unshard(share, spread, dim=dim)))
     places = spread.positions().expand(2, -1)
     share = sl.distributed.shard_batch(torch.arange(LENGTH)[None].expand(2, -1), spread)
-    return [*found, (places, share)]
+    alike = sl.distributed.shard_batch(torch.arange(LENGTH)[None], spread)
+    return [*found, (places, share), (spread.positions(), alike)]
 
 
 @pytest.mark.parametrize("per_row", [False, True])
@@ -206,7 +207,13 @@ def shared_loss(few: bool, smoothing: float, dtype: torch.dtype) -> list[torch.T
     loss.backward()
     grad = sl.distributed.unshard(share.grad, spread) / spread.ranks.size
     losses = share.detach().float().square().sum(2).requires_grad_()
-    mean = sl.distributed.mean_loss(losses, own != -100, spread)
+    real: Any = own != -100
+    if few:
+        real = sl.padding(valid=(labels != -100).numpy())  # says it of the whole sequence
+    with sl.distributed.context_parallel(spread):  # labels of the whole batch, made inside
+        inside = sl.distributed.next_token_labels(labels, valid=sl.padding(lengths=[9, 50]))
+    assert bool((inside[0, 8:] == -100).all())
+    mean = sl.distributed.mean_loss(losses, real, spread)
     mean.backward()
     return [
         sl.distributed.mean_over_ranks(loss, spread),

@@ -6,10 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch.distributed.device_mesh import init_device_mesh
 
 import sightline as sl
+import sightline.nn.attention as layers
 from sightline.models.bert import BERT, BERTConfig
 from sightline.models.gpt import GPT, GPTConfig
+from sightline.models.mamsm import MAMSM, MAMSMConfig
+from sightline.models.tagger import Tagger, TaggerConfig
+from sightline.models.tagger_words import COLUMNS
 from sightline.models.transformer import Transformer, TransformerConfig
 from sightline.testing.ranks import RankPool
 
@@ -160,10 +165,11 @@ def translation() -> tuple[torch.Tensor, torch.Tensor, dict[str, sl.Mask]]:
     return source, target, {"source_mask": real, "target_mask": sl.causal(), "memory_mask": real}
 
 
-def translated_shared(in_one_block: bool) -> list[torch.Tensor]:
+def translated_shared(in_one_block: bool, heads: bool = False) -> list[torch.Tensor]:
     model, (source, target, masks) = translator(), translation()
-    over_source = sl.distributed.spread(masks["source_mask"], SOURCE, block=2)
-    over_target = sl.distributed.spread(sl.causal(), LENGTH, block=3)
+    group = init_device_mesh("cpu", (2, 2)) if heads else None
+    over_source = sl.distributed.spread(masks["source_mask"], SOURCE, block=2, group=group)
+    over_target = sl.distributed.spread(sl.causal(), LENGTH, block=3, group=group)
     labels = sl.distributed.next_token_labels(target)
     words = sl.distributed.shard_batch(source, over_source)
     target, labels = sl.distributed.shard_batch((target, labels), over_target)
@@ -180,32 +186,90 @@ def translated_shared(in_one_block: bool) -> list[torch.Tensor]:
     return [sl.distributed.unshard(logits.detach(), over_target), *gradients(model)]
 
 
-@pytest.mark.parametrize("in_one_block", [True, False])
-def test_an_encoder_and_its_decoder(ranks: RankPool, in_one_block: bool) -> None:
+def wanted_translation() -> list[torch.Tensor]:
     model, (source, target, masks) = translator(), translation()
     logits = model(source, target, **masks)
     labels = sl.distributed.next_token_labels(target)
     torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels).backward()
-    wanted = [logits.detach(), *gradients(model)]
+    return [logits.detach(), *gradients(model)]
+
+
+@pytest.mark.parametrize("in_one_block", [True, False])
+def test_an_encoder_and_its_decoder(ranks: RankPool, in_one_block: bool) -> None:
+    wanted = wanted_translation()
     for found in ranks.run(translated_shared, in_one_block):
         for got, want in zip(found, wanted, strict=True):
             torch.testing.assert_close(got, want)
 
 
-def bert() -> BERT:
+def test_an_encoder_and_its_decoder_whose_heads_are_divided(four_ranks: RankPool) -> None:
+    wanted = wanted_translation()
+    for found in four_ranks.run(translated_shared, True, heads=True):
+        for got, want in zip(found, wanted, strict=True):
+            torch.testing.assert_close(got, want)
+
+
+def looking_at_rows() -> list[torch.Tensor]:
+    """Let layers look for rows that need no work, however small; they must not on a share."""
+    usual, layers.LEAST_WORK = layers.LEAST_WORK, 0
+    try:
+        return attention_shared("window, both ends padded", True)
+    finally:
+        layers.LEAST_WORK = usual
+
+
+def test_rows_without_work_are_not_looked_for_on_a_share(two_ranks: RankPool) -> None:
+    wanted = two_ranks.run(attention_shared, "window, both ends padded", True)
+    for found, want in zip(two_ranks.run(looking_at_rows), wanted, strict=True):
+        torch.testing.assert_close(found, want)
+
+
+# -- models that count positions themselves --------------------------------------------------------
+
+
+def made(name: str) -> tuple[torch.nn.Module, torch.Tensor]:
     torch.manual_seed(9)
-    sizes: dict[str, Any] = {"vocab": VOCAB, "layers": 2, "heads": 2, "width": 16, "hidden": 20}
-    return BERT(BERTConfig(**sizes, context=LENGTH)).double().eval()
+    sizes: dict[str, Any] = {"layers": 2, "heads": 2, "width": 16, "hidden": 20}
+    tokens = tokens_and_labels()[0]
+    kind, _, positions = name.partition(" ")
+    if kind == "bert":
+        model = BERT(BERTConfig(vocab=VOCAB, context=LENGTH, **sizes))
+    elif kind == "mamsm":
+        model = MAMSM(MAMSMConfig(vocab=VOCAB, length=LENGTH, **sizes))
+    else:
+        tokens = tokens[:, :, None].expand(-1, -1, COLUMNS)
+        config: Any = {"positions": positions, **sizes}
+        model = Tagger(TaggerConfig(words=VOCAB, tags=5, buckets=VOCAB, **config))
+    return model.double().eval(), tokens
 
 
-def bert_shared() -> torch.Tensor:
+def model_shared(name: str) -> torch.Tensor:
+    model, tokens = made(name)
     spread = sl.distributed.spread(REAL, LENGTH, block=3)
-    tokens = sl.distributed.shard_batch(tokens_and_labels()[0], spread)
+    tokens = sl.distributed.shard_batch(tokens, spread)
     with sl.distributed.context_parallel(spread), torch.no_grad():
-        return sl.distributed.unshard(bert()(tokens, mask=REAL), spread)
+        return sl.distributed.unshard(model(tokens, mask=REAL), spread)
 
 
-def test_a_bert(ranks: RankPool) -> None:
-    wanted = bert()(tokens_and_labels()[0], mask=REAL)
-    for found in ranks.run(bert_shared):
-        torch.testing.assert_close(found, wanted.detach())
+@pytest.mark.parametrize("name", ["bert", "mamsm", "tagger sinusoidal", "tagger rotary"])
+def test_a_model(two_ranks: RankPool, name: str) -> None:
+    model, tokens = made(name)
+    for found in two_ranks.run(model_shared, name):
+        torch.testing.assert_close(found, model(tokens, mask=REAL).detach())
+
+
+def model_too_long(name: str) -> str:
+    model, tokens = made(name)
+    spread = sl.distributed.spread(REAL, LENGTH + 1, block=2)
+    short = tokens[:, :1].expand(-1, spread.length, *tokens.shape[2:])
+    with sl.distributed.context_parallel(spread), pytest.raises(sl.ShapeMismatch) as caught:
+        model(short, mask=REAL)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["bert", "mamsm"])
+def test_a_model_without_as_many_positions_refuses_on_all_ranks(
+    two_ranks: RankPool, name: str
+) -> None:
+    for told in two_ranks.run(model_too_long, name):
+        assert str(LENGTH + 1) in told

@@ -21,7 +21,7 @@ from sightline.models.xlnet import XLNet, XLNetConfig
 from sightline.testing.ranks import RankPool
 
 LENGTH, WIDTH = 40, 8
-nn = sl.nn
+nn: Any = sl.nn
 
 
 def spread_out(**options: Any) -> Any:
@@ -32,7 +32,7 @@ def rows(length: int, *shape: int) -> torch.Tensor:
     return torch.randn(2, length, *(shape or (WIDTH,)))
 
 
-def mha(**options: Any) -> nn.MultiheadAttention:
+def mha(**options: Any) -> Any:
     return nn.MultiheadAttention(WIDTH, 2, batch_first=True, **options)
 
 
@@ -217,7 +217,8 @@ def test_blocks_are_nested_and_left_by_errors(two_ranks: RankPool) -> None:
 
 def two_sequences() -> None:
     inside, made = sl.distributed.context_parallel, sl.distributed.spread
-    spread, half = spread_out(), dist.new_group([0])
+    spread = spread_out()
+    half: Any = dist.new_group([0])
     backwards = made(sl.causal().T & sl.window(right=9), LENGTH, block=5)
     with (
         pytest.raises(sl.InvalidArgument, match="equally many tokens, 20"),
@@ -250,7 +251,7 @@ def checkpointed(use_reentrant: bool, where: str) -> Any:
         return layer(x, mask=sl.causal(), need_weights=False)[0]
 
     def again(x: torch.Tensor) -> torch.Tensor:
-        return checkpoint(run, x, use_reentrant=use_reentrant)  # pyright: ignore
+        return checkpoint(run, x, use_reentrant=use_reentrant)
 
     inside = sl.distributed.context_parallel
     with inside(spread):
