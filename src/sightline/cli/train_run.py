@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sightline.cli.train_progress import Drawn
+from sightline.errors import SightlineError
 
 if TYPE_CHECKING:
     from sightline.recipes.training.recipe import Recipe
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "run_watched"]
 
+_BAD_INPUT = 2
 _INTERRUPTED = 130
 
 
@@ -57,14 +59,21 @@ def run_watched(recipe: Recipe, run: Run, *, quiet: bool = False, **how: Any) ->
     """
     from sightline.recipes.training.loop import Watch
     from sightline.recipes.training.run import run_recipe
+    from sightline.recipes.training.together import first_to_tell
 
     with Drawn(run.settings.steps) as drawn:
         watch = Watch(step=drawn.step, evaluated=drawn.evaluated, tell=drawn.tell)
         try:
             return run_recipe(recipe, run, watch=watch, say=None if quiet else drawn.say, **how)
         except KeyboardInterrupt:
-            drawn.say(_about_interruption(run))
+            if first_to_tell():
+                drawn.say(_about_interruption(run))
             raise typer.Exit(_INTERRUPTED) from None
+        except SightlineError:
+            # Several processes find out the same: one says it, in the words of all.
+            if not first_to_tell():
+                raise typer.Exit(_BAD_INPUT) from None
+            raise
 
 
 def _about_interruption(run: Run) -> str:

@@ -6,7 +6,8 @@ safetensors carries tensors and text, never code. Files appear whole or not at a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,19 +115,29 @@ def load_weights(path: Path, model: torch.nn.Module) -> Counts:
 
 
 def read_counts(path: Path) -> Counts:
-    """Return how far the run was that wrote this file."""
-    return _read(path)[1]
+    """Return how far the run was that wrote this file.
+
+    Raises:
+        DataError: no such file, or one that is damaged.
+    """
+    with _opened(path) as (_, counts):
+        return counts
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], Counts]:
+    with _opened(path) as (file, counts):
+        return {name: file.get_tensor(name) for name in file.keys()}, counts  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Counts]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         raise DataError("got no such file; wanted a checkpoint; train first.", path=str(path))
     try:
         with safe_open(path, framework="pt") as file:
-            counts = Counts(**json.loads(file.metadata()[_COUNTS]))
-            return {name: file.get_tensor(name) for name in file.keys()}, counts  # noqa: SIM118
+            yield file, Counts(**json.loads(file.metadata()[_COUNTS]))
     except (SafetensorError, TypeError, KeyError, ValueError) as error:
         raise DataError(
             f"got a damaged or foreign file ({error}); wanted a checkpoint that "

@@ -19,13 +19,19 @@ import torch
 
 from sightline.errors import InvalidArgument, SightlineError
 from sightline.lower.arguments import require_torch
-from sightline.recipes.training.checkpoint import Counts, load_weights, save_weights
+from sightline.recipes.training.checkpoint import (
+    Counts,
+    load_weights,
+    read_counts,
+    save_weights,
+)
 from sightline.recipes.training.devices import accelerator, context_group, gathered, part
 from sightline.recipes.training.outcome import Outcome
 from sightline.recipes.training.recipe import Task
 from sightline.recipes.training.replicas import place
 from sightline.recipes.training.run_folder import Curve, Run
 from sightline.recipes.training.seeds import seed_for
+from sightline.recipes.training.together import Company
 
 __all__ = ["Trained", "Watch", "train"]
 
@@ -73,16 +79,21 @@ def train(task: Task, run: Run, *, resume: bool, watch: Watch | None = None) -> 
         resume: whether to go on with the checkpoint that lies there.
         watch: who is told how it goes.
     """
-    return _Training(task, run, resume, watch or Watch()).finish()
+    company = Company(run.settings.timeout)
+    with company.working(f"training {run.recipe}"):
+        return _Training(task, run, resume, watch or Watch(), company).finish()
 
 
 class _Training:
     """One sitting of a run."""
 
-    def __init__(self, task: Task, run: Run, resume: bool, watch: Watch) -> None:
-        self.accelerator = accelerator()
+    def __init__(self, task: Task, run: Run, resume: bool, watch: Watch, company: Company) -> None:
+        self.accelerator, self.company = accelerator(), company
         self.task, self.run, self.watch = task, run, watch
         self.part = part(self.accelerator, run.settings)
+        # A folder that not all processes see would set them apart.
+        done = read_counts(run.checkpoint).step if resume else 0
+        company.meet("the start", recipe=run.recipe, seed=run.seed, step=done, **vars(run.settings))
         if self.part.context_ranks > 1:
             _share(task, run, context_group(self.part, self.accelerator.device))
         self.replicas = place(
@@ -112,7 +123,7 @@ class _Training:
             if last or self.counts.step % settings.checkpoint_every == 0:
                 self._write_losses()
                 self.replicas.save(self.run.checkpoint, self.counts)
-                self.accelerator.wait_for_everyone()
+                self.company.meet(f"the checkpoint of step {self.counts.step}")
         return Trained(
             task=self.task,
             outcome=self._outcome(),
@@ -133,7 +144,7 @@ class _Training:
                 load_weights(self.run.best, bare)
             with self._clock(), self._quiet():
                 outcome = self.task.finish(bare, self.watch.tell)
-        self.accelerator.wait_for_everyone()
+        self.company.meet("the end")
         return outcome
 
     def _step(self, step: int) -> None:
@@ -146,7 +157,10 @@ class _Training:
         losses, parts = [], {}
         for turn, (number, weight) in enumerate(taken, 1):
             loss, told = self._loss(step, number)
-            replicas.backward(loss * weight, last=turn == len(taken))
+            last = turn == len(taken)
+            if last:
+                self.company.meet(f"the gradients of step {step}")
+            replicas.backward(loss * weight, last=last)
             losses.append(loss.detach())
             if weight:
                 parts[number] = told
@@ -178,7 +192,7 @@ class _Training:
                 figures = self.task.evaluate(bare, self.watch.tell)
             if self.main:
                 self._note(bare, figures)
-        self.accelerator.wait_for_everyone()
+        self.company.meet(f"the evaluation of step {self.counts.step}")
 
     def _note(self, bare: Any, figures: dict[str, float]) -> None:
         """Write figures down, and the weights if they are the best so far."""

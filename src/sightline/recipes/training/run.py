@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,6 +29,7 @@ from sightline.recipes.training.report import render_report
 from sightline.recipes.training.result import Result, as_lines, read_result
 from sightline.recipes.training.run_folder import Run, open_run, settled
 from sightline.recipes.training.seeds import seed_for
+from sightline.recipes.training.together import Company
 from sightline.views.files import write_atomically
 
 __all__ = ["needs_extra", "run_recipe"]
@@ -86,28 +88,24 @@ def run_recipe(
             require_module(package, f"sightline train {recipe.name}", extra="train")
         state = processes(run.settings.timeout)
         main = bool(state.is_main_process)
-        run = settled(run, part(state, run.settings).data_ranks, fresh=fresh)
-        part(state, run.settings)
-        with state.main_process_first():
-            folder, label = _data(recipe, run, data, say if main else _silent)
-            run = replace(run, data=str(folder) if folder else None)
-            resume = open_run(run, fresh=fresh and main)
-            if folder is not None and folder == run.folder / "sample" and main:
-                _write_sample(recipe, folder)
-        if run.result.exists():
-            say(f"this run is finished; its result from {run.folder} (--fresh trains it again):")
-            return read_result(run.result) if main else None
-        if resume and main:
-            step = read_counts(run.checkpoint).step
-            say(f"going on at step {step:,} of {run.settings.steps:,}, from {run.folder}")
-        if main and watch is not None:
-            watch.tell("preparing", 0, 0)
-        torch.manual_seed(seed_for(run.seed, "build"))
-        task = recipe.build(run.settings, folder, run.seed)
-        trained = train(task, run, resume=resume, watch=watch if main else None)
+        if not main:
+            say, watch = _silent, None
+        with Company(run.settings.timeout).working(f"sightline train {recipe.name}"):
+            run, label, resume = _opened(recipe, run, data, state, fresh=fresh, say=say)
+            if run.result.exists():
+                say(f"this run is finished; its result from {run.folder} (--fresh trains again):")
+                return read_result(run.result) if main else None
+            if resume:
+                step = read_counts(run.checkpoint).step
+                say(f"going on at step {step:,} of {run.settings.steps:,}, from {run.folder}")
+            if watch is not None:
+                watch.tell("preparing", 0, 0)
+            torch.manual_seed(seed_for(run.seed, "build"))
+            task = recipe.build(run.settings, Path(run.data) if run.data else None, run.seed)
+            trained = train(task, run, resume=resume, watch=watch)
     if not main:
         return None
-    result = _result(recipe, run, trained, label, command)
+    result = _result(recipe, run, trained, label, _same_steps(command, run))
     _write(run, result, trained)
     return result
 
@@ -130,6 +128,35 @@ def needs_extra(what: str) -> Iterator[None]:
 
 def _silent(line: str) -> None:
     """Tell nobody."""
+
+
+def _opened(
+    recipe: Recipe, run: Run, data: Path | None, state: Any, *, fresh: bool, say: Say
+) -> tuple[Run, str, bool]:
+    """Find data and folder, in the first process first.
+
+    Returns:
+        The run with its batches of a step and its data, the word for those in the result, and
+        whether there is a checkpoint to go on with.
+    """
+    run = settled(run, part(state, run.settings).data_ranks, fresh=fresh)
+    part(state, run.settings)
+    main = bool(state.is_main_process)
+    with state.main_process_first():
+        folder, label = _data(recipe, run, data, say)
+        run = replace(run, data=str(folder) if folder else None)
+        resume = open_run(run, fresh=fresh and main)
+        if folder is not None and folder == run.folder / "sample" and main:
+            _write_sample(recipe, folder)
+    return run, label, resume
+
+
+def _same_steps(command: str, run: Run) -> str:
+    """Return a command that makes steps of as many batches on any number of processes."""
+    count = run.settings.micro_batches
+    if not command or count == 1 or "micro_batches=" in command.replace("-", "_"):
+        return command
+    return f"{command} --set micro_batches={count}"
 
 
 def _data(recipe: Recipe, run: Run, data: Path | None, say: Say) -> tuple[Path | None, str]:
