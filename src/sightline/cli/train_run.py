@@ -59,9 +59,9 @@ def run_watched(recipe: Recipe, run: Run, *, quiet: bool = False, **how: Any) ->
     """
     from sightline.recipes.training.loop import Watch
     from sightline.recipes.training.run import run_recipe
-    from sightline.recipes.training.together import first_to_tell
+    from sightline.recipes.training.together import first_to_tell, outlasting
 
-    with Drawn(run.settings.steps) as drawn:
+    with outlasting(), Drawn(run.settings.steps) as drawn:
         watch = Watch(step=drawn.step, evaluated=drawn.evaluated, tell=drawn.tell)
         try:
             return run_recipe(recipe, run, watch=watch, say=None if quiet else drawn.say, **how)

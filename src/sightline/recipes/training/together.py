@@ -5,13 +5,16 @@ Who is missing finds sightline.distributed; one process alone meets nobody.
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch.distributed as dist
 
-__all__ = ["Company", "first_to_tell"]
+__all__ = ["Company", "first_to_tell", "outlasting"]
 
 
 class Company:
@@ -72,6 +75,28 @@ def first_to_tell() -> bool:
         return dist.distributed_c10d._get_default_store().add("sightline told", 1) == 1
     except RuntimeError:  # who kept the count is gone
         return True
+
+
+@contextmanager
+def outlasting(seconds: float = 5.0) -> Iterator[None]:
+    """Go on for a little while after SIGTERM, in a process that torchrun started.
+
+    It sends one to all as soon as one of them has died, before the others can say which.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+
+    def end_soon(number: int, frame: Any) -> None:
+        end = threading.Timer(seconds, os._exit, (128 + number,))
+        end.daemon = True
+        end.start()
+
+    before = signal.signal(signal.SIGTERM, end_soon)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _of_transport(error: RuntimeError) -> bool:
