@@ -129,7 +129,7 @@ def learn(
         stopped: the step in which all end their work without a word; 0 for none.
         changes: of the settings.
     """
-    with _as_launched() as rank:
+    with as_launched() as rank:
 
         def step(number: int, steps: int, loss: float) -> None:
             if killed == (rank, number):
@@ -161,7 +161,7 @@ def refusal(folder: Path, **changes: Any) -> str:
 
 def rewrite(folder: Path, parallel: str) -> None:
     """Read a run's checkpoint on these processes and write it again, without a step."""
-    with _as_launched():
+    with as_launched():
         joined = accelerator()
         mine = part(joined, replace(SETTINGS, parallel=parallel))
         path = folder / "checkpoint.safetensors"
@@ -179,7 +179,7 @@ def from_first(own: Any) -> list[Any]:
 
 
 @contextmanager
-def _as_launched() -> Iterator[int]:
+def as_launched() -> Iterator[int]:
     """Look like a process that torchrun started, if this is a rank of a group; its number."""
     from accelerate.state import AcceleratorState, PartialState
 

@@ -26,7 +26,7 @@ class PackedSettings(Settings):
         heads: attention heads of a block.
         width: features of a character.
         context: characters in a sequence, of several documents; a longer document is cut.
-        batch: sequences in a batch.
+        batch: sequences in a batch; a step has ``micro_batches`` of these.
         positions: "rotary" or "learned"; they begin anew in each document.
         rate: the greatest learning rate.
         warm_up: steps until the greatest; a cosine leads from there to 0.
@@ -44,6 +44,7 @@ class PackedSettings(Settings):
     width: int = 128
     context: int = 1024
     batch: int = 1
+    micro_batches: int = 2
     positions: str = "rotary"
     rate: float = 2e-3
     warm_up: int = 50

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from sightline.distributed.batch import shard_batch, unshard
 from sightline.distributed.context import context_parallel
 from sightline.distributed.layout import Spread, spread
+from sightline.distributed.losses import cross_entropy
 from sightline.recipes.packed_gpt.packing import IGNORED
 
 __all__ = ["shared_logits", "shared_loss"]
@@ -28,11 +28,7 @@ def shared_loss(model: Any, batch: dict[str, Any], group: Any) -> torch.Tensor:
         group: the processes that share them.
     """
     logits, share, laid = _read(model, batch, group)
-    asked = int((batch["labels"] != IGNORED).sum())
-    total = cross_entropy(
-        logits.flatten(0, 1), share["labels"].flatten(), ignore_index=IGNORED, reduction="sum"
-    )
-    return total * (laid.ranks.size / asked)
+    return cross_entropy(logits, share["labels"], laid, ignore_index=IGNORED)
 
 
 def shared_logits(model: Any, batch: dict[str, Any], group: Any) -> torch.Tensor:
