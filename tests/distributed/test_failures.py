@@ -92,7 +92,7 @@ def die_in(stage: str, victim: int) -> Report:
     return told[0], told[1], told[2], told[3] + later[3]
 
 
-@pytest.mark.parametrize("stage", ["before"])
+@pytest.mark.parametrize("stage", ["before", "forward", "between", "backward"])
 def test_a_rank_that_is_killed_is_named(mortal: RankPool, stage: str) -> None:
     victim = mortal.size - 1
     with pytest.raises(RankFailed) as caught:
@@ -149,7 +149,7 @@ def raise_in(victim: int) -> Report:
 
     def step() -> None:
         query, key, value = share(spread)
-        with sl.distributed.context_parallel(spread), telling(spread.ranks):
+        with sl.distributed.context_parallel(spread):
             if spread.ranks.rank == victim:
                 raise KeyError("no such document")
             sl.attend(query, key, value, sl.causal())

@@ -86,12 +86,17 @@ def attend(
         beyond = _beyond_share(query, key, spread)
         facts = {
             "mask": mask,
+            "who holds which tokens": spread.fingerprint,
             "dtype": str(query.dtype),
             "query": (*query.shape[:2], query.shape[3]),
             "key": (*key.shape[:2], key.shape[3]),
             "value": (*value.shape[:2], value.shape[3]),
             "tokens beyond the share": beyond,
             "gradients": torch.is_grad_enabled() and (key.requires_grad or value.requires_grad),
+            "scale": scale,
+            "dropout": dropout,
+            "engine": engine,
+            "overlap": spread.overlap,
             "refused by the engine": None
             if any(beyond)
             else refusal(query, key, value, portion, spread, options),

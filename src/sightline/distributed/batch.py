@@ -9,10 +9,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
-from sightline.distributed.agreement import agree
-from sightline.distributed.failures import telling, watched
+from sightline.distributed.collectives import all_gather, all_to_all
+from sightline.distributed.failures import telling
 from sightline.distributed.layout import Spread
 from sightline.distributed.ranks import Ranks
 from sightline.errors import InvalidArgument, ShapeMismatch
@@ -216,11 +215,7 @@ class _Whole(torch.autograd.Function):
         most = int(spread.queries.lengths.max())
         padded = rows.new_zeros(batch, most, *rows.shape[2:])
         padded[:, : rows.shape[1]] = rows
-        parts = [torch.empty_like(padded) for _ in range(ranks.size)]
-        shape = tuple(rows.shape[:1] + rows.shape[2:])
-        agree(ranks, "sl.distributed.unshard", {"shape": shape, "dtype": str(rows.dtype)})
-        with watched(ranks, "sl.distributed.unshard"):
-            dist.all_gather(parts, padded, group=ranks.group)
+        parts = all_gather(padded, ranks, "sl.distributed.unshard")
         whole = rows.new_empty(batch, spread.queries.length, *rows.shape[2:])
         row = torch.arange(batch, device=rows.device)[:, None]
         for rank, part in enumerate(parts):
@@ -243,10 +238,8 @@ def _added_up(grad: torch.Tensor, spread: Spread) -> torch.Tensor:
     sent = torch.cat([grad[row, place].flatten(0, 1) for place in places])
     sends = [place.numel() for place in places]
     own = sends[ranks.rank]
-    got = sent.new_empty(own * ranks.size, *sent.shape[1:])
-    agree(ranks, "backward of sl.distributed.unshard", {"shape": tuple(grad.shape)})
-    with watched(ranks, "backward of sl.distributed.unshard"):
-        dist.all_to_all_single(got, sent, [own] * ranks.size, sends, group=ranks.group)
+    what = "the backward pass of sl.distributed.unshard"
+    got = all_to_all(sent, sends, [own] * ranks.size, ranks, what)
     total = got[:own].clone()
     for rank in range(1, ranks.size):
         total += got[rank * own : (rank + 1) * own]

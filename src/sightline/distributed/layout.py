@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
-from sightline.distributed.agreement import agree
+from sightline.distributed.agreement import agree, fingerprint
 from sightline.distributed.mesh import across, heads_of
 from sightline.distributed.portions import Kept, Portion
 from sightline.distributed.ranks import Ranks
 from sightline.errors import ShapeMismatch
+from sightline.masks.arrays import Data
 from sightline.masks.mask import Mask
 from sightline.plan.planner import plan
 from sightline.plan.shard import EVEN_COSTS, Assignment, BlockCosts, Shard, shard
@@ -98,6 +100,12 @@ class Spread:
 
         return self._cuts.get(mask, build)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """What stands for who holds which tokens, the same on all ranks."""
+        sides = (self.queries, self.keys)
+        return fingerprint(tuple(Data(part) for each in sides for part in (each.owner, each.edges)))
+
     def at_heads(self, mask: Mask, heads: int, kv_heads: int) -> Mask:
         """Return the mask of those heads, of so many, with which this rank attends.
 
@@ -131,6 +139,7 @@ def spread(
     costs: BlockCosts = EVEN_COSTS,
     overlap: bool = True,
     keys: Assignment | None = None,
+    timeout: float | None = None,
 ) -> Spread:
     """Deal a sequence out to the ranks of a group; every rank must call it alike.
 
@@ -151,25 +160,32 @@ def spread(
             rounds differently from one process.
         keys: who holds which keys, where they are another sequence that is dealt out already: the
             ``queries`` of its spread; None as for ``shard``.
+        timeout: seconds after which a rank that does not come is given up, here and in whatever
+            the same ranks do together from now on; None for what was said before, else the
+            environment variable ``SIGHTLINE_RANKS_TIMEOUT``, else 300 or the group's own where
+            that is shorter.
 
     Raises:
-        InvalidArgument: torch.distributed is not initialised.
+        InvalidArgument: torch.distributed is not initialised, or a timeout of no length.
         ShapeMismatch: fewer blocks than ranks, or ``keys`` of another length or for other ranks.
         RanksDisagree: ranks were told different things.
+        RankLost: a rank died, stopped with an error, or does not come in time.
     """
-    ranks, context, heads = across(group)
+    ranks, context, heads = across(group, timeout)
     if block is None:
         block = _LARGEST_BLOCK
         while block > 1 and length < block * ranks.size * _LEAST_BLOCKS:
             block //= 2
+    facts = {"mask": mask, "length": length, "kv_len": kv_len, "block": block}
+    options = {"communication": communication, "costs": tuple(costs), "overlap": overlap}
+    if keys is not None:
+        options["keys"] = fingerprint((Data(keys.owner), Data(keys.edges)))
+    agree(ranks, "sl.distributed.spread", {**facts, **options})
     if -(-length // block) < ranks.size:
         raise ShapeMismatch(
             f"got {length} tokens in blocks of {block} for {ranks.size} ranks; wanted a block or "
             "more for each; take a smaller block or fewer ranks."
         )
-    facts = {"mask": mask, "length": length, "kv_len": kv_len, "block": block}
-    options = {"communication": communication, "costs": tuple(costs), "overlap": overlap}
-    agree(ranks, "sl.distributed.spread", {**facts, **options})
     block_kv = block if keys is None else int(keys.sizes.max(initial=1))
     made = plan(mask, length, kv_len, block_q=block, block_kv=block_kv)
     if keys is not None and heads is not None:

@@ -11,12 +11,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch.nn import functional
 
-from sightline.distributed.agreement import agree
 from sightline.distributed.batch import shard_batch
-from sightline.distributed.failures import telling, watched
+from sightline.distributed.collectives import all_sum
+from sightline.distributed.failures import telling
 from sightline.distributed.layout import Spread
 from sightline.engines.guarded.arithmetic import working_dtype
 from sightline.engines.shared import sharing
@@ -149,12 +148,8 @@ def mean_over_ranks(number: torch.Tensor, spread: Spread) -> torch.Tensor:
     tensor(2.)
     >>> dist.destroy_process_group()
     """
-    total = number.detach().clone()
-    shape = {"shape": tuple(total.shape)}
-    agree(spread.ranks, "sl.distributed.mean_over_ranks", shape)
-    with watched(spread.ranks, "sl.distributed.mean_over_ranks"):
-        dist.all_reduce(total, group=spread.ranks.group)
-    return total / spread.ranks.size
+    own = number.detach().clone()
+    return all_sum(own, spread.ranks, "sl.distributed.mean_over_ranks") / spread.ranks.size
 
 
 def average_gradients(parameters: Iterable[torch.Tensor], spread: Spread) -> None:
@@ -183,10 +178,7 @@ def average_gradients(parameters: Iterable[torch.Tensor], spread: Spread) -> Non
         for each in alike:
             each.grad = torch.zeros_like(each) if each.grad is None else each.grad
         flat = torch.cat([each.grad.reshape(-1) for each in alike if each.grad is not None])
-        facts = {"dtype": str(flat.dtype), "numbers": len(flat)}
-        agree(spread.ranks, "sl.distributed.average_gradients", facts)
-        with watched(spread.ranks, "sl.distributed.average_gradients"):
-            dist.all_reduce(flat, group=spread.ranks.group)
+        all_sum(flat, spread.ranks, "sl.distributed.average_gradients")
         flat /= spread.ranks.size
         parts = flat.split([each.numel() for each in alike])
         for each, part in zip(alike, parts, strict=True):
@@ -219,8 +211,4 @@ def _check_labelled(logits: Any, labels: torch.Tensor, spread: Spread) -> torch.
 
 def _summed(counts: torch.Tensor, spread: Spread, what: str) -> list[int]:
     """Return the sums of counts over the ranks; ``what`` is being done, for errors."""
-    total = counts.to(torch.int64)
-    agree(spread.ranks, what, {"numbers": total.numel()})
-    with watched(spread.ranks, what):
-        dist.all_reduce(total, group=spread.ranks.group)
-    return total.tolist()
+    return all_sum(counts.to(torch.int64, copy=True), spread.ranks, what).tolist()

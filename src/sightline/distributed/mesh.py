@@ -36,14 +36,16 @@ class Across(NamedTuple):
     heads: Ranks | None
 
 
-def across(where: Any) -> Across:
+def across(where: Any, timeout: float | None = None) -> Across:
     """Return the ranks of a process group, a mesh of one or two dimensions, or all processes.
+
+    ``timeout`` is as for ``Ranks.of``.
 
     Raises:
         InvalidArgument: what ``Ranks.of`` refuses, a mesh of more dimensions or out of order.
     """
     if not isinstance(where, DeviceMesh) or where.ndim == 1:
-        ranks = Ranks.of(where)
+        ranks = Ranks.of(where, timeout=timeout)
         return Across(ranks, ranks, None)
     names = tuple(where.mesh.reshape(-1).tolist())
     if where.ndim != 2 or list(names) != sorted(names):
@@ -52,8 +54,9 @@ def across(where: Any) -> Across:
             "two dimensions, (context, heads), and rising ranks; take a part of the mesh by name."
         )
     world = names == tuple(range(dist.get_world_size()))
-    whole = Ranks.of(None if world else where._flatten())
-    return Across(whole, Ranks.of(where.get_group(0)), Ranks.of(where.get_group(1)))
+    whole = Ranks.of(None if world else where._flatten(), timeout=timeout)
+    context, heads = (Ranks.of(where.get_group(axis), timeout=timeout) for axis in (0, 1))
+    return Across(whole, context, heads)
 
 
 def heads_of(mask: Mask, ranks: Ranks, heads: int, kv_heads: int) -> Mask:
