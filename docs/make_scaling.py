@@ -1,4 +1,4 @@
-"""Makes the tables and charts of docs/scaling.md: attention dealt out to 8 to 1,024 devices.
+"""Makes the tables and charts of docs/scaling.md, and what docs/plan.md shows of shards.
 
 python docs/make_scaling.py            write them
 python docs/make_scaling.py --check    exit 1 if they are not what would be written
@@ -17,6 +17,7 @@ from filled import fill, table
 from settled import settle
 
 import sightline as sl
+from sightline.cli.shard_report import Sharded, headline, render_many
 from sightline.plan.scaling import Devices, Layer, Loads, Prediction, head_tail, predict
 from sightline.views.charts.chart import Line, render_chart
 from sightline.views.sizes import bytes_text
@@ -24,6 +25,8 @@ from sightline.views.sizes import bytes_text
 DOCS = Path(__file__).parent
 TOKENS = 2**20
 RANKS = (8, 16, 32, 64, 128, 256, 512, 1024)
+# What plan.md shows a picture of.
+EXAMPLE = sl.causal() & sl.documents(lengths=[300_000, 700_000])
 # What the table of loads shows.
 SHOWN = (8, 64, 512)
 LAYER, DEVICES = Layer(), Devices()
@@ -139,12 +142,34 @@ def tables() -> dict[str, str]:
     }
 
 
+def command() -> str:
+    """Return what `sightline shard` prints of a window, but for the time that it took."""
+    made = sl.plan(masks()["window"], TOKENS)
+    cuts = [sl.shard(made, ranks) for ranks in SHOWN]
+    found = [Sharded.of(cut, head_tail(made, cut.ranks), LAYER, DEVICES, 0.0) for cut in cuts]
+    ranks = ",".join(map(str, SHOWN))
+    lines = [
+        "```console",
+        f"$ sightline shard 'causal() & window(left=4095)' --size 1m --ranks {ranks}",
+        *headline(found, "bfloat16"),
+        "",
+        render_many(found, color=False, encoding="utf-8"),
+        "```",
+    ]
+    return "\n".join(lines)
+
+
 def files() -> dict[Path, str]:
-    """Return the page with its tables made anew, and the charts."""
-    page = DOCS / "scaling.md"
+    """Return the pages with their tables made anew, and the pictures."""
+    made = {"scaling.md": tables(), "plan.md": {"command": command()}}
+    pages = {
+        DOCS / page: fill((DOCS / page).read_text(encoding="utf-8"), page, parts)
+        for page, parts in made.items()
+    }
     folder = DOCS / "pictures" / "scaling"
     return {
-        page: fill(page.read_text(encoding="utf-8"), page.name, tables()),
+        **pages,
+        folder / "packed.svg": str(sl.shard(sl.plan(EXAMPLE, TOKENS), 8).draw()),
         folder / "busy.svg": busy_chart(usual=False),
         folder / "usual.svg": busy_chart(usual=True),
     }
