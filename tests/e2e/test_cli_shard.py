@@ -142,6 +142,18 @@ def test_several_numbers_of_ranks(run: Run) -> None:
     assert [row[1] for row in rows[:3]] == [f"{each['balance']:.3f}" for each in facts["shards"]]
 
 
+def test_what_a_key_costs(run: Run) -> None:
+    words = (PACKED, "--size", 1024, "--ranks", 4, *LAYER, "--tflops", 2, "--gbytes", 0.5)
+    facts = facts_of(run, *words, "--communication", "auto")
+    key, pair = 2 * KEY_BYTES / 0.5e9, 3.5 * 4 * 4 * 16 / 2e12
+    assert facts["communication"] == pytest.approx(key / pair)
+    again = facts_of(run, *words, "--communication", facts["communication"])
+    assert again["shards"][0]["pairs"] == facts["shards"][0]["pairs"]
+    cut = sl.shard(sl.plan(sl.parse(PACKED), 1024), 4, communication=key / pair)
+    assert facts["shards"][0]["bytes_received"] == [KEY_BYTES * each for each in cut.received]
+    assert facts_of(run, *words)["communication"] == 0
+
+
 def test_batch_rows_and_heads(run: Run) -> None:
     facts = facts_of(run, "padding(lengths=[1024, 512])", "--ranks", 2, "--batch", 2, *LAYER)
     assert facts["pairs"] == 4 * (1024 * 1024 + 1024 * 512)
@@ -201,7 +213,9 @@ BAD_INPUT = {
     "dtype": (["causal()", "--dtype", "int4"], "got 'int4', wanted one of float32"),
     "rate": (["causal()", "--tflops", "0"], "'--tflops': got tflops=0.0; wanted a number above 0"),
     "width": (["causal()", "--gbytes", "nan"], "'--gbytes': got gbytes=nan"),
-    "communication": (["causal()", "--communication", "-1"], "communication=-1.0"),
+    "communication": (["causal()", "--communication", "-1"], "got '-1'; wanted a number of pairs"),
+    "weight": (["causal()", "--communication", "some"], "got 'some'; wanted a number of pairs, 0"),
+    "endless": (["causal()", "--communication", "inf"], "got 'inf'; wanted a number of pairs"),
     "heads": (["causal()", "--heads", "6", "--kv-heads", "4"], "4 key/value heads do not divide 6"),
     "mask heads": (
         ["per_head([causal(), nothing()])", "--size", "1k", "--heads", "3"],

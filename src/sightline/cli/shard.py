@@ -6,6 +6,7 @@ shard_report.py, the picture from sightline.views.
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Annotated, cast
@@ -20,7 +21,7 @@ from sightline.errors import InvalidArgument
 from sightline.masks.mask import Mask
 from sightline.plan.block_map import BlockMap
 from sightline.plan.planner import plan as plan_blocks
-from sightline.plan.scaling import Devices, Layer, head_tail
+from sightline.plan.scaling import Devices, Layer, head_tail, key_in_pairs
 from sightline.plan.shard import shard as cut_plan
 from sightline.views.drawing import KINDS, Kind
 from sightline.views.shard_picture import draw_shard
@@ -49,8 +50,12 @@ _HeadDim = Annotated[int, typer.Option(min=1, metavar="D", help="Length of a hea
 _Dtype = Annotated[str, typer.Option(metavar="|".join(_DTYPES), help="Of keys and values.")]
 _Block = Annotated[int, typer.Option(min=1, metavar="N", help="Tokens that stay together.")]
 _Communication = Annotated[
-    float,
-    typer.Option(metavar="PAIRS", help="What receiving a key may cost, in allowed pairs."),
+    str,
+    typer.Option(
+        metavar="PAIRS|auto",
+        help="What receiving a key costs, in allowed pairs: 0 evens work out, more spares keys; "
+        "auto is what --gbytes and --tflops make of it.",
+    ),
 ]
 _Tflops = Annotated[
     float, typer.Option(metavar="N", help="10^12 operations a second that attention reaches.")
@@ -75,7 +80,7 @@ def shard(
     head_dim: _HeadDim = 128,
     dtype: _Dtype = "bfloat16",
     block: _Block = 128,
-    communication: _Communication = 0.0,
+    communication: _Communication = "0",
     tflops: _Tflops = _USUAL.tflops,
     gbytes: _Gbytes = _USUAL.gbytes,
     means: Means = None,
@@ -92,6 +97,7 @@ def shard(
       sightline shard 'causal() & window(left=4095)' --size 1m --ranks 64
       sightline shard 'causal() & documents(lengths=[600000, 400000])' --size 1m --ranks 8,64,512
       sightline shard 'causal()' --size 128k --ranks 8 --tflops 400 --gbytes 450 --out plan.svg
+      sightline shard 'causal() & documents(lengths=[70000, 61072])' --communication auto
     """
     numbers, kind = _numbers(ranks), _kind(out, ranks)
     mask = mask_from(expression, means, tensor)
@@ -99,16 +105,19 @@ def shard(
     check_size(mask, q_len, kv_len)
     _check_blocks(q_len, block, max(numbers))
     devices = _devices(tflops, gbytes)
+    weight = _weight(communication)
     layer = _layer(mask, batch, heads, kv_heads, head_dim, _dtype_bytes(dtype))
     with working("dealing out"):
         started = time.perf_counter()
         made = plan_blocks(mask, q_len, kv_len, block_q=block, block_kv=block)
         planned = time.perf_counter() - started
-        found = [_sharded(made, each, communication, layer, devices) for each in numbers]
+        if weight is None:
+            weight = key_in_pairs(made, layer, devices)
+        found = [_sharded(made, each, weight, layer, devices) for each in numbers]
     if out is not None:
         draw_shard(found[0].cut, to=kind, key_bytes=found[0].key_bytes).save(out)
     if json:
-        write_line(as_json(found, dtype, communication, planned))
+        write_line(as_json(found, dtype, weight, planned))
         return
     _print(found, dtype, planned)
     if out is not None:
@@ -167,6 +176,22 @@ def _devices(tflops: float, gbytes: float) -> Devices:
     except InvalidArgument as error:
         name = "--tflops" if "tflops" in str(error) else "--gbytes"
         raise typer.BadParameter(str(error), param_hint=repr(name)) from None
+
+
+def _weight(text: str) -> float | None:
+    """Return what a key costs; None for what the devices make of it."""
+    if text == "auto":
+        return None
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not (weight >= 0 and math.isfinite(weight)):
+        raise typer.BadParameter(
+            f"got {text!r}; wanted a number of pairs, 0 or more, or auto.",
+            param_hint="'--communication'",
+        )
+    return weight
 
 
 def _dtype_bytes(dtype: str) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Seconds = NDArray[np.float64]
 
-__all__ = ["Devices", "Layer", "Loads", "Prediction", "head_tail", "predict"]
+__all__ = ["Devices", "Layer", "Loads", "Prediction", "head_tail", "key_in_pairs", "predict"]
 
 # Operations of the backward pass ÷ those of the forward pass: five products of matrices to two.
 _BACKWARD = 2.5
@@ -174,6 +174,23 @@ def predict(loads: Loads, layer: Layer, devices: Devices) -> Prediction:
     forward = loads.pairs * (forward_flops(1, layer.head_dim) / (devices.tflops * 1e12))
     travel = np.maximum(loads.received, loads.sent) / (devices.gbytes * 1e9)
     return Prediction(forward, forward * _BACKWARD, travel)
+
+
+def key_in_pairs(plan: BlockMap, layer: Layer, devices: Devices) -> float:
+    """Return what receiving a key takes, in allowed pairs of a plan: ``shard(communication=)``.
+
+    Forward and backward together: the key and its gradient travel, and so many pairs could be
+    computed meanwhile.
+
+    >>> import sightline as sl
+    >>> round(key_in_pairs(sl.plan(sl.causal(), 1024), Layer(), Devices(500, 50)))
+    1429
+    """
+    layer.check(plan)
+    travel = 2 * layer.key_bytes / (devices.gbytes * 1e9)
+    heads = layer.heads // plan.heads
+    work = (1 + _BACKWARD) * forward_flops(heads, layer.head_dim) / (devices.tflops * 1e12)
+    return travel / work
 
 
 def head_tail(plan: BlockMap, ranks: int, *, costs: BlockCosts = EVEN_COSTS) -> Shard:
