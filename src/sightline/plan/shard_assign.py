@@ -6,6 +6,7 @@ keys travel. Then heavy and light ranks exchange equally many blocks until areas
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -84,11 +85,18 @@ def evened_out(
     sizes = np.diff(plan.grid.q_edges[0])
     is_short = len(sizes) > 0 and bool(sizes[-1] != sizes[0])
     hands = _Hands.dealt(cost, ranks, is_short, folded)
-    if np.isfinite(evenness):
-        hands.match()
-        slack = evenness * float(hands.load.mean())
-        for row in range(len(cost)):
-            hands.even_out(row, slack)
+    if not np.isfinite(evenness):
+        return hands.owner()
+    hands.match()
+    mean = float(hands.load.mean())
+    hands.even_out(evenness * mean)
+    if not folded and hands.load.max() > (1 + 2 * evenness) * mean:
+        # Blocks are large for so many ranks: what is scattered is easier to even out.
+        scattered = _Hands.dealt(cost, ranks, is_short, folded)
+        scattered.scatter()
+        scattered.even_out(evenness * mean)
+        if scattered.load.max() < hands.load.max() - evenness * mean:
+            return scattered.owner()
     return hands.owner()
 
 
@@ -183,8 +191,34 @@ class _Hands:
                 self.held[row, light] = self.held[row, heavy]
                 self.load[light] = before[light] + area[heavy]
 
-    def even_out(self, row: int, slack: float) -> None:
-        """Exchange blocks of a row till no rank is over the mean by more, or none helps."""
+    def scatter(self) -> None:
+        """Give the dearest block first, each to the rank with least work that has room."""
+        for row, held in enumerate(self.held):
+            self.load -= self.cost[row][held].sum(axis=1)
+        for row, held in enumerate(self.held):
+            blocks = np.sort(held[held < self.cost.shape[1] - 1])
+            cost = self.cost[row][blocks]
+            heap = [(area, rank) for rank, area in enumerate(self.load.tolist())]
+            hands: list[list[int]] = [[] for _ in heap]
+            heap = [each for each in heap if self.count[each[1]]]
+            heapq.heapify(heap)
+            order = np.argsort(-cost, kind="stable")
+            room = self.count.tolist()
+            for block, work in zip(blocks[order].tolist(), cost[order].tolist(), strict=True):
+                area, rank = heapq.heappop(heap)
+                hands[rank].append(block)
+                self.load[rank] = area + work
+                if len(hands[rank]) < room[rank]:
+                    heapq.heappush(heap, (area + work, rank))
+            for rank, hand in enumerate(hands):
+                held[rank, : len(hand)] = sorted(hand)
+
+    def even_out(self, slack: float) -> None:
+        """Exchange blocks till no rank is over the mean by more, or none helps."""
+        for row in range(len(self.held)):
+            self._even_out(row, slack)
+
+    def _even_out(self, row: int, slack: float) -> None:
         mean, ranks = float(self.load.mean()), len(self.load)
         partner, misses = 0, 0
         for _ in range(4 * ranks):
