@@ -17,7 +17,11 @@ from sightline.testing.ranks import RankFailed, RankPool
 from sightline.testing.specs import build
 from sightline.testing.strategies import Frame, expressions
 
-CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+CHECKS = [
+    HealthCheck.too_slow,
+    HealthCheck.filter_too_much,
+    HealthCheck.function_scoped_fixture,
+]
 EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=CHECKS, derandomize=True)
 
 

@@ -41,7 +41,7 @@ def recomputed(overlap: bool, reentrant: bool) -> bool:
     for again in (False, True):
         inputs = [each.clone().requires_grad_() for each in (query, key, value)]
         torch.manual_seed(5)
-        told = {"use_reentrant": reentrant}
+        told: dict[str, Any] = {"use_reentrant": reentrant}
         output = checkpoint(layers, *inputs, **told) if again else layers(*inputs)
         output.backward(upstream)
         found.append([output.detach(), *grads_of(inputs)])
