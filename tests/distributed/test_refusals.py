@@ -36,6 +36,11 @@ def mha(**options: Any) -> Any:
     return nn.MultiheadAttention(WIDTH, 2, batch_first=True, **options)
 
 
+def three(n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    x = torch.ones(1, 1, n, 4)
+    return x, x, x
+
+
 def gpt() -> GPT:
     return GPT(GPTConfig(vocab=5, layers=1, heads=2, width=WIDTH, context=LENGTH))
 
@@ -77,11 +82,11 @@ REFUSED: dict[str, tuple[Callable[[int], Any], str]] = {
     ),
     "q_offset": (lambda n: mha()(rows(n), q_offset=3, need_weights=False), "q_offset=3"),
     "attention_weights": (
-        lambda n: sl.attention_weights(*[torch.ones(1, 1, n, 4)] * 2, sl.causal()),
+        lambda n: sl.attention_weights(torch.ones(1, 1, n, 4), torch.ones(1, 1, n, 4), sl.causal()),
         "sl.attention_weights",
     ),
     "explain_choice": (
-        lambda n: sl.explain_choice(*[torch.ones(1, 1, n, 4)] * 3, sl.causal()),
+        lambda n: sl.explain_choice(*three(n), sl.causal()),
         "sl.explain_choice",
     ),
     "cache": (lambda n: nn.KVCache(1, 2, 1, 99, 4).extend(n), "a cache of keys and values"),

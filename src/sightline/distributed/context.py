@@ -38,7 +38,9 @@ def context_parallel(
     whole sequence, None being everything), positions that a layer or model counts are those of the
     share, and ``sl.attend`` is ``sl.distributed.attend``. What would be wrong on a share refuses:
     masks as tensors, weights, caches, and layers that mix tokens in another way. What Sightline
-    does not see (a convolution of torch's own, say) is the user's to keep out.
+    does not see is the user's to keep out: a convolution of torch's own, say, or tokens of another
+    kind that happen to be as many as the share. Dropout is drawn on each rank by itself: give each
+    a seed of its own.
 
     ``backward()`` may be called outside of the block, except where activations are worked out
     again (``torch.utils.checkpoint``), which is refused there. Blocks may be nested; the innermost

@@ -138,6 +138,6 @@ def refuse_shared(part: str, *, reason: str = "", alternative: str = "") -> None
             or "it mixes tokens in another way than attention does, and this rank "
             "holds a share of them",
             alternative=alternative
-            or "the same call outside of sl.distributed.context_parallel, "
-            "on the whole sequence (sl.distributed.unshard)",
+            or "the same call on the whole sequence (sl.distributed.unshard), outside of "
+            "sl.distributed.context_parallel or inside context_parallel(None)",
         )
