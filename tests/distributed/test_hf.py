@@ -119,7 +119,7 @@ def differences(name: str, kind: str, **how: Any) -> list[float]:
     import torch.distributed as dist
 
     checkpointing = how.pop("checkpointing", False)
-    model = build(name, **how.pop("config", {}))
+    model = sl.hf.patch(build(name), mask=how.pop("mask", None))
     batch = feed(kind, name in ENCODERS)
     wanted = model(**batch, **({} if name in ENCODERS else {"use_cache": False}))
     wanted.loss.backward()
@@ -159,6 +159,57 @@ def test_more_ranks_recompute_layers(four_ranks: RankPool) -> None:
         assert max(found) < 1e-4, found
 
 
+def test_an_extra_mask_comes_on_top(two_ranks: RankPool) -> None:
+    extra = sl.window(left=11) | sl.sinks(2)
+    for found in two_ranks.run(differences, "gemma2", "packed", mask=extra):
+        assert max(found) < 1e-4, found
+
+
+def wrapped(how: str) -> list[float]:
+    """Return how far the gradients that a wrapper averages are from those of one process."""
+    import torch.distributed as dist
+    from torch.distributed.fsdp import fully_shard
+    from torch.nn.parallel import DistributedDataParallel
+
+    model, batch = build("llama"), feed("left", encoder=False)
+    model(**batch, use_cache=False).loss.backward()
+    wanted = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    if how == "ddp":
+        inner, model = model, DistributedDataParallel(model)
+    else:
+        from torch.distributed.device_mesh import init_device_mesh
+
+        inner = fully_shard(model, mesh=init_device_mesh("cpu", (dist.get_world_size(),)))
+    with sl.distributed.hf_parallel(model, batch) as share:
+        model(**share).loss.backward()
+    got = [getattr(p.grad, "full_tensor", lambda p=p: p.grad)() for p in inner.parameters()]
+    return [float((a - b).abs().max() / b.abs().max()) for a, b in zip(got, wanted, strict=True)]
+
+
+@pytest.mark.parametrize("how", ["ddp", "fsdp"])
+def test_wrappers_average_to_the_gradient_of_one_process(two_ranks: RankPool, how: str) -> None:
+    for found in two_ranks.run(wrapped, how):
+        assert max(found) < 1e-4, found
+
+
+def another_batch_on_each_rank() -> str:
+    import torch.distributed as dist
+
+    batch = feed("plain", encoder=False)
+    batch["input_ids"][0, 7] += dist.get_rank()
+    try:
+        with sl.distributed.hf_parallel(build("llama"), batch):
+            return "ran"
+    except sl.RanksDisagree as error:
+        return str(error)
+
+
+def test_ranks_with_other_batches_are_named(two_ranks: RankPool) -> None:
+    for said in two_ranks.run(another_batch_on_each_rank):
+        assert "input_ids" in said
+
+
 def refusals() -> dict[str, str]:
     """Return what is said about each call that a share of the tokens cannot give."""
     batch = feed("left", encoder=False)
@@ -189,12 +240,17 @@ def refusals() -> dict[str, str]:
             loss = checked(**share).loss
         loss.backward()
 
+    def in_another(model: Any, share: Any) -> None:
+        with sl.distributed.hf_parallel(build("llama"), feed("left", encoder=False)):
+            model(**share)
+
     def unpacked() -> Any:
         return sl.hf.unpad(build("llama"))
 
     def local(model: Any, share: Any) -> None:
         model(**{**share, "attention_mask": torch.ones_like(share["input_ids"])})
 
+    other = build("qwen3")
     given = {
         "no positions": call(without("position_ids")),
         "backbone without positions": call(lambda m, s: m.model(s["input_ids"])),
@@ -209,6 +265,11 @@ def refusals() -> dict[str, str]:
         "four axes": call(ordinary, attention_mask=torch.ones(BATCH, 1, LENGTH, LENGTH)),
         "pictures": call(ordinary, pixel_values=torch.zeros(2, 3, 4, 4)),
         "bare context": bare,
+        "another block": call(in_another),
+        "another model": lambda: call(lambda _, share: other(**share))(),
+        "own count": lambda: call(ordinary, build("llama4", no_rope_layers=[1, 0]))(),
+        "pooled": lambda: call(ordinary, pooled())(),
+        "two sequences": lambda: call(ordinary, translator())(),
         "backward outside": backward_outside,
         "unpadded": lambda: call(ordinary, unpacked())(),
         "not patched": lambda: call(ordinary, sl.hf.unpatch(build("llama")))(),
@@ -228,6 +289,24 @@ def refusals() -> dict[str, str]:
     return found
 
 
+def pooled() -> Any:
+    import transformers
+
+    return sl.hf.patch(transformers.BertModel(transformers.BertConfig(**SIZES)))
+
+
+def translator() -> Any:
+    import transformers
+
+    sizes: dict[str, Any] = {
+        "d_model": 32,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "vocab_size": VOCABULARY,
+    }
+    return sl.hf.patch(transformers.BartModel(transformers.BartConfig(**sizes)))
+
+
 STRETCHED = {"rope_type": "dynamic", "factor": 2.0}
 SAID = {
     "no positions": "without its share's position_ids",
@@ -242,6 +321,11 @@ SAID = {
     "last logits": "logits_to_keep=",
     "four axes": "attention_mask of shape",
     "pictures": "pixel_values of shape",
+    "another block": "sl.distributed.hf_parallel",
+    "another model": "sl.distributed.hf_parallel",
+    "own count": "counts the tokens at hand",
+    "pooled": "pooler of BertModel",
+    "two sequences": "two sequences",
     "bare context": "sl.distributed.hf_parallel",
     "backward outside": "inside the same sl.distributed.hf_parallel block",
     "unpadded": "sl.hf.repad",

@@ -23,14 +23,17 @@ from sightline.distributed.layout import Spread, spread
 from sightline.distributed.ranks import Ranks
 from sightline.engines.shared import shared_sequence
 from sightline.errors import InvalidArgument, ShapeMismatch
+from sightline.hf.closures import Frame
+from sightline.hf.mask_function import whole_mask
+from sightline.hf.modules import configs_of
 from sightline.hf.patching import is_patched
+from sightline.hf.settings import setting_of
 from sightline.hf.share_probe import ShareRule, find_share_rule, share_labels
 from sightline.hf.shared_calls import WholeCall, calling, refuse
 from sightline.hf.unpad_calls import named, takes
 from sightline.hf.unpadding import is_unpadded
 from sightline.masks.data import documents
 from sightline.masks.mask import Mask
-from sightline.masks.padding import padding
 
 __all__ = ["HFShare", "hf_parallel"]
 
@@ -111,13 +114,14 @@ def hf_parallel(
     whole = _whole_batch(inner, rule, batch)
     _agree(ranks, whole)
     ids = _document_ids(batch, whole) if rule.packed else None
-    dealt = _dealt(inner, _heaviest(rule, whole, ids), whole, group, options)
+    dealt = _dealt(inner, _heaviest(inner, rule, whole, ids), whole, ranks, group, options)
     share = _share(rule, whole, dealt)
     with ExitStack() as until_done:
         until_done.enter_context(context_parallel(dealt))
         sequence: Any = shared_sequence()
         rows, length = whole["attention_mask"].shape
-        call = WholeCall(sequence, rows, length, dealt.length, ids, rule.packed)
+        configs = configs_of(inner)
+        call = WholeCall(sequence, configs, rows, length, dealt.length, ids, rule.packed)
         until_done.enter_context(calling(call))
         for hook in _guards(inner, share):
             until_done.callback(hook.remove)
@@ -208,9 +212,16 @@ def _agree(ranks: Ranks, whole: Mapping[str, Any]) -> None:
     facts: dict[str, Any] = {"arguments": sorted(whole)}
     for name, each in whole.items():
         if isinstance(each, torch.Tensor):
-            bits = each.detach().cpu().contiguous().flatten().view(torch.uint8)
-            facts[name] = (*each.shape, str(each.dtype), zlib.crc32(bits.numpy().data))
+            facts[name] = (*each.shape, str(each.dtype), _sum_of(each))
     agree(ranks, "sl.distributed.hf_parallel", facts)
+
+
+def _sum_of(tensor: torch.Tensor) -> str:
+    """Return a text that tells tokens apart; embeddings are many, and not looked at."""
+    if tensor.is_floating_point():
+        return "floats"
+    bits = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+    return f"checksum {zlib.crc32(bits.numpy().data):08x}"
 
 
 # -- who holds what ----------------------------------------------------------------------------
@@ -229,29 +240,37 @@ _dealt_last: WeakKeyDictionary[Any, tuple[Any, Spread]] = WeakKeyDictionary()
 
 
 def _dealt(
-    model: Any, mask: Mask, whole: Mapping[str, Any], group: Any, options: dict[str, Any]
+    model: Any,
+    mask: Mask,
+    whole: Mapping[str, Any],
+    ranks: Ranks,
+    group: Any,
+    options: dict[str, Any],
 ) -> Spread:
     """Return who holds which tokens; kept from one batch to the next where that is the same."""
     length = whole["attention_mask"].shape[1]
-    key = mask, length, group, tuple(sorted(options.items()))
+    key = mask, length, ranks.group, tuple(sorted(options.items()))
     found = _dealt_last.get(model)
     if found is None or found[0] != key:
         found = _dealt_last[model] = key, spread(mask, length, group=group, **options)
     return found[1]
 
 
-def _heaviest(rule: ShareRule, whole: Mapping[str, Any], ids: torch.Tensor | None) -> Mask:
+def _heaviest(
+    model: Any, rule: ShareRule, whole: Mapping[str, Any], ids: torch.Tensor | None
+) -> Mask:
     """Return the mask that most of the work is under, of those of all layers."""
-    valid = whole["attention_mask"].detach().cpu().numpy() != 0
-    masks = []
+    rows, length = whole["attention_mask"].shape
+    frame, extra = Frame(rows, length, length, 0, 0), setting_of(model.config).mask
+    masks: list[tuple[Mask, int]] = []
     for structure, modules in rule.structures:
-        mask = structure
+        inside = structure
         if ids is not None and structure in rule.packed:
-            mask = mask & documents(ids=ids.cpu().numpy())
-        masks.append((mask if valid.all() else mask & padding(valid=valid), modules))
+            inside = structure & documents(ids=ids.detach().cpu().numpy())
+        mask, _ = whole_mask(inside, whole["attention_mask"], extra, frame)
+        masks.append((mask, modules))
     if len(masks) == 1:
         return masks[0][0]
-    length = valid.shape[1]
     return max(masks, key=lambda each: each[1] * int(each[0].count(length)))[0]
 
 
@@ -307,19 +326,26 @@ def _not_generating(model: Any) -> Iterator[None]:
     def generate(*_: Any, **__: Any) -> Any:
         refuse("generate()", "a next token has no rank that would hold it", "it after the block")
 
-    object.__setattr__(model, "generate", generate)
+    before = model.__dict__.get("generate")
+    model.__dict__["generate"] = generate
     try:
         yield
     finally:
-        object.__delattr__(model, "generate")
+        model.__dict__.pop("generate")
+        if before is not None:
+            model.__dict__["generate"] = before
 
 
 def _weigh_loss(model: Any, labels: torch.Tensor, share: HFShare, ranks: int) -> Any:
     """Turn the mean over the labels at hand into this rank's part of the loss."""
     here, count = (int((each != -100).sum()) for each in (share["labels"], labels))
+    factor = here * ranks / max(count, 1)
 
     def weigh(_: Any, args: Any, output: Any) -> Any:
-        loss = output["loss"] * (here * ranks / count) if here else output["logits"].sum() * 0
+        if isinstance(output, tuple):
+            loss, *others = output
+            return (loss * factor if here else others[0].sum() * 0, *others)
+        loss = output["loss"] * factor if here else output["logits"].sum() * 0
         return type(output)(**{**output, "loss": loss})
 
     return model.register_forward_hook(weigh)

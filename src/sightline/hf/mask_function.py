@@ -67,7 +67,7 @@ def make_mask(
             )
     setting = setting_of(config)
     asked = Frame(int(batch_size), int(q_length), int(kv_length), int(q_offset), int(kv_offset))
-    call = shared_call()
+    call = shared_call(config)
     frame = asked if call is None else call.frame(asked, attention_mask, mask_function)
     structure = read_closure(mask_function, frame)
     if structure is None and (call is None or call.is_whole(attention_mask)):
@@ -75,14 +75,16 @@ def make_mask(
     elif call is not None:
         structure = call.whole(structure)
     assert structure is not None
-    real = None if attention_mask is None else _read_padding(attention_mask, frame, structure)
+    local, real = whole_mask(structure, attention_mask, setting.mask, frame)
     rewrite = current_rewrite()
     if rewrite is not None:
         if call is not None:
             refuse("a model without padding", "its tokens are packed anew", "sl.hf.repad(model)")
         structure = _checked_rows(rewrite(Wanted(structure, real, *_numbers(frame))), frame)
         real = None
-    local = _combined(structure, real, setting.mask, frame.kv_offset)
+        local = _combined(structure, real, setting.mask, frame.kv_offset)
+    if call is not None and call.made is not None:
+        call.made.append((local, structure))
     at_hand = frame.kv_len if call is None else call.share
     return Carrier(
         mask=local,
@@ -107,6 +109,14 @@ def _checked_rows(mask: Mask, frame: Frame) -> Mask:
             "wanted equal numbers, or a mask that is the same for all; check the lengths."
         )
     return mask
+
+
+def whole_mask(
+    structure: Mask, attention_mask: Any, extra: Mask | None, frame: Frame
+) -> tuple[Mask, Mask | None]:
+    """Return all parts of a mask together, counted from key 0, and which keys are real."""
+    real = None if attention_mask is None else _read_padding(attention_mask, frame, structure)
+    return _combined(structure, real, extra, frame.kv_offset), real
 
 
 @lru_cache(maxsize=512)

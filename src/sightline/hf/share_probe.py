@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 
-from sightline.engines.shared import sharing
 from sightline.errors import SightlineError
-from sightline.hf.shared_calls import WholeCall, calling, refuse
-from sightline.hf.unpad_calls import parts_of, takes
+from sightline.hf.share_runs import Run, agree_at, first_to_differ, run_share, same_numbers
+from sightline.hf.shared_calls import refuse
+from sightline.hf.unpad_calls import takes
 from sightline.hf.unpad_probe import mixes_positions, quietly
 from sightline.masks.mask import Mask
 
@@ -26,8 +26,7 @@ __all__ = ["ShareRule", "find_share_rule", "share_labels"]
 
 _TOKENS = 9
 _SHARES = (1, 2, 4, 7), (0, 3, 5, 6, 8)  # the first without the first and the last token
-_DOCUMENTS = (0, 1, 2, 3, 0, 1, 2, 0, 1)
-_ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+_DOCUMENTS = (0, 1, 2, 3, 0, 1, 2, 0, 0)
 # Frequencies that are worked out from the largest position at hand.
 _STRETCHED = ("dynamic", "longrope")
 
@@ -40,7 +39,8 @@ class ShareRule:
 
     Attributes:
         positions: the ``position_ids`` that it uses by itself, from ids and attention mask.
-        structures: its masks without documents, and how many modules attend by each.
+        structures: its masks without padding, documents and the extra mask, and how many modules
+            attend by each.
         packed: those that are kept inside of documents read from ``position_ids``.
         loss: how its loss takes labels: "shifted", "own", "mean" of those it is given; None if it
             takes none, or in a way that is not known.
@@ -92,61 +92,6 @@ def _check_kind(model: Any) -> None:
         )
 
 
-# -- runs --------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Run:
-    """What happened in one run: calls of attention, modules in the order in which they ended."""
-
-    calls: list[tuple[torch.Tensor, torch.Tensor, Mask]] = field(default_factory=list)
-    modules: list[tuple[str, Any, Any]] = field(default_factory=list)
-    output: Any = None
-
-    def attend(self, query: Any, key: Any, value: Any, mask: Mask, **told: Any) -> Any:
-        """Let each token see itself only."""
-        self.calls.append((query, key, mask))
-        output = value.repeat_interleave(query.shape[1] // value.shape[1], dim=1)
-        if told.get("return_lse"):
-            return output, query.new_zeros(query.shape[:3], dtype=torch.float32)
-        return output
-
-    def positions(self, length: int, device: torch.device) -> torch.Tensor:
-        """Return positions that no layer of a transformers model asks for."""
-        return torch.arange(length, device=device)[None]
-
-    def stop(self, length: int) -> int:
-        """Return where they end."""
-        return length
-
-
-def _run(model: Any, given: dict[str, Any]) -> _Run:
-    run = _Run()
-    valid = given.get("attention_mask")
-    batch, share = given["input_ids"].shape
-    call = WholeCall(run, batch, share if valid is None else valid.shape[1], share)
-    if takes(model, "use_cache"):
-        given = given | {"use_cache": False}
-
-    def ended(name: str) -> Any:
-        def hook(_: Any, args: Any, kwargs: Any, output: Any) -> None:
-            run.modules.append((name, (args, kwargs), output))
-
-        return hook
-
-    handles = [
-        module.register_forward_hook(ended(name), with_kwargs=True)
-        for name, module in model.named_modules()
-    ]
-    try:
-        with sharing(run), calling(call):
-            run.output = model(**given)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return run
-
-
 def _find(model: Any) -> ShareRule:
     device = next(model.parameters()).device
     vocabulary = model.config.get_text_config().vocab_size
@@ -158,17 +103,26 @@ def _find(model: Any) -> ShareRule:
     valid = torch.ones_like(ids)
     columns = positions(ids, valid)
     documents = torch.tensor([_DOCUMENTS], device=device) + int(columns[0, 0])
-    plain = _run(model, {"input_ids": ids, "position_ids": columns})
-    split = _run(model, {"input_ids": ids, "position_ids": documents})
+    documents = torch.cat([documents[:, :-2], _last_positions(model, documents)], dim=1)
+    plain = run_share(model, {"input_ids": ids, "position_ids": columns})
+    split = run_share(model, {"input_ids": ids, "position_ids": documents})
     whole = {"input_ids": ids, "position_ids": documents, "attention_mask": valid}
     _compare(model, split, whole)
-    structures = Counter(mask for _, _, mask in plain.calls)
+    bare = dict(plain.made)
+    structures = Counter(bare[mask] for _, _, mask in plain.calls)
     if not structures:
         refuse(type(model).__name__, "no module of it attended", "sl.hf.patch, in one process")
-    pairs = zip(plain.calls, split.calls, strict=True)
-    packed = frozenset(before for (*_, before), (*_, after) in pairs if before != after)
+    pairs = zip(plain.made, split.made, strict=True)
+    packed = frozenset(before for (_, before), (_, after) in pairs if before != after)
     loss = _loss_of(model, whole) if takes(model, "labels") else None
     return ShareRule(positions, tuple(structures.items()), packed, loss)
+
+
+def _last_positions(model: Any, documents: torch.Tensor) -> torch.Tensor:
+    """Return the last two positions that a model knows: what is stretched far away shows there."""
+    most = getattr(model.config.get_text_config(), "max_position_embeddings", None) or _TOKENS
+    last = max(int(most), int(documents.max()) + 3)
+    return torch.tensor([[last - 2, last - 1]], device=documents.device)
 
 
 def _pad_of(model: Any) -> int:
@@ -180,7 +134,7 @@ def _pad_of(model: Any) -> int:
 # -- comparing ---------------------------------------------------------------------------------
 
 
-def _compare(model: Any, split: _Run, whole: dict[str, Any]) -> None:
+def _compare(model: Any, split: Run, whole: dict[str, Any]) -> None:
     """Refuse a model that gives something else for a token where others are missing.
 
     Raises:
@@ -189,19 +143,25 @@ def _compare(model: Any, split: _Run, whole: dict[str, Any]) -> None:
     picked = list(_SHARES[0])
     given = _cut(whole, picked) | {"attention_mask": whole["attention_mask"]}
     try:
-        share = _run(model, given)
+        share = run_share(model, given)
     except (RuntimeError, IndexError, ValueError) as failed:
         if isinstance(failed, SightlineError):
             raise
         reason = f"some of the tokens made it fail ({str(failed).rstrip('.')})"
         refuse(type(model).__name__, reason, "sl.hf.patch alone, in one process")
-    guilty = _first_to_differ(split, share, picked)
+    if share.counts:
+        refuse(
+            f"{share.counts[0]} of {type(model).__name__}",
+            "it counts the tokens at hand in its own code",
+            "sl.hf.patch alone, in one process",
+        )
+    guilty = first_to_differ(split, share, picked)
     same = all(
-        _same(a[..., picked, :], b)
+        same_numbers(a[..., picked, :], b)
         for before, after in zip(split.calls, share.calls, strict=True)
         for a, b in zip(before[:2], after[:2], strict=True)
     )
-    if guilty is None and same and _agree(split.output, share.output, picked):
+    if guilty is None and same and agree_at(split.output, share.output, picked):
         return
     name = guilty or type(model).__name__
     refuse(
@@ -209,46 +169,6 @@ def _compare(model: Any, split: _Run, whole: dict[str, Any]) -> None:
         "what it gives for a token depends on which other tokens are at hand",
         "the model without that part, or sl.hf.patch alone, in one process",
     )
-
-
-def _first_to_differ(whole: _Run, share: _Run, picked: list[int]) -> str | None:
-    """Return the first module that was given the same and gave something else."""
-    if [name for name, *_ in whole.modules] != [name for name, *_ in share.modules]:
-        return None  # such as experts that no token was sent to
-    for before, after in zip(whole.modules, share.modules, strict=True):
-        if _agree(before[1], after[1], picked) and not _agree(before[2], after[2], picked):
-            return before[0]
-    return None
-
-
-def _agree(whole: Any, share: Any, picked: list[int]) -> bool:
-    """Return whether the parts of a run on all tokens are, at those picked, those of a share.
-
-    A part has tokens along its last axes but one, or along its second. One with no tokens must be
-    the same; one that was left whole (the 2-D mask) is.
-    """
-    before, after = dict(parts_of(whole)), dict(parts_of(share))
-    return before.keys() == after.keys() and all(
-        _agrees(before[path], after[path], picked) for path in before
-    )
-
-
-def _agrees(whole: torch.Tensor, share: torch.Tensor, picked: list[int]) -> bool:
-    if whole.shape == share.shape:
-        return _same(whole, share)
-    index = torch.tensor(picked, device=whole.device)
-    for dim in range(whole.ndim):
-        if (whole.shape[dim], share.shape[dim]) == (_TOKENS, len(picked)):
-            whole = whole.index_select(dim, index)
-    return whole.shape == share.shape and _same(whole, share)
-
-
-def _same(whole: torch.Tensor, share: torch.Tensor) -> bool:
-    if whole.dtype != share.dtype or not whole.is_floating_point():
-        return whole.dtype == share.dtype and bool((whole == share).all())
-    scale = float(whole.abs().max()) if whole.numel() else 0.0
-    most = _ROUNDING.get(whole.dtype, 1e-2) * max(scale, 1e-30)
-    return torch.allclose(whole, share, rtol=0, atol=most, equal_nan=True)
 
 
 def _cut(whole: dict[str, Any], picked: list[int]) -> dict[str, Any]:
@@ -290,12 +210,12 @@ def _positions_of(model: Any, ids: torch.Tensor, pad: int) -> Positions:
     place = torch.arange(_TOKENS, device=ids.device)
     real = (starts <= place) & (place < stops)
     given = {"input_ids": ids.expand(3, -1).where(real, pad), "attention_mask": real.long()}
-    own = _run(model, given)
+    own = run_share(model, given)
 
     def agrees(tried: Positions, where: torch.Tensor) -> bool:
-        run = _run(model, given | {"position_ids": tried(given["input_ids"], real)})
+        run = run_share(model, given | {"position_ids": tried(given["input_ids"], real)})
         return all(
-            _same(a.movedim(2, 1)[where], b.movedim(2, 1)[where])
+            same_numbers(a.movedim(2, 1)[where], b.movedim(2, 1)[where])
             for before, after in zip(own.calls, run.calls, strict=True)
             for a, b in zip(before[:2], after[:2], strict=True)
         )
@@ -329,7 +249,7 @@ def _loss_of(model: Any, whole: dict[str, Any]) -> str | None:
     labels = whole["input_ids"] % 2
     labels = labels.index_fill(1, torch.tensor([3], device=labels.device), -100)
     try:
-        wanted = _run(model, whole | {"labels": labels}).output["loss"]
+        wanted = run_share(model, whole | {"labels": labels}).output["loss"]
     except (ValueError, RuntimeError, IndexError, KeyError):  # labels of another kind
         return None
     for rule in ("shifted", "own", "mean"):
@@ -343,8 +263,8 @@ def _loss_of(model: Any, whole: dict[str, Any]) -> str | None:
             weight = int((part != -100).sum()) / count if rule == "mean" else 1.0
             told = {} if rule == "mean" else {"num_items_in_batch": count}
             if rule == "shifted":
-                told["shift_labels"] = part
-            total = total + weight * _run(model, given | told).output["loss"]
-        if _same(wanted, total):
+                given["shift_labels"] = part
+            total = total + weight * run_share(model, given | told).output["loss"]
+        if same_numbers(wanted, total):
             return rule
     return None

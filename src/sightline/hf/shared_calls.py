@@ -30,20 +30,25 @@ class WholeCall:
 
     Attributes:
         sequence: who answers attention meanwhile.
+        configs: those of the model that is called, and of its parts.
         batch: the number of batch rows.
         length: how many tokens the whole sequence has.
         share: how many of them are at hand.
         documents: int [batch, length], which document each token belongs to, where transformers
             reads packed documents from ``position_ids``; None where it does not.
         packed: the structures that are then kept inside of documents; not all models do so.
+        made: each mask that was made, as a whole and without padding and the extra mask, for
+            share_probe.py; None keeps none.
     """
 
     sequence: SharedSequence
+    configs: list[Any]
     batch: int
     length: int
     share: int
     documents: torch.Tensor | None = None
     packed: frozenset[Mask] = frozenset()
+    made: list[tuple[Mask, Mask]] | None = None
 
     def frame(self, asked: Frame, attention_mask: Any, mask_function: Any) -> Frame:
         """Return the frame of the whole, for a mask that is asked for the tokens at hand.
@@ -120,16 +125,18 @@ def calling(call: WholeCall) -> Iterator[None]:
         _calls.remove(call)
 
 
-def shared_call() -> WholeCall | None:
+def shared_call(config: Any) -> WholeCall | None:
     """Return the call of which a share is run now; None where all tokens are here.
 
     Raises:
-        CannotExpress: a sequence is shared, and nobody said what the whole call is.
+        CannotExpress: a sequence is shared, and nobody said what the whole call of the model with
+            this config is.
     """
     sequence = shared_sequence()
     if sequence is None:
         return None
-    if not _calls or _calls[-1].sequence is not sequence:
+    known = _calls and _calls[-1].sequence is sequence
+    if not known or all(config is not each for each in _calls[-1].configs):
         refuse(
             "a patched model",
             "padding and packed documents are read from the whole attention_mask and "
