@@ -121,6 +121,10 @@ def differences(name: str, kind: str, **how: Any) -> list[float]:
     checkpointing = how.pop("checkpointing", False)
     model = sl.hf.patch(build(name), mask=how.pop("mask", None))
     batch = feed(kind, name in ENCODERS)
+    if "before" in how:  # what was kept from this batch must not be taken for the next
+        other = feed(how.pop("before"), name in ENCODERS)
+        with sl.distributed.hf_parallel(model, other) as share:
+            model(**share)
     wanted = model(**batch, **({} if name in ENCODERS else {"use_cache": False}))
     wanted.loss.backward()
     want = gradients(model)
@@ -152,6 +156,25 @@ CASES = [
 def test_is_what_one_process_computes(two_ranks: RankPool, name: str, kind: str) -> None:
     for found in two_ranks.run(differences, name, kind):
         assert max(found) < 1e-4, found
+
+
+def test_one_batch_after_another(two_ranks: RankPool) -> None:
+    for found in two_ranks.run(differences, "mistral", "left", before="packed"):
+        assert max(found) < 1e-4, found
+
+
+def test_knows_masks_that_are_made_from_tokens() -> None:
+    from transformers import masking_utils as made
+
+    from sightline.hf.closures import reads_tokens
+
+    ids = torch.tensor([[0, 0, 1]])
+    causal, chunked = made.causal_mask_function, made.chunked_causal_mask_function
+    assert not reads_tokens(made.sliding_window_causal_mask_function(4))
+    assert not reads_tokens(chunked(4, torch.tensor([2])))
+    assert reads_tokens(made.and_masks(causal, made.packed_sequence_mask_function(ids)))
+    assert reads_tokens(made.or_masks(causal, made.blockwise_overlay(ids)))
+    assert reads_tokens(made.or_masks(causal, lambda b, h, q, k: ids[0, q] == ids[0, k]))
 
 
 def test_more_ranks_recompute_layers(four_ranks: RankPool) -> None:
@@ -298,12 +321,7 @@ def pooled() -> Any:
 def translator() -> Any:
     import transformers
 
-    sizes: dict[str, Any] = {
-        "d_model": 32,
-        "encoder_layers": 1,
-        "decoder_layers": 1,
-        "vocab_size": VOCABULARY,
-    }
+    sizes: dict[str, Any] = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1}
     return sl.hf.patch(transformers.BartModel(transformers.BartConfig(**sizes)))
 
 
