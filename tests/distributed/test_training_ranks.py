@@ -77,6 +77,24 @@ def test_a_weight_that_some_batches_leave_out_is_averaged_over_those_that_do_not
     assert_same_run(got, wanted, tmp_path / "several", tmp_path / "one")
 
 
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+@pytest.mark.parametrize("batches", [2, 3])
+def test_processes_that_share_a_sequence_are_one_in_the_sharing_of_batches(
+    four_ranks: RankPool, batches: int, parallel: str, tmp_path: Path
+) -> None:
+    how = {"dropout": 0.0, "micro_batches": batches, "shared": True}
+    wanted = together(None, tmp_path / "one", **how)
+    got = together(four_ranks, tmp_path / "four", context_ranks=2, parallel=parallel, **how)
+    assert_same_run(got, wanted, tmp_path / "four", tmp_path / "one")
+
+
+def test_processes_that_were_told_other_things_are_told_apart(
+    two_ranks: RankPool, tmp_path: Path
+) -> None:
+    for said in two_ranks.run(refusal, tmp_path / "run", steps_of=1, steps=4):
+        assert "steps: 4 on rank 0, 5 on rank 1" in said
+
+
 def test_spread_weights_refuse_a_loss_that_leaves_some_out(
     two_ranks: RankPool, tmp_path: Path
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,7 +29,9 @@ WORDS, WIDTH = 7, 6
 class WordSettings(Settings):
     # Whether the side head is left out of every other batch, as UniLM's is.
     sides: bool = False
-    slow: float = 0.0
+    dropout: float = 0.2
+    # Whether sequences can be shared: every token is learnt by itself.
+    shared: bool = False
 
 
 SETTINGS = WordSettings(steps=9, evaluate_every=4, checkpoint_every=3, micro_batches=4, clip=0.5)
@@ -39,11 +40,11 @@ SETTINGS = WordSettings(steps=9, evaluate_every=4, checkpoint_every=3, micro_bat
 class Words(torch.nn.Module):
     """Blocks in a list, an embedding tied to the head, dropout, a frozen weight, a side head."""
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: float) -> None:
         super().__init__()
         self.embedding = torch.nn.Embedding(WORDS, WIDTH)
         self.blocks = torch.nn.ModuleList(torch.nn.Linear(WIDTH, WIDTH) for _ in range(2))
-        self.dropout = torch.nn.Dropout(0.2)
+        self.dropout = torch.nn.Dropout(dropout)
         self.side = torch.nn.Linear(WIDTH, WORDS)
         self.head = torch.nn.Linear(WIDTH, WORDS)
         self.head.weight = self.embedding.weight
@@ -63,7 +64,8 @@ class WordTask(Task):
     def __init__(self, settings: WordSettings, seed: int) -> None:
         torch.manual_seed(seed)
         self.settings, self.seed = settings, seed
-        self.model = Words()
+        self.model = Words(settings.dropout)
+        self.place, self.size = 0, 1
 
     def optimizer(self) -> torch.optim.Optimizer:
         trained = [each for each in self.model.parameters() if each.requires_grad]
@@ -81,20 +83,31 @@ class WordTask(Task):
         return {"words": torch.from_numpy(drawn), "side": not self.settings.sides or number % 2}
 
     def loss(self, model: Any, batch: Any) -> tuple[torch.Tensor, dict[str, float]]:
-        time.sleep(self.settings.slow)
         words = batch["words"]
-        logits = model(words, bool(batch["side"]))
-        following = (words * 3 + 1) % WORDS
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), following.flatten())
+        count = words.numel() / self.size
+        words = words[:, self.place :: self.size]
+        logits = model(words, bool(batch["side"])).flatten(0, 1)
+        following = ((words * 3 + 1) % WORDS).flatten()
+        loss = torch.nn.functional.cross_entropy(logits, following, reduction="sum") / count
         even = {"even": loss.item()} if len(words) % 2 == 0 else {}
         return loss, {"count": float(len(words)), **even}
+
+    def share(self, group: Any) -> None:
+        if not self.settings.shared:
+            super().share(group)
+        self.place, self.size = dist.get_rank(group), dist.get_world_size(group)
 
     def evaluate(self, model: Any, tell: Any) -> dict[str, float]:
         assert not model.training
         assert all(type(each) is torch.nn.Parameter for each in model.parameters())
         assert model.head.weight is model.embedding.weight
         with torch.no_grad():
-            return {"loss": float(self.loss(model, self.batch(10**6))[0])}
+            loss = self.loss(model, self.batch(10**6))[0]
+        if self.size > 1:
+            assert dist.get_rank() < self.size  # the others were not asked
+            pair = dist.new_group(list(range(self.size)), use_local_synchronization=True)
+            dist.all_reduce(loss, group=pair)
+        return {"loss": float(loss / self.size)}
 
     def finish(self, model: Any, tell: Any) -> Outcome:
         return Outcome((Figure("loss", self.evaluate(model, tell)["loss"]),))
@@ -119,6 +132,7 @@ def learn(
     *,
     killed: tuple[int, int] | None = None,
     stopped: int = 0,
+    steps_of: int | None = None,
     **changes: Any,
 ) -> Learned | None:
     """Train in this process, alone or as a rank; what came out, in the first.
@@ -127,6 +141,7 @@ def learn(
         folder: of the run.
         killed: (rank, step) that ends with signal 9.
         stopped: the step in which all end their work without a word; 0 for none.
+        steps_of: a rank that is told of one step more than the others.
         changes: of the settings.
     """
     with as_launched() as rank:
@@ -138,6 +153,8 @@ def learn(
                 raise Stopped
 
         settings = replace(SETTINGS, **changes)
+        if rank == steps_of:
+            settings = replace(settings, steps=settings.steps + 1)
         run = Run(folder, "words", "small", settings, 3)
         (resume,) = from_first(open_run(run) if rank == 0 else None)
         try:

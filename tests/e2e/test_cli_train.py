@@ -77,6 +77,7 @@ def test_figures_and_files(run: Run, tmp_path: Path) -> None:
         **vars(tiny_recipe.PRESETS["small"]),
         "steps": 60,
         "bold": True,
+        "micro_batches": 1,
     }
     assert result["command"] == (
         "sightline train line --preset small --seed 0 --set steps=60 --set bold=yes"
