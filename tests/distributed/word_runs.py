@@ -30,6 +30,8 @@ class WordSettings(Settings):
     # Whether the side head is left out of every other batch, as UniLM's is.
     sides: bool = False
     dropout: float = 0.2
+    # Plain steps: to them, unlike to Adam's, the size of a gradient matters.
+    plain: bool = False
     # Whether sequences can be shared: every token is learnt by itself.
     shared: bool = False
 
@@ -69,6 +71,8 @@ class WordTask(Task):
 
     def optimizer(self) -> torch.optim.Optimizer:
         trained = [each for each in self.model.parameters() if each.requires_grad]
+        if self.settings.plain:
+            return torch.optim.SGD(trained, lr=1.0, momentum=0.9)
         return torch.optim.AdamW(
             [{"params": trained[:2], "weight_decay": 0.1}, {"params": trained[2:]}], lr=1.0
         )

@@ -21,8 +21,8 @@ from sightline.recipes.training.checkpoint import (
 from sightline.recipes.training.loop import Watch, train
 from sightline.recipes.training.outcome import Figure, Outcome
 from sightline.recipes.training.recipe import Settings, Task
-from sightline.recipes.training.run_folder import Run, open_run
-from sightline.recipes.training.seeds import generator
+from sightline.recipes.training.run_folder import Run, open_run, settled
+from sightline.recipes.training.seeds import generator, seed_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +174,42 @@ def test_another_run_does_not_go_on_in_the_same_folder(tmp_path):
     assert not open_run(run_in(tmp_path / "run", seed=4), fresh=True)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["seed"] == 4
     assert not (tmp_path / "run" / "losses.jsonl").exists()
+
+
+def test_where_a_run_goes_on_may_change_but_not_its_steps(tmp_path):
+    several = replace(SETTINGS, micro_batches=2)
+    run = run_in(tmp_path / "run", several)
+    open_run(run)
+    assert not open_run(run_in(run.folder, replace(several, parallel="fsdp", timeout=5)))
+    with pytest.raises(DataError, match=r"micro_batches=3 for a folder that holds one with 2"):
+        open_run(run_in(run.folder, replace(SETTINGS, micro_batches=3)))
+    # What was not asked for is what the folder has, if it is not to be forgotten.
+    assert settled(run_in(run.folder), 4) == run
+    assert settled(run_in(run.folder), 4, fresh=True).settings.micro_batches == 4
+    assert settled(run_in(tmp_path / "new"), 4).settings.micro_batches == 4
+
+
+def test_a_setting_that_is_gone_is_another_run(tmp_path):
+    run = run_in(tmp_path / "run")
+    open_run(run)
+    asked = json.loads((run.folder / "run.json").read_text())
+    asked["settings"]["bygone"] = 1
+    (run.folder / "run.json").write_text(json.dumps(asked))
+    with pytest.raises(DataError, match=r"bygone=None for a folder that holds one with 1"):
+        open_run(run)
+
+
+def test_a_step_of_several_batches_is_their_mean(tmp_path):
+    several = trained(tmp_path / "b", settings=replace(SETTINGS, micro_batches=3))
+    assert several.task.seen == list(range(3 * 23))
+    task = LineTask(SETTINGS, 3)
+    task.model.train()
+    first = []
+    for number in range(3):
+        torch.manual_seed(seed_for(3, "step", 1, number))
+        first.append(task.loss(task.model, task.batch(number))[0])
+    wanted = float(torch.stack(first).detach().double().mean())
+    assert several.losses[0] == {"step": 1, "loss": wanted, "twice": pytest.approx(2 * wanted)}
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path):

@@ -24,7 +24,7 @@ from sightline.recipes.training.checkpoint import (
 from sightline.recipes.training.devices import Part
 from sightline.recipes.training.recipe import Task
 
-__all__ = ["Replicas", "Shards", "place"]
+__all__ = ["Replicas", "Shards", "blocks_of", "place", "weights_in"]
 
 
 def place(
@@ -107,7 +107,7 @@ class Shards:
         Raises:
             CannotExpress: a loss, of this process or another, that leaves weights out.
         """
-        used = self._least(_weights_in(loss))
+        used = self._least(weights_in(loss))
         if used != self._trained:
             raise CannotExpress(
                 destination="parallel=fsdp",
@@ -145,12 +145,12 @@ def _sharded(model: torch.nn.Module, mesh: Any) -> Any:
     """Spread a model's weights over a mesh: block by block, then what stands around the blocks."""
     from torch.distributed.fsdp import fully_shard
 
-    for block in _blocks(model):
+    for block in blocks_of(model):
         fully_shard(block, mesh=mesh)
     return fully_shard(model, mesh=mesh)
 
 
-def _blocks(model: torch.nn.Module) -> list[torch.nn.Module]:
+def blocks_of(model: torch.nn.Module) -> list[torch.nn.Module]:
     """Return what the lists of a model hold: its layers, if they share no weight with others."""
     found: dict[int, torch.nn.Module] = {}
     inside: set[torch.nn.Module] = set()
@@ -198,7 +198,7 @@ def _move(optimizer: Any, model: torch.nn.Module, sharded: torch.nn.Module) -> N
         del optimizer.state[weight]
 
 
-def _weights_in(loss: torch.Tensor) -> int:
+def weights_in(loss: torch.Tensor) -> int:
     """Return how many weights a loss was made from."""
     found: set[int] = set()
     seen: set[Any] = set()
