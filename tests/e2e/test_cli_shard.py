@@ -104,9 +104,7 @@ def test_the_tables_say_what_the_json_says(run: Run) -> None:
     code, out, err = run("shard", *words)
     assert (code, err) == (0, "")
     head, ranks, beside, picture, last = out.split("\n\n")
-    assert (
-        head == f"{PACKED}\n1,024 tokens in blocks of 128 on 4 ranks; 4 heads of 16 on 2, float32"
-    )
+    assert head == f"{PACKED}\n1,024 tokens in blocks of 32 on 4 ranks; 4 heads of 16 on 2, float32"
     mean = np.mean(facts["pairs"])
     for place, row in enumerate(rows_of(ranks)[:4]):
         assert row[:3] == [str(place), "256", f"{facts['pairs'][place] / mean:.3f}"]
@@ -142,6 +140,14 @@ def test_several_numbers_of_ranks(run: Run) -> None:
     assert [row[1] for row in rows[:3]] == [f"{each['balance']:.3f}" for each in facts["shards"]]
 
 
+def test_blocks_are_those_that_training_takes(run: Run) -> None:
+    words = ("causal()", "--size", "16k", "--ranks", "8,64")
+    assert [each["block"] for each in facts_of(run, *words)["shards"]] == [128, 32]
+    assert "16,384 tokens in blocks of 32 to 128; 32 heads" in run("shard", *words)[1]
+    facts = facts_of(run, *words, "--block", 256)
+    assert [each["block"] for each in facts["shards"]] == [256, 256]
+
+
 def test_what_a_key_costs(run: Run) -> None:
     words = (PACKED, "--size", 1024, "--ranks", 4, *LAYER, "--tflops", 2, "--gbytes", 0.5)
     facts = facts_of(run, *words, "--communication", "auto")
@@ -149,7 +155,8 @@ def test_what_a_key_costs(run: Run) -> None:
     assert facts["communication"] == pytest.approx(key / pair)
     again = facts_of(run, *words, "--communication", facts["communication"])
     assert again["shards"][0]["pairs"] == facts["shards"][0]["pairs"]
-    cut = sl.shard(sl.plan(sl.parse(PACKED), 1024), 4, communication=key / pair)
+    made = sl.plan(sl.parse(PACKED), 1024, block_q=32, block_kv=32)
+    cut = sl.shard(made, 4, communication=key / pair)
     assert facts["shards"][0]["bytes_received"] == [KEY_BYTES * each for each in cut.received]
     assert facts_of(run, *words)["communication"] == 0
 
@@ -185,7 +192,7 @@ def test_a_picture(run: Run, tmp_path: Path, ending: str) -> None:
     drawn = path.read_bytes()
     if ending == "svg":
         ET.fromstring(drawn)
-        assert b"1,024 tokens in blocks of 128 on 4 ranks" in drawn
+        assert b"1,024 tokens in blocks of 32 on 4 ranks" in drawn
     assert drawn[:4] == {"svg": b"<svg", "html": b"<!DO", "png": b"\x89PNG"}.get(ending, drawn[:4])
     facts = json.loads(run("shard", PACKED, "--ranks", 4, "--out", path, "--json")[1])
     assert facts["shards"][0]["ranks"] == 4
@@ -199,13 +206,13 @@ BAD_INPUT = {
     "words": (["causal()", "--ranks", "8,many"], "got '8,many'; wanted numbers"),
     "empty": (["causal()", "--ranks", "8,,16"], "got '8,,16'; wanted numbers"),
     "few blocks": (
-        ["causal()", "--size", "1k", "--ranks", "16"],
+        ["causal()", "--size", "1k", "--ranks", "16", "--block", "128"],
         "got 16 for 1,024 queries in 8 blocks of 128; wanted a block or more for each; take "
         "--block 64 or at most 8.",
     ),
     "few tokens": (
         ["causal()", "--size", "8", "--ranks", "16"],
-        "got 16 for 8 queries in 1 blocks of 128; wanted a block or more for each; take at most 1.",
+        "got 16 for 8 queries in 8 blocks of 1; wanted a block or more for each; take at most 8.",
     ),
     "block": (["causal()", "--block", "1000000"], "wanted at most 4096"),
     "size": (["causal()", "--size", "many"], "got 'many'"),

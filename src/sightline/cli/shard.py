@@ -23,6 +23,7 @@ from sightline.plan.block_map import BlockMap
 from sightline.plan.planner import plan as plan_blocks
 from sightline.plan.scaling import Devices, Layer, head_tail, key_in_pairs
 from sightline.plan.shard import shard as cut_plan
+from sightline.plan.shard import usual_block
 from sightline.views.drawing import KINDS, Kind
 from sightline.views.shard_picture import draw_shard
 from sightline.views.shard_text import render_shard_text
@@ -48,7 +49,10 @@ _Heads = Annotated[int | None, typer.Option(min=1, metavar="H", help="Query head
 _KVHeads = Annotated[int | None, typer.Option(min=1, metavar="H", help="Key/value heads.")]
 _HeadDim = Annotated[int, typer.Option(min=1, metavar="D", help="Length of a head's vectors.")]
 _Dtype = Annotated[str, typer.Option(metavar="|".join(_DTYPES), help="Of keys and values.")]
-_Block = Annotated[int, typer.Option(min=1, metavar="N", help="Tokens that stay together.")]
+_Block = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Tokens that stay together: 128, or fewer for short."),
+]
 _Communication = Annotated[
     str,
     typer.Option(
@@ -79,7 +83,7 @@ def shard(
     kv_heads: _KVHeads = None,
     head_dim: _HeadDim = 128,
     dtype: _Dtype = "bfloat16",
-    block: _Block = 128,
+    block: _Block = None,
     communication: _Communication = "0",
     tflops: _Tflops = _USUAL.tflops,
     gbytes: _Gbytes = _USUAL.gbytes,
@@ -109,11 +113,12 @@ def shard(
     layer = _layer(mask, batch, heads, kv_heads, head_dim, _dtype_bytes(dtype))
     with working("dealing out"):
         started = time.perf_counter()
-        made = plan_blocks(mask, q_len, kv_len, block_q=block, block_kv=block)
+        plans = _plans(mask, (q_len, kv_len), block, numbers)
         planned = time.perf_counter() - started
         if weight is None:
-            weight = key_in_pairs(made, layer, devices)
-        found = [_sharded(made, each, weight, layer, devices) for each in numbers]
+            weight = key_in_pairs(plans[0], layer, devices)
+        pairs = zip(plans, numbers, strict=True)
+        found = [_sharded(made, each, weight, layer, devices) for made, each in pairs]
     if out is not None:
         draw_shard(found[0].cut, to=kind, key_bytes=found[0].key_bytes).save(out)
     if json:
@@ -154,7 +159,17 @@ def _kind(out: Path | None, ranks: str) -> Kind:
     return cast("Kind", kind)
 
 
-def _check_blocks(q_len: int, block: int, ranks: int) -> None:
+def _plans(
+    mask: Mask, lengths: tuple[int, int], block: int | None, numbers: list[int]
+) -> list[BlockMap]:
+    """Return a plan for each number of ranks, in the blocks that training takes."""
+    sides = [block or usual_block(lengths[0], ranks) for ranks in numbers]
+    plans = {side: plan_blocks(mask, *lengths, block_q=side, block_kv=side) for side in set(sides)}
+    return [plans[side] for side in sides]
+
+
+def _check_blocks(q_len: int, block: int | None, ranks: int) -> None:
+    block = block or usual_block(q_len, ranks)
     if block > _LARGEST_BLOCK:
         raise typer.BadParameter(
             f"got {block}, wanted at most {_LARGEST_BLOCK}.", param_hint="'--block'"

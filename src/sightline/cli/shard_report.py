@@ -69,10 +69,12 @@ def headline(found: Sequence[Sharded], dtype: str) -> tuple[str, str]:
     what = f"{made.q_len:,} tokens"
     if made.kv_len != made.q_len:
         what = f"{made.q_len:,} queries x {made.kv_len:,} keys"
+    sides = sorted({one.cut.plan.block_q for one in found})
+    blocks = " to ".join(str(side) for side in dict.fromkeys((sides[0], sides[-1])))
     rows = f"{layer.batch} batch rows, " if layer.batch > 1 else ""
     many = f" on {found[0].cut.ranks:,} rank{'s' * (found[0].cut.ranks > 1)}"
     return repr(made.mask), (
-        f"{what} in blocks of {made.block_q}{many if len(found) == 1 else ''}; {rows}"
+        f"{what} in blocks of {blocks}{many if len(found) == 1 else ''}; {rows}"
         f"{layer.heads} heads of {layer.head_dim} on {layer.kv_heads}, {dtype}"
     )
 
@@ -179,7 +181,6 @@ def as_json(found: Sequence[Sharded], dtype: str, communication: float, planned:
         "expression": repr(made.mask),
         "q_len": made.q_len,
         "kv_len": made.kv_len,
-        "block": made.block_q,
         **asdict(layer),
         "dtype": dtype,
         "communication": communication,
@@ -194,6 +195,7 @@ def as_json(found: Sequence[Sharded], dtype: str, communication: float, planned:
 def _facts(one: Sharded) -> dict[str, Any]:
     return {
         "ranks": one.cut.ranks,
+        "block": one.cut.plan.block_q,
         "seconds_to_shard": one.seconds,
         "balance": _balance(one.loads),
         "balance_at_least": one.cut.balance_at_least,

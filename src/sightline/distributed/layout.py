@@ -16,13 +16,9 @@ from sightline.errors import ShapeMismatch
 from sightline.masks.arrays import Data
 from sightline.masks.mask import Mask
 from sightline.plan.planner import plan
-from sightline.plan.shard import EVEN_COSTS, Assignment, BlockCosts, Shard, shard
+from sightline.plan.shard import EVEN_COSTS, Assignment, BlockCosts, Shard, shard, usual_block
 
 __all__ = ["Spread", "spread"]
-
-# Blocks a rank has at least, where a sequence is long enough: with fewer, areas differ.
-_LEAST_BLOCKS = 8
-_LARGEST_BLOCK = 128
 
 
 class Spread:
@@ -173,9 +169,7 @@ def spread(
     """
     ranks, context, heads = across(group, timeout)
     if block is None:
-        block = _LARGEST_BLOCK
-        while block > 1 and length < block * ranks.size * _LEAST_BLOCKS:
-            block //= 2
+        block = usual_block(length, ranks.size)
     facts = {"mask": mask, "length": length, "kv_len": kv_len, "block": block}
     options = {"communication": communication, "costs": tuple(costs), "overlap": overlap}
     if keys is not None:

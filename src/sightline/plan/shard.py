@@ -26,7 +26,20 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["EVEN_COSTS", "Assignment", "BlockCosts", "Shard", "block_costs", "contiguous", "shard"]
+__all__ = [
+    "EVEN_COSTS",
+    "Assignment",
+    "BlockCosts",
+    "Shard",
+    "block_costs",
+    "contiguous",
+    "shard",
+    "usual_block",
+]
+
+# Blocks a rank has at least, where a sequence is long enough: with fewer, areas differ.
+_LEAST_BLOCKS = 8
+_LARGEST_BLOCK = 128
 
 
 class BlockCosts(NamedTuple):
@@ -337,6 +350,18 @@ def _area(cost: NDArray[np.float64], queries: Assignment) -> NDArray[np.float64]
     owner = np.broadcast_to(queries.owner, cost.shape)
     total = np.bincount(owner.reshape(-1), weights=cost.reshape(-1), minlength=queries.ranks)
     return total.astype(np.float64)
+
+
+def usual_block(length: int, ranks: int) -> int:
+    """Return how many tokens stay together if nobody says: few enough that work can be even.
+
+    >>> usual_block(2**20, 64), usual_block(2**10, 8), usual_block(5, 8)
+    (128, 16, 1)
+    """
+    block = _LARGEST_BLOCK
+    while block > 1 and length < block * ranks * _LEAST_BLOCKS:
+        block //= 2
+    return block
 
 
 def contiguous(edges: Ints, ranks: int) -> Assignment:
