@@ -18,7 +18,15 @@ from settled import settle
 
 import sightline as sl
 from sightline.cli.shard_report import Sharded, headline, render_many
-from sightline.plan.scaling import Devices, Layer, Loads, Prediction, head_tail, predict
+from sightline.plan.scaling import (
+    Devices,
+    Layer,
+    Loads,
+    Prediction,
+    head_tail,
+    key_in_pairs,
+    predict,
+)
 from sightline.views.charts.chart import Line, render_chart
 from sightline.views.sizes import bytes_text
 
@@ -68,12 +76,15 @@ def dealt() -> dict[str, dict[int, Dealt]]:
     for name, mask in masks().items():
         made = sl.plan(mask, TOKENS)
         found[name] = {ranks: one(made, ranks) for ranks in RANKS}
+        if name == "packed":
+            price = key_in_pairs(made, LAYER, DEVICES)
+            found["packed, keys priced"] = {ranks: one(made, ranks, price) for ranks in RANKS}
     return found
 
 
-def one(made: sl.BlockMap, ranks: int) -> Dealt:
-    """Return what becomes of a plan on so many ranks."""
-    loads = Loads.of(sl.shard(made, ranks), LAYER)
+def one(made: sl.BlockMap, ranks: int, price: float = 0.0) -> Dealt:
+    """Return what becomes of a plan on so many ranks, where a key costs so many pairs."""
+    loads = Loads.of(sl.shard(made, ranks, communication=price), LAYER)
     usual = Loads.all_gather(head_tail(made, ranks), LAYER)
     times = (predict(each, LAYER, DEVICES) for each in (loads, usual))
     return Dealt(loads, next(times), usual, next(times))
