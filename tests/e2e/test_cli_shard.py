@@ -132,12 +132,24 @@ def test_a_million_tokens_fit_in_80_columns(run: Run, expression: str) -> None:
 
 
 def test_several_numbers_of_ranks(run: Run) -> None:
-    words = ("window(left=1023)", "--size", "64k", "--ranks", "4,64,16")
+    words = ("window(left=1023) & documents(lengths=[50000, 15536])", "--ranks", "4,64,16")
     facts = facts_of(run, *words)
     assert [each["ranks"] for each in facts["shards"]] == [4, 64, 16]
     rows = rows_of(run("shard", *words)[1].split("\n\n")[1])
     assert [row[0] for row in rows[:3]] == ["4", "64", "16"]
-    assert [row[1] for row in rows[:3]] == [f"{each['balance']:.3f}" for each in facts["shards"]]
+    for row, each in zip(rows, facts["shards"], strict=False):
+        usual = each["usual"]
+        received, everything = (max(x["bytes_received"]) for x in (each, usual))
+        times = [x["predicted"]["overlapped"] for x in (each, usual)]
+        both = [f"{(x['forward_seconds'] + x['backward_seconds']) * 1e3:.3g} ms" for x in times]
+        assert row[1:] == [
+            f"{each['balance']:.3f}",
+            f"{usual['balance']:.3f}",
+            f"{received / 2**20:.1f} MiB",
+            f"{received / everything:.1%}",
+            *both,
+            f"{times[0]['efficiency']:.0%}",
+        ]
 
 
 def test_blocks_are_those_that_training_takes(run: Run) -> None:
