@@ -77,6 +77,32 @@ def test_the_figures_are_those_of_the_dense_mask(run: Run, expression: str, rank
         assert found[f"bytes_{name}"] == [KEY_BYTES * each for each in exact[name]]
 
 
+def test_the_json_has_all_of_it_and_nothing_else(run: Run) -> None:
+    facts = facts_of(run, "causal()", "--size", "1k", "--ranks", "2", *LAYER)
+    assert sl.parse(facts["expression"]) == sl.causal()
+    assert (facts["q_len"], facts["kv_len"], facts["batch"]) == (1024, 1024, 1)
+    layer = ("heads", "kv_heads", "head_dim", "dtype", "dtype_bytes", "tflops", "gbytes")
+    assert [facts[name] for name in layer] == [4, 2, 16, "float32", 4, 500.0, 50.0]
+    assert set(facts) == {
+        *("expression", "q_len", "kv_len", "batch", "communication", "pairs", *layer),
+        *("seconds_to_plan", "shards"),
+    }
+    (found,) = facts["shards"]
+    assert set(found) == {
+        *("ranks", "block", "seconds_to_shard", "balance", "balance_at_least", "tokens", "pairs"),
+        *("bytes_received", "bytes_sent", "predicted", "usual"),
+    }
+    assert set(found["usual"]) == {"balance", "bytes_received", "predicted"}
+    for times in (found["predicted"], found["usual"]["predicted"]):
+        assert set(times) == {"overlapped", "in_turn"}
+        for each in times.values():
+            assert set(each) == {"forward_seconds", "backward_seconds", "efficiency"}
+    again = facts_of(run, "causal()", "--size", "1k", "--ranks", "2", *LAYER)
+    for each in (facts, again):
+        del each["seconds_to_plan"], each["shards"][0]["seconds_to_shard"]
+    assert facts == again, "but for the time it took, it is the same on every run"
+
+
 def test_times_are_operations_by_rate_and_bytes_by_bandwidth(run: Run) -> None:
     words = (PACKED, "--size", 1024, "--ranks", 4, *LAYER, "--tflops", 2, "--gbytes", 0.5)
     (found,) = facts_of(run, *words)["shards"]
@@ -156,6 +182,8 @@ def test_blocks_are_those_that_training_takes(run: Run) -> None:
     words = ("causal()", "--size", "16k", "--ranks", "8,64")
     assert [each["block"] for each in facts_of(run, *words)["shards"]] == [128, 32]
     assert "16,384 tokens in blocks of 32 to 128; 32 heads" in run("shard", *words)[1]
+    least = facts_of(run, "causal()", "--size", "1k", "--ranks", 8, "--block", 128)
+    assert least["shards"][0]["tokens"] == [128] * 8, "a block for each is enough"
     facts = facts_of(run, *words, "--block", 256)
     assert [each["block"] for each in facts["shards"]] == [256, 256]
 
@@ -218,8 +246,8 @@ BAD_INPUT = {
     "words": (["causal()", "--ranks", "8,many"], "got '8,many'; wanted numbers"),
     "empty": (["causal()", "--ranks", "8,,16"], "got '8,,16'; wanted numbers"),
     "few blocks": (
-        ["causal()", "--size", "1k", "--ranks", "16", "--block", "128"],
-        "got 16 for 1,024 queries in 8 blocks of 128; wanted a block or more for each; take "
+        ["causal()", "--size", "1k", "--ranks", "9", "--block", "128"],
+        "got 9 for 1,024 queries in 8 blocks of 128; wanted a block or more for each; take "
         "--block 64 or at most 8.",
     ),
     "few tokens": (

@@ -150,6 +150,16 @@ def test_a_notebook_shows_panels_that_wrap() -> None:
         assert style in html
 
 
+def test_a_long_mask_is_named_shortly() -> None:
+    lengths = [100] * 400
+    cut = sl.shard(sl.plan(sl.documents(lengths=lengths), 40_000), 4)
+    for kind in ("svg", "html"):
+        drawing = cut.draw(kind)
+        assert "documents(" in drawing.summary
+        assert len(drawing.summary) < 300
+        assert "100, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100" not in str(drawing)
+
+
 def test_kinds() -> None:
     cut = packed(2)
     assert str(cut.draw("txt")).startswith("0 ")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sightline.errors import InvalidArgument
+from sightline.masks.text import short
 from sightline.views.charts.parts import document, xml
 from sightline.views.drawing import KINDS, Drawing, Kind
 from sightline.views.labels import clip, visible
@@ -126,12 +127,12 @@ def _html(cut: Shard, panels: list[Panel]) -> str:
         for panel in panels
     )
     row = f'<div style="display:flex;flex-wrap:wrap;align-items:flex-start;gap:4px">{drawn}</div>'
-    name = f"<code>{xml(visible(repr(cut.plan.mask)))}</code>"
+    name = f"<code>{xml(visible(short(cut.plan.mask)))}</code>"
     return f"<div>{name}<br><small>{xml(_about(cut))}</small>{row}</div>"
 
 
 def _heading(cut: Shard) -> list[str]:
-    name = clip(visible(repr(cut.plan.mask)), 84)
+    name = clip(visible(short(cut.plan.mask)), 84)
     return [
         f'<text class="title" x="12" y="22">{xml(name)}</text>',
         f'<text class="note" x="12" y="40">{xml(_about(cut))}</text>',
@@ -151,6 +152,6 @@ def _about(cut: Shard) -> str:
 def _summary(cut: Shard) -> str:
     most = int(cut.received.max(initial=0))
     return (
-        f"{visible(repr(cut.plan.mask))} on {cut.ranks} ranks: largest / mean area "
+        f"{visible(short(cut.plan.mask))} on {cut.ranks} ranks: largest / mean area "
         f"{cut.balance:.3f}, at most {most:,} keys received"
     )
