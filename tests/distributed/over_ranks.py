@@ -28,6 +28,7 @@ class Problem:
         mesh: the sizes of a mesh (context, heads), or None.
         infinite: keys of which a number is -inf, so that scores are.
         by: what of query, key and value has gradients.
+        on_gpu: whether each rank has a GPU of its own, and NCCL moves the data.
     """
 
     mask: sl.Mask
@@ -42,6 +43,7 @@ class Problem:
     mesh: tuple[int, int] | None = None
     infinite: tuple[int, ...] = ()
     by: str = "qkv"
+    on_gpu: bool = False
 
     def tensors(self) -> list[torch.Tensor]:
         """Return query, key, value, and the gradients of output and logsumexp."""
@@ -86,11 +88,19 @@ def mesh_of(sizes: tuple[int, int]) -> Any:
     return init_device_mesh("cpu", sizes, mesh_dim_names=("context", "heads"))
 
 
+@cache
+def gpu_group() -> Any:
+    """Return a group of all processes on NCCL, made once."""
+    torch.cuda.set_device(torch.distributed.get_rank())
+    return torch.distributed.new_group(backend="nccl")
+
+
 def solve(problem: Problem) -> dict[str, np.ndarray]:
     """Return this rank's answers, and where they belong."""
     *_, q_len, kv_len, _, _ = problem.shape
     options = dict(problem.options)
     group = None if problem.mesh is None else mesh_of(problem.mesh)
+    group = gpu_group() if problem.on_gpu else group
     if options.pop("kept_keys", False):
         block = options["block"]
         other = sl.distributed.spread(sl.window(left=3), kv_len, block=block + 1, group=group)
@@ -101,6 +111,9 @@ def solve(problem: Problem) -> dict[str, np.ndarray]:
     query, key, value, upstream, upstream_lse = problem.tensors()
     query, upstream, upstream_lse = (_taken(x, at) for x in (query, upstream, upstream_lse))
     key, value = _taken(key, key_at), _taken(value, key_at)
+    if problem.on_gpu:
+        query, key, value = query.cuda(), key.cuda(), value.cuda()
+        upstream, upstream_lse = upstream.cuda(), upstream_lse.cuda()
     wanted = [x for x, name in zip((query, key, value), "qkv", strict=True) if name in problem.by]
     for each in wanted:
         each.requires_grad_()
@@ -145,7 +158,7 @@ def whole(problem: Problem, answers: list[dict[str, np.ndarray]]) -> dict[str, n
 def judged(problem: Problem) -> dict[str, np.ndarray]:
     """Return what the oracle says."""
     *_, q_len, kv_len, _, _ = problem.shape
-    query, key, value, upstream, upstream_lse = (each.numpy() for each in problem.tensors())
+    query, key, value, upstream, upstream_lse = map(_array, problem.tensors())
     if not problem.call.get("return_lse", True):
         upstream_lse = upstream_lse * 0
     bias = problem.made_bias()
@@ -197,4 +210,4 @@ def _rows_taken(bias: torch.Tensor, at: np.ndarray) -> torch.Tensor:
 
 def _array(tensor: torch.Tensor | None) -> np.ndarray:
     assert tensor is not None
-    return tensor.detach().double().numpy()
+    return tensor.detach().double().cpu().numpy()

@@ -93,6 +93,18 @@ def test_one_pass_keeps_every_bit_of_one_process(
         np.testing.assert_allclose(got[part], want[part], rtol=2e-2, atol=2e-2)
 
 
+@pytest.mark.parametrize("name", MASKS)
+def test_bfloat16_merges_close_to_the_oracle(two_ranks: RankPool, name: str) -> None:
+    problem = problem_of(name, True, dtype=torch.bfloat16)
+    got = whole(problem, two_ranks.run(solve, problem))
+    one, want = alone(problem), judged(problem)
+    for part in want:
+        seen = np.isfinite(want[part])  # all but the logsumexp of empty rows
+        np.testing.assert_array_equal(np.isfinite(got[part]), seen)
+        error, usual = (np.abs(each[part][seen] - want[part][seen]).max() for each in (got, one))
+        assert error <= 3 * usual, part  # each part is rounded too
+
+
 @pytest.mark.parametrize("overlap", [True, False])
 @pytest.mark.parametrize("name", MASKS)
 def test_poison_that_a_query_may_not_see_changes_no_bit(
@@ -175,3 +187,13 @@ def test_heads_that_a_mesh_cannot_divide_are_refused(four_ranks: RankPool) -> No
         four_ranks.run(solve, problem)
     for text in caught.value.failures.values():
         assert "ShapeMismatch: got 3 query heads" in text
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="wants two GPUs, one for each rank")
+@pytest.mark.parametrize("overlap", [True, False])
+@pytest.mark.parametrize("name", MASKS)
+def test_on_gpus(two_ranks: RankPool, name: str, overlap: bool) -> None:
+    shape = (*SHAPE[:5], 16, 16)
+    problem = replace(problem_of(name, overlap, dtype=torch.float32), shape=shape, on_gpu=True)
+    agrees(whole(problem, two_ranks.run(solve, problem)), judged(problem), 2e-3)

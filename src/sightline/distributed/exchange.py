@@ -82,7 +82,10 @@ def arrive(ticket: torch.Tensor, trip: Trip) -> torch.Tensor:
 
 
 def put_in_order(tokens: torch.Tensor, order: Order) -> torch.Tensor:
-    """Return tokens [tokens, heads, dim] as [batch, heads, kv_len, dim], zeros where is none."""
+    """Return tokens [tokens, heads, dim] as [batch, heads, kv_len, dim].
+
+    Where there is none stands any other, which no query may see.
+    """
     return _PutInOrder.apply(tokens, order)
 
 
@@ -129,23 +132,19 @@ class _PutInOrder(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens, order):
         ctx.order = order
-        return _at(tokens, order.place, order.padded).transpose(1, 2)
+        return tokens[order.place].transpose(1, 2)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad):
         order = ctx.order
-        return _at(grad.transpose(1, 2).flatten(0, 1), order.back, order.partly), None
-
-
-def _at(rows: torch.Tensor, index: torch.Tensor, gaps: bool) -> torch.Tensor:
-    """Return ``rows[index]``, zeros where the index is -1; ``gaps`` says whether it may be."""
-    if not gaps:
-        return rows[index]
-    if not len(rows):
-        return rows.new_zeros(*index.shape, *rows.shape[1:])
-    gone = (index < 0).view(*index.shape, *[1] * (rows.ndim - 1))
-    return rows[index.clamp(min=0)].masked_fill(gone, 0)
+        rows = grad.transpose(1, 2).flatten(0, 1)
+        if not order.partly:
+            return rows[order.back], None
+        gone = (order.back < 0)[:, None, None]
+        if not len(rows):
+            return rows.new_zeros(len(order.back), *rows.shape[1:]), None
+        return rows[order.back].masked_fill(gone, 0), None
 
 
 def _sum_over_ranks(own: torch.Tensor, theirs: torch.Tensor, trip: Trip) -> torch.Tensor:

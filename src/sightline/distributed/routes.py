@@ -26,17 +26,15 @@ class Order:
     """How tokens that lie in some order are put in the order of their positions.
 
     Attributes:
-        place: int64 [batch, kv_len], where each is found; -1 for none.
+        place: int64 [batch, kv_len], where each is found; -1 for none, which no query sees.
         back: int64 [tokens], the place of each in the result, flattened; -1 where it has none.
         positions: int64 [1|batch, kv_len], the absolute positions, rising; -1 for none.
-        padded: whether there is a -1 in ``place``.
         partly: whether there is a -1 in ``back``.
     """
 
     place: torch.Tensor
     back: torch.Tensor
     positions: np.ndarray
-    padded: bool
     partly: bool
 
     @classmethod
@@ -58,13 +56,13 @@ class Order:
             back[row] = b * width + np.arange(len(row))
         for b in range(apart if rows else 0):
             table[b, : len(positions[b])] = positions[b]
-        padded, partly = bool((place < 0).any()), bool((back < 0).any())
-        return cls(torch.from_numpy(place), torch.from_numpy(back), table, padded, partly)
+        partly = bool((back < 0).any())
+        return cls(torch.from_numpy(place), torch.from_numpy(back), table, partly)
 
     def to(self, device: torch.device) -> Order:
         """Return the same with its tensors on a device."""
         place, back = self.place.to(device), self.back.to(device)
-        return Order(place, back, self.positions, self.padded, self.partly)
+        return Order(place, back, self.positions, self.partly)
 
 
 @dataclass(frozen=True, eq=False)
