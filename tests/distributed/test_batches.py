@@ -74,7 +74,9 @@ def collections() -> None:
     square = {"tokens": tokens, "table": torch.zeros(3, LENGTH)}
     kept = sl.distributed.shard_batch(square, spread, names=["tokens"])
     assert kept["table"] is square["table"]
-    first, second = sl.distributed.shard_batch(Pair(tokens, tokens.float()), spread)
+    pair = sl.distributed.shard_batch(Pair(tokens, tokens.float()), spread)
+    assert isinstance(pair, Pair)
+    first, second = pair
     assert torch.equal(first, share)
     assert torch.equal(second, share.float())
     assert isinstance(sl.distributed.shard_batch([tokens], spread), list)

@@ -232,6 +232,13 @@ def two_sequences() -> None:
         pass
     with inside(spread, memory=spread_out()):  # dealt out alike: nothing to tell apart
         assert token_stop(spread.length) == LENGTH
+    other = made(sl.everything(), 24, block=3)
+    with inside(spread, memory=other):
+        assert token_stop(other.length) == 24
+        assert token_stop(spread.length) == LENGTH
+        assert torch.equal(token_positions(other.length, "cpu"), other.positions())
+        with pytest.raises(sl.ShapeMismatch, match=f"{spread.length} or {other.length};"):
+            token_stop(other.length + 1)
     if spread.ranks.rank == 0:
         alone = made(sl.causal(), 12, group=half)
         with pytest.raises(sl.InvalidArgument, match=r"wanted the same, over the same heads"):
