@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
@@ -48,7 +49,7 @@ def test_picks_rows_and_columns(data: st.DataObject) -> None:
     frame = data.draw(frames(longest=9))
     spec = data.draw(expressions(frame, depth=2))
     mask = build(spec)
-    rows = mask.batch if data.draw(st.booleans()) else 1
+    rows = data.draw(st.sampled_from([1, mask.batch if mask.batch > 1 else 3]))
     queries = positions(data.draw, rows, frame.q_offset, frame.q_len)
     keys = positions(data.draw, rows, frame.kv_offset, frame.kv_len)
     try:
@@ -73,6 +74,16 @@ def test_picks_rows_and_columns(data: st.DataObject) -> None:
         np.testing.assert_array_equal(
             np.broadcast_to(one[:, 0], (shape[0], *one.shape[2:])), wanted[:, head % shape[1]]
         )
+
+
+def test_positions_of_several_rows_under_a_mask_of_one() -> None:
+    keys = np.array([[0, 1, 2, 5], [1, 3, 4, -1], [0, 1, 5, 7]])
+    for queries in (np.arange(6)[None], keys[:, :3]):
+        mask = gathered(sl.causal(), queries, keys)
+        wanted = sl.dense(mask.dense(queries.shape[1], 4), means="attend")
+        query, key = torch.randn(3, 1, queries.shape[1], 4), torch.randn(3, 1, 4, 4)
+        found = sl.attend(query, key, key, mask, engine="cpu")
+        assert torch.equal(found, sl.attend(query, key, key, wanted, engine="cpu"))
 
 
 def test_a_long_share_is_planned_by_its_structure() -> None:

@@ -98,8 +98,8 @@ class Gathered(Wrapper):
         table, counts = self.keys.array, _counts(self.keys.array)
         if len(table) == 1:
             return np.searchsorted(table[0, : counts[0]], position)
+        position, rows = np.broadcast_arrays(position, batch)
         result = np.empty_like(position)
-        rows = np.broadcast_to(batch, position.shape)
         for row in np.unique(rows):
             mine = rows == row
             result[mine] = np.searchsorted(table[row, : counts[row]], position[mine])
