@@ -69,6 +69,7 @@ docs: $(VENV)/.dev ## draw the pictures of docs/ and write its tables again
 	$(BIN)/python docs/make_masks.py
 	$(BIN)/python docs/make_algebra.py
 	$(BIN)/python docs/make_choosing.py
+	$(BIN)/python docs/make_context_parallel.py
 	$(BIN)/python docs/make_moving.py
 	$(BIN)/python docs/make_backends.py
 	$(BIN)/python docs/make_conventions.py

@@ -73,7 +73,6 @@ def trained(case: Case, preset: str, runs: Path) -> dict[str, Any]:
         "seed": case.seed,
         "command": shlex.join(["python", "-m", *command]),
         "settings": result["settings"],
-        "seconds": round(result["seconds"], 1),
         "losses": [each["loss"] for each in lines(folder / "losses.jsonl")],
         "held_out": [[each["step"], each["loss"]] for each in lines(folder / "evaluations.jsonl")],
     }
@@ -90,7 +89,6 @@ def apart(run: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
     held_out = zip(run["held_out"], one["held_out"], strict=True)
     return {
         **run,
-        "losses": [float(f"{loss:.6g}") for loss in run["losses"]],
         "apart": max(steps),
         "apart_after_50": max(steps[:50]),
         "held_out_apart": max(abs(mine[1] - other[1]) for mine, other in held_out),

@@ -208,7 +208,7 @@ def _along(task: PackedTask, losses: torch.Tensor) -> ChartShown:
     total = np.bincount(bins, weights=losses.numpy(), minlength=len(edges))
     there = count > 0
     x, values = edges[there].astype(np.float64), total[there] / count[there]
-    title = "Held-out loss along a document: more before a character tells more about it"
+    title = "Held-out loss along a document"
     return ChartShown(
         title, (Curve("mean loss", x, values),), "characters before it", "nats", log_x=True
     )
