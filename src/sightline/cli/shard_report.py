@@ -113,14 +113,14 @@ def render_one(one: Sharded, *, color: bool, encoding: str) -> str:
 def _beside(one: Sharded, style: dict[str, Any]) -> str:
     """Return the table of the plan, of head-tail with an all-gather, and of what is the least."""
     own, usual = one.loads.received, one.usual_loads.received
-    ideal = float(one.times.forward.mean())
-    # A rank receives just the keys that its queries see and it does not hold: none could be fewer.
+    ideal = [float(each.mean()) for each in (one.times.forward, one.times.backward)]
+    # A rank is sent the keys that its queries see and it does not hold: fewer would not do.
     rows = [
         (
             "largest / mean area",
             f"{_balance(one.loads):.3f}",
             f"{_balance(one.usual_loads):.3f}",
-            f"{getattr(one.cut, 'balance_at_least', 1.0):.3f}",
+            f"{one.cut.balance_at_least:.3f}",
         ),
         ("received, largest", *(bytes_text(int(each.max())) for each in (own, usual, own))),
         ("received, all ranks", *(bytes_text(int(each.sum())) for each in (own, usual, own))),
@@ -128,10 +128,11 @@ def _beside(one: Sharded, style: dict[str, Any]) -> str:
     for overlap, how in ((True, "sending beside"), (False, "sending before")):
         ours, others = (each.seconds(overlap=overlap) for each in (one.times, one.usual_times))
         for place, name in enumerate(("forward", "backward")):
-            bound = ideal * (1.0, 2.5)[place]
-            rows.append((f"{name}, {how}", *map(_time, (ours[place], others[place], bound))))
+            times = (ours[place], others[place], ideal[place])
+            rows.append((f"{name}, {how}", *map(_time, times)))
     head = ("", "this plan", "head-tail, all-gather", "at least")
-    return render_table(head, rows, numeric=(1, 2, 3), **style)
+    table = render_table(head, rows, numeric=(1, 2, 3), **style)
+    return f"{table}\nat least received: given who holds what, the keys that its queries see"
 
 
 def render_many(found: Sequence[Sharded], *, color: bool, encoding: str) -> str:
