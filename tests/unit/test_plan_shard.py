@@ -264,6 +264,23 @@ def test_a_short_last_block_stays_with_the_last_rank() -> None:
     assert cut.queries.lengths.tolist() == [320, 320, 360]
 
 
+def test_the_work_of_a_short_last_block_counts() -> None:
+    # The last two blocks are all the work, and the last one stays: the other goes.
+    plan = sl.plan(sl.queries(range(600, 1000)), 1000, block_q=300, block_kv=300)
+    cut = shard(plan, 2)
+    assert cut.queries.owner[0, 2:].tolist() == [0, 1]
+    assert cut.area.tolist() == [300_000, 100_000]
+
+
+def test_large_blocks_are_scattered() -> None:
+    # Two or three blocks for each rank: exchanges from stretches end a quarter over the mean.
+    lengths = [110, 488, 321, 231, 588, 1245, 414, 113, 675, 248, 1349, 233]
+    plan = sl.plan(sl.causal() & sl.documents(lengths=lengths), sum(lengths))
+    cut = shard(plan, 16)
+    assert cut.balance == pytest.approx(cut.balance_at_least)
+    assert cut.balance < 1.11
+
+
 def test_fewer_blocks_than_ranks_leave_the_first_ranks_nothing() -> None:
     cut = shard(sl.plan(sl.causal(), 300), 5)
     assert cut.queries.lengths.tolist() == [0, 0, 128, 128, 44]

@@ -1,8 +1,8 @@
 """Who computes what, where one device is not enough: a plan cut into shards of queries.
 
 Each rank holds some blocks of tokens, computes the rows of its queries, and asks the others for
-exactly the blocks of keys that those rows see. Arithmetic on the block map alone: sending is the
-part of distributed/, and how blocks are dealt out that of shard_assign.py.
+exactly the keys that those rows see. Arithmetic on the block map alone: sending is the part of
+distributed/, dealing blocks out that of shard_assign.py, and what is seen that of shard_keys.py.
 """
 
 from __future__ import annotations

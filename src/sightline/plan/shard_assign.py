@@ -32,6 +32,8 @@ _MOST_PARTNERS = 12
 # From how many means on a rank gives half away, instead of as much as one light rank can take:
 # two of them then go on.
 _HALVED = 4.0
+# How uneven areas must be left for blocks to be scattered.
+_UNEVEN = 0.02
 
 
 def counts_of(blocks: int, ranks: int) -> Ints:
@@ -90,12 +92,12 @@ def evened_out(
     hands.match()
     mean = float(hands.load.mean())
     hands.even_out(evenness * mean)
-    if not folded and hands.load.max() > (1 + 2 * evenness) * mean:
-        # Blocks are large for so many ranks: what is scattered is easier to even out.
+    if not folded and hands.load.max() > (1 + _UNEVEN) * mean:
+        # Blocks are large for so many ranks. Scattered ones become more even, for more keys.
         scattered = _Hands.dealt(cost, ranks, is_short, folded)
         scattered.scatter()
         scattered.even_out(evenness * mean)
-        if scattered.load.max() < hands.load.max() - evenness * mean:
+        if scattered.load.max() < hands.load.max() - _UNEVEN / 2 * mean:
             return scattered.owner()
     return hands.owner()
 
