@@ -140,20 +140,15 @@ def table_of(assignment: Assignment, rank: int) -> Ints:
 
 def _sent(cut: Shard, rank: int, own: Ints, batch: int) -> tuple[Ints, Ints, list[int]]:
     """Return batch row and place of the tokens sent, and how many go to each rank."""
-    rows: list[Ints] = []
-    places: list[Ints] = []
-    sends: list[int] = []
-    for other in range(cut.ranks):
-        count = 0
-        wanted = cut.needs_keys(other) & (own >= 0) if other != rank else np.zeros((0, 0), np.bool_)
-        for b in range(batch if other != rank else 0):
-            told = b if cut.batch > 1 else 0
-            places.append(own[told][wanted[told]])
-            rows.append(np.full(len(places[-1]), b, dtype=np.int64))
-            count += len(places[-1])
-        sends.append(count)
-    none = [np.zeros(0, dtype=np.int64)]
-    return np.concatenate(none + rows), np.concatenate(none + places), sends
+    asked = cut.asked_of(rank)
+    told = [asked[b if cut.batch > 1 else 0] for b in range(batch)]
+    others = np.concatenate([each for each, _ in told])
+    row = np.repeat(np.arange(batch), [len(each) for each, _ in told])
+    place = np.concatenate(
+        [own[b if cut.batch > 1 else 0][keys] for b, (_, keys) in enumerate(told)]
+    )
+    order = np.argsort(others, kind="stable")
+    return row[order], place[order], np.bincount(others, minlength=cut.ranks).tolist()
 
 
 def _received(
@@ -163,11 +158,9 @@ def _received(
 
     What comes of a rank is in the order of batch rows, and of positions in each.
     """
-    arrive = np.where(seen & (holder != rank), holder, ranks)
-    arrive = arrive if len(arrive) == batch else np.broadcast_to(arrive, (batch, arrive.shape[1]))
-    order = np.argsort(arrive, axis=None, kind="stable")
-    counts = np.bincount(arrive.reshape(-1), minlength=ranks + 1)[:ranks]
-    place = np.full(arrive.size, -1, dtype=np.int64)
-    count = int(counts.sum())
-    place[order[:count]] = np.arange(count)
-    return place.reshape(arrive.shape), counts.tolist()
+    away = np.broadcast_to(seen & (holder != rank), (batch, seen.shape[1]))
+    flat = np.flatnonzero(away)
+    whose = np.broadcast_to(holder, away.shape).reshape(-1)[flat]
+    place = np.full(away.size, -1, dtype=np.int64)
+    place[flat[np.argsort(whose, kind="stable")]] = np.arange(len(flat))
+    return place.reshape(away.shape), np.bincount(whose, minlength=ranks).tolist()

@@ -186,6 +186,18 @@ class Shard:
         groups = range(rank * self.batch, (rank + 1) * self.batch)
         return np.stack([self._keys.keys(group, self.keys.edges) for group in groups])
 
+    def asked_of(self, rank: int) -> list[tuple[Ints, Ints]]:
+        """Return which keys that a rank holds others' rows see, for each of the ``batch`` rows.
+
+        ``(others, keys)``: who sees which key, counted from the first; rank after rank, rising.
+        """
+        held = np.broadcast_to(self.keys.owner, (self.batch, self.plan.kv_blocks)) == rank
+        found: list[tuple[Ints, Ints]] = []
+        for row in range(self.batch):
+            others, keys = self._keys.asked(row, np.flatnonzero(held[row]), self.keys.edges)
+            found.append((others[others != rank], keys[others != rank]))
+        return found
+
     @cached_property
     def received(self) -> Ints:
         """How many keys each rank receives, ``[ranks]``, over the ``batch`` rows told apart.

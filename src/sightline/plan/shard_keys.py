@@ -86,6 +86,32 @@ class Seen:
         result[place[block] + np.repeat(WORD * word + bit, times)] = True
         return result
 
+    def asked(self, row: int, blocks: Ints, edges: Ints) -> tuple[Ints, Ints]:
+        """Return who sees which keys of some blocks: (rank, index of the key), sorted.
+
+        Args:
+            row: of which batch row.
+            blocks: the blocks, rising.
+            edges: where all blocks begin and end.
+        """
+        here = self.groups % self.batch == row
+        low, high = (np.searchsorted(blocks, at[here]) for at in (self.first, self.stop))
+        times = high - low
+        stretch = np.repeat(np.arange(len(times)), times)
+        ahead = np.arange(len(stretch)) - np.repeat(np.cumsum(times) - times, times)
+        block = blocks[low[stretch] + ahead]
+        words = self.words[here][stretch]
+        bits = (words[:, :, None] >> np.arange(WORD, dtype=np.uint64)) & np.uint64(1)
+        size = int(np.diff(edges).max(initial=0))
+        seen = np.zeros((len(block), size), dtype=np.bool_)
+        width = min(size, WORD * words.shape[1])
+        seen[:, :width] = bits.reshape(len(block), WORD * words.shape[1])[:, :width]
+        whole = ~words.any(axis=1)
+        seen[whole] = np.arange(size) < np.diff(edges)[block[whole], None]
+        pair, bit = np.nonzero(seen)
+        rank = (self.groups[here] // self.batch)[stretch]
+        return rank[pair], edges[block[pair]] - edges[0] + bit
+
     @property
     def _mixed(self) -> NDArray[np.bool_]:
         return np.asarray(self.words.any(axis=1))
