@@ -86,9 +86,25 @@ spread; steps that gave no number are named); the masks with the tokens they sta
 maps, in which a hatched cell may not be attended and a pale one merely got no weight; examples; and
 everything needed to make it again. A missed target is said, and is no error: the exit code is 0.
 
-**Several devices**: `torchrun --nproc-per-node 2 -m sightline train tagger`, on accelerators or as
-processes on a CPU. One step is then the mean of theirs, each with a batch of its own; the first
-process evaluates, prints and writes.
+**Several devices**: `torchrun --nproc-per-node 4 -m sightline train tagger`, on accelerators or as
+processes on a CPU. A step is made of `micro_batches` batches, which the processes share out: with
+`--set micro_batches=8`, two for each of four; if not said, one for each process there is at the
+start. Its loss is the mean of theirs, each a mean over its own tokens, and what is random is drawn
+anew for each batch. So the curve is that of one process, up to the order in which numbers are added
+up, and a stopped run goes on with any number of processes up to `micro_batches`.
+
+- `--set parallel=fsdp` spreads weights, gradients and the optimizer's memory over all processes,
+  block by block (torch's FSDP2); `ddp`, the default, keeps them whole in each. The files are the
+  same, so a run may go on either way. A loss that leaves weights out is refused.
+- `--set context_ranks=2`: two processes share each sequence, [where a recipe
+  can](context_parallel.md).
+- `--set timeout=600`: seconds that a process waits for another before it gives up; 1800 if not
+  said.
+
+The first process evaluates (with `context_ranks`, those that share its sequences), prints and
+writes; it needs room for the whole weights. Batch norms evaluate with its own running statistics. A
+process that dies, or that was told something else, is named by one message, and all end; the same
+command, with as many processes as are left, goes on from the last checkpoint.
 
 """
 

@@ -82,13 +82,18 @@ def train(
     With --seeds or --each there are several runs, one after another, each in its own folder; in the
     end a page with the spread over seeds and the differences. Finished runs are not made again.
 
+    Started by torchrun, the processes share out the batches of each step: the curve stays that of
+    one. --set parallel=fsdp spreads the weights over them too.
+
     Examples:
       sightline train
       sightline train copy --preset smoke
       sightline train copy --seeds 3 --each heads=1,2,4
       sightline train translation --data ~/corpora --out runs/translation --set steps=2000
+      torchrun --nproc-per-node 4 -m sightline train tagger --set micro_batches=8
 
-    Exit codes: 0 trained (a target may be missed: the table says so), 2 bad usage or bad input.
+    Exit codes: 0 trained (a target may be missed: the table says so), 2 bad usage or bad input,
+    or a process that cannot be reached.
     """
     require_torch("sightline train")
     if recipe is None:

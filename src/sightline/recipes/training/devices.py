@@ -64,7 +64,7 @@ class Part:
 
     def in_order(self, values: torch.Tensor) -> torch.Tensor:
         """Return one value a micro-batch, in float64, from those of all processes in a row."""
-        each = values.double().cpu().reshape(self.data_ranks, self.context_ranks, -1).mean(1)
+        each = values.cpu().double().reshape(self.data_ranks, self.context_ranks, -1).mean(1)
         return each.T.flatten()[: self.micro_batches]
 
 
