@@ -39,7 +39,8 @@ def watched(ranks: Ranks, what: str) -> Iterator[None]:
     except (RankError, torch.OutOfMemoryError):
         raise
     except RuntimeError as error:
-        raise ranks.roll_call.lost(what, "broken", detail=str(error)) from error
+        lost = ranks.roll_call.lost(what, "broken", detail=str(error))
+        raise lost from (None if lost.ranks else error)  # torch's words name nobody
 
 
 def finish(work: Any, ranks: Ranks, what: str, *, on_cpu: bool = True) -> None:

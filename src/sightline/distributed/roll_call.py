@@ -22,6 +22,7 @@ from typing import Any
 
 import torch.distributed as dist
 
+from sightline.distributed.last_words import last_words
 from sightline.distributed.listener import Line, listen
 from sightline.distributed.place import Place
 from sightline.distributed.verdicts import Answer, Verdict, judge
@@ -56,7 +57,7 @@ class RollCall:
         self._places, self._store, self._line = places, store, Line(store)
         self._what, self._waits = "", False
         self._left_at, self._noted, self._seen = -1, False, ""
-        self._judged = threading.Event()
+        self._called, self._judged = False, threading.Event()
         self._wake = listen(self)
 
     # What the main thread does.
@@ -92,7 +93,8 @@ class RollCall:
                 except RuntimeError as error:
                     # A wait that ran out says nothing of the work, unless that has just ended.
                     if work.is_completed() and "Operation timed out" not in str(error):
-                        raise self.lost(what, "broken", detail=str(error)) from error
+                        lost = self.lost(what, "broken", detail=str(error))
+                        raise lost from (None if lost.ranks else error)
                 if self.verdict is not None:
                     raise self.verdict.error(what)
                 if time.monotonic() > until:
@@ -108,12 +110,15 @@ class RollCall:
             why: "broken" (a connection), "silent" (the time is up), "left" (a rank told so).
             detail: what torch said.
         """
-        self._alarm(what, why, detail)
-        # The thread asks around and judges; the others must hear of it before this process ends.
-        self._judged.wait(4 * GRACE)
-        if self.verdict is None:
-            self.verdict = Verdict((), f"a rank cannot be reached ({detail or why})")
-        return self.verdict.error(what)
+        with last_words() as words:
+            self._alarm(what, why, detail)
+            # The thread asks around and judges; the others must hear of it before this one ends.
+            self._judged.wait(4 * GRACE)
+            if self.verdict is None:
+                self.verdict = Verdict((), f"a rank cannot be reached ({detail or why})")
+            error = self.verdict.error(what)
+            words.append(f"{RankLost.__module__}.{RankLost.__qualname__}: {error}")
+        return error
 
     def leave(self, error: BaseException) -> None:
         """Tell the others that this rank leaves by an error; they act on it if they wait for it."""
@@ -130,15 +135,21 @@ class RollCall:
 
     def look(self) -> None:
         """Answer a roll call if there is one; call one if a rank that is waited for has left."""
-        if self.verdict is not None or self._line.dead():
+        if self.verdict is not None:
+            return
+        if self._line.dead():
+            if self._called:  # the main thread waits for a verdict
+                self._store_gone()
             return
         try:
             if self._store.check(["alarm"]):
                 self._answer()
             elif self._waits and self._store.check(["left"]):
                 self._look_for_leavers()
-        except RuntimeError:  # between two looks the host died, or the group was taken down
+        except RuntimeError:  # the host died this moment, or the group was taken down
             self._line.close()
+            if self._called:
+                self._store_gone()
 
     def end(self, error: BaseException | None) -> None:
         """Leave word that this process ends, by an error if there was one."""
@@ -151,8 +162,11 @@ class RollCall:
                 self._line.close()
 
     def _alarm(self, what: str, why: str, detail: str) -> None:
+        self._called = True
+        if not _launched():
+            time.sleep(0.2)  # a host that ends closes its connections one after another
         if self._line.dead():
-            self._store_gone(detail)
+            self._store_gone()
             return
         told = {"what": what, "why": why, "detail": detail, "calls": self.calls}
         told["seconds"] = self.timeout
@@ -160,15 +174,15 @@ class RollCall:
             if self._store.add("alarms", 1) == 1:
                 self._store.set("alarm", json.dumps(told))
         except RuntimeError:
-            self._store_gone(detail)
+            self._store_gone()
         self._wake.set()
 
-    def _store_gone(self, detail: str) -> None:
+    def _store_gone(self) -> None:
         """Blame the host of the store, without which nobody can be asked."""
-        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-            self._conclude(Verdict((), f"torchrun, which started the ranks, is gone ({detail})"))
+        if _launched():
+            self._conclude(Verdict((), "torchrun, which started the ranks, is gone"))
         else:
-            self._conclude(Verdict((0,), "rank 0 has died, and with it the store it kept"))
+            self._conclude(Verdict((0,), "rank 0 is gone, and with it torch's store"))
 
     def _conclude(self, verdict: Verdict) -> None:
         if self.verdict is None:
@@ -229,6 +243,11 @@ class RollCall:
         if gone and seen == self._seen:
             self._alarm(self._what, "left", "")
         self._seen = seen
+
+
+def _launched() -> bool:
+    """Return whether torchrun keeps the store, which outlives the ranks, rather than rank 0."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
 # Code that is not the user's: Python's own, ours, what was made from a string.
