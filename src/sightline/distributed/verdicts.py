@@ -70,14 +70,14 @@ def judge(
     """
     calls = alarm["calls"]
     left = {
-        r: note for r, note in notes.items() if r in ended or note["calls"] in (calls - 1, calls)
+        rank: note
+        for rank, note in notes.items()
+        if rank in ended or (note["calls"] in (calls - 1, calls) and not answers[rank].waits)
     }
-    if alarm["why"] != "left":
-        left = {r: note for r, note in left.items() if r in ended or not answers[r].waits}
-    if left and not any(note["error"] for note in left.values()) and set(ended) - set(left):
-        left = {}  # who ended in peace is less to blame than who vanished
     if any(note["error"] for note in left.values()):
-        left = {r: note for r, note in left.items() if note["error"]}
+        left = {rank: note for rank, note in left.items() if note["error"]}
+    elif set(ended) - set(left):
+        left = {}  # who came to its end is less to blame than who vanished
     if left:
         told = [_of_leaver(names[r], note) for r, note in sorted(left.items())]
         return Verdict(tuple(sorted(names[r] for r in left)), "; ".join(told))
