@@ -276,9 +276,10 @@ def test_a_short_last_block_stays_with_the_last_rank() -> None:
 def test_the_work_of_a_short_last_block_counts() -> None:
     # The last two blocks are all the work, and the last one stays: the other goes.
     plan = sl.plan(sl.queries(range(600, 1000)), 1000, block_q=300, block_kv=300)
-    cut = shard(plan, 2)
-    assert cut.queries.owner[0, 2:].tolist() == [0, 1]
-    assert cut.area.tolist() == [300_000, 100_000]
+    cost = block_costs(plan, BlockCosts()).sum(axis=1)
+    for folded in (False, True):
+        assert evened_out(plan, cost, 2, folded=folded)[0, 2:].tolist() == [0, 1]
+    assert shard(plan, 2).area.tolist() == [300_000, 100_000]
 
 
 def test_large_blocks_are_scattered() -> None:
