@@ -96,10 +96,12 @@ def test_a_sequence_longer_than_the_context_is_refused_on_every_rank(ranks: Rank
 
 WIDTH, SOURCE = 24, 30
 REAL = sl.padding(lengths=[45, 31])
+LATE = sl.padding(lengths=[45, 20], side="left", total=LENGTH)
 MASKS: dict[str, sl.Mask | None] = {
     "everything": None,
     "packed": PACKED,
-    "window, both ends padded": sl.window(left=7, right=3) & REAL & REAL.T,
+    "window, padded": sl.window(left=7, right=3) & REAL & REAL.T,
+    "padded on the left": LATE & LATE.T,
 }
 
 
@@ -213,13 +215,13 @@ def looking_at_rows() -> list[torch.Tensor]:
     """Let layers look for rows that need no work, however small; they must not on a share."""
     usual, layers.LEAST_WORK = layers.LEAST_WORK, 0
     try:
-        return attention_shared("window, both ends padded", True)
+        return attention_shared("padded on the left", True)
     finally:
         layers.LEAST_WORK = usual
 
 
 def test_rows_without_work_are_not_looked_for_on_a_share(two_ranks: RankPool) -> None:
-    wanted = two_ranks.run(attention_shared, "window, both ends padded", True)
+    wanted = two_ranks.run(attention_shared, "padded on the left", True)
     for found, want in zip(two_ranks.run(looking_at_rows), wanted, strict=True):
         torch.testing.assert_close(found, want)
 
