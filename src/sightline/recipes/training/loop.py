@@ -156,11 +156,12 @@ class _Training:
         taken = self.part.taken()
         losses, parts = [], {}
         for turn, (number, weight) in enumerate(taken, 1):
-            loss, told = self._loss(step, number)
             last = turn == len(taken)
-            if last:
-                self.company.meet(f"the gradients of step {step}")
-            replicas.backward(loss * weight, last=last)
+            with replicas.turn(last=last):
+                loss, told = self._loss(step, number)
+                if last:
+                    self.company.meet(f"the gradients of step {step}")
+                replicas.backward(loss * weight)
             losses.append(loss.detach())
             if weight:
                 parts[number] = told

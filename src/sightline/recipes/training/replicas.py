@@ -6,7 +6,7 @@ Both ways read and write the same file, whatever the number of processes.
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -59,10 +59,13 @@ class Replicas:
         self.counts = load_state(checkpoint, task.model, optimizer) if checkpoint else Counts()
         self.model, self.optimizer = accelerator.prepare(task.model, optimizer)
 
-    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
-        """Add to the gradients; the ``last`` of a step averages them over the processes."""
-        with nullcontext() if last else self.joined.no_sync(self.model):
-            self.joined.backward(loss)
+    def turn(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Work out a loss and its gradients inside; the ``last`` of a step averages them."""
+        return nullcontext() if last else self.joined.no_sync(self.model)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add to the gradients."""
+        self.joined.backward(loss)
 
     def clip(self, norm: float) -> None:
         """Hold the norm of all gradients together below ``norm``."""
@@ -101,7 +104,11 @@ class Shards:
         self._trained = sum(each.requires_grad for each in self.model.parameters())
         task.model.to(accelerator.device if part.data_rank == 0 else "meta")
 
-    def backward(self, loss: torch.Tensor, *, last: bool) -> None:
+    def turn(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Work out a loss and its gradients inside; they are averaged in each turn."""
+        return nullcontext()
+
+    def backward(self, loss: torch.Tensor) -> None:
         """Add to the gradients, averaged over the processes.
 
         Raises:
