@@ -115,3 +115,23 @@ def test_the_curve_is_that_of_one_process(
     assert first.promises["change of a document's logits when all others are rewritten"] == 0.0
     assert len(first.promises) == 3
     assert max(first.promises.values()) < 1e-5
+
+
+def read_at_once() -> tuple[list[int], torch.Tensor]:
+    """Return how many tokens of a sequence the model is given, and the logits of all."""
+    made, widths = task(), []
+    made.share(dist.group.WORLD)
+    made.model.register_forward_pre_hook(lambda _, given: widths.append(given[0].shape[1]))
+    with torch.no_grad():
+        return widths, made.logits(made.model, made.batch(0))
+
+
+def test_no_rank_reads_a_whole_sequence_where_it_is_judged(ranks: RankPool) -> None:
+    alone = task()
+    with torch.no_grad():
+        wanted = alone.logits(alone.model, alone.batch(0))
+    told = ranks.run(read_at_once)
+    assert sum(width for (width,), _ in told) == 300
+    assert max(width for (width,), _ in told) < 300 / ranks.size + 64
+    for _, logits in told:
+        torch.testing.assert_close(logits, wanted)
