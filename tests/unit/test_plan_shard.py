@@ -111,6 +111,15 @@ def test_shards_are_those_of_the_mask_written_out(data: st.DataObject) -> None:
     judge_keys(cut, dense)
 
 
+@pytest.mark.parametrize("blocks", [(50, 128), (64, 150), (70, 200)])
+def test_keys_of_blocks_of_several_words(blocks: tuple[int, int]) -> None:
+    frame = Frame(300, 430, 7, 5, 1, 1)
+    apart = ("and", ("dilated", {"stride": 3}), ("window", {"left": 100, "right": 31}))
+    for spec in (apart, ("or", apart, ("keys", {"positions": [70, 139, 300]}))):
+        plan = planned(spec, frame, blocks)
+        judge_keys(shard(plan, 3), written_out(spec, frame, plan))
+
+
 @given(data=st.data())
 def test_shards_of_other_masks_and_other_keys(data: st.DataObject) -> None:
     frame = data.draw(frames(longest=9))
