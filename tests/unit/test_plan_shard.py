@@ -90,6 +90,9 @@ def judge_keys(cut: Shard, dense: np.ndarray) -> None:
         assert cut.received_in_blocks[rank] == (whole & foreign).sum()
         in_blocks += np.bincount(holder[whole & foreign], minlength=cut.ranks)
         sent += np.bincount(holder[seen & foreign], minlength=cut.ranks)
+    start, first, stop = cut.needed
+    for here in itertools.pairwise(start.tolist()):
+        assert (first[slice(*here)][1:] > stop[slice(*here)][:-1]).all()
     assert cut.sent.tolist() == sent.tolist()
     assert cut.sent_in_blocks.tolist() == in_blocks.tolist()
 
