@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import sightline as sl
-from sightline.distributed.agreement import fingerprint
+from sightline.distributed.agreement import agree, fingerprint
 from sightline.testing.ranks import RankPool
 
 LENGTH, BLOCK = 64, 8
@@ -134,6 +134,17 @@ def test_a_rank_that_skips_a_step_is_named(four_ranks: RankPool, what: str, call
         assert (kind, ranks) == ("RanksDisagree", (ODD,)), text
         assert call in text
         assert "fingerprint" not in text
+
+
+def differ_in_name() -> Said:
+    ranks = sl.distributed.Ranks.of()
+    return said_by(lambda: agree(ranks, "this" if ranks.rank == ODD else "that", {}))
+
+
+def test_calls_of_the_same_facts_are_told_apart(four_ranks: RankPool) -> None:
+    for kind, ranks, text in four_ranks.run(differ_in_name):
+        assert (kind, ranks) == ("RanksDisagree", (ODD,))
+        assert "call: that on ranks 0, 2 and 3, this on rank 1" in text
 
 
 def fingerprints() -> list[str]:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +54,14 @@ CASES: dict[str, tuple[Any, Any, Any, Any, tuple[int, ...], str]] = {
         {},
         (6,),
         "rank 6 has not come",
+    ),
+    "a call behind": (
+        SILENT,
+        [WAITS, replace(WAITS, calls=8), WAITS, WAITS],
+        {},
+        {},
+        (5,),
+        "rank 5 has not come",
     ),
     "all here": (BROKEN, [WAITS] * 4, {}, {}, (), "cannot reach each other (Connection closed)"),
     "nobody came": (SILENT, [WAITS] * 4, {}, {}, (), "no answer within 5 s"),
@@ -138,9 +147,11 @@ def test_a_place_knows_whether_its_process_runs() -> None:
     assert replace(here, space="another machine").gone() is None
     child = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert replace(here, process=child.pid).gone() is True, "ended, though nobody has asked yet"
+    started = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    ended = replace(here, process=child.pid, started=started)
+    assert ended.gone() is True, "nobody has asked for its exit code yet, so it is still listed"
     child.wait()
-    assert replace(here, process=child.pid).gone() is True
+    assert ended.gone() is True
 
 
 TERMINATED = """
