@@ -6,8 +6,6 @@ wait no longer than the timeout, or until one of them is known to be missing.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.distributed as dist
 
@@ -15,7 +13,7 @@ from sightline.distributed.agreement import agree
 from sightline.distributed.failures import finish, watched
 from sightline.distributed.ranks import Ranks
 
-__all__ = ["all_gather", "all_sum", "all_to_all"]
+__all__ = ["Flight", "all_gather", "all_sum", "all_to_all"]
 
 
 def all_sum(tensor: torch.Tensor, ranks: Ranks, what: str) -> torch.Tensor:
@@ -55,14 +53,30 @@ def all_to_all(
     Arguments and errors as for ``all_sum``; of the shape, all but the first size must be the same.
     """
     _agree(rows[:0], ranks, what)
-    got = rows.new_empty(sum(receives), *rows.shape[1:])
-    sent = rows.contiguous()  # held: it is read until all has arrived
-    with watched(ranks, what):
-        work: Any = dist.all_to_all_single(
-            got, sent, receives, sends, group=ranks.group, async_op=True
-        )
-    finish(work, ranks, what, on_cpu=_on_cpu(rows))
-    return got
+    return Flight(rows, sends, receives, ranks, what).land()
+
+
+class Flight:
+    """Rows that are being sent to other ranks, and those that come back for them.
+
+    The ranks have agreed on it already: nothing is compared here.
+    """
+
+    def __init__(
+        self, rows: torch.Tensor, sends: list[int], receives: list[int], ranks: Ranks, what: str
+    ) -> None:
+        self._ranks, self._what = ranks, what
+        self._sent = rows.contiguous()  # held: it is read until all has arrived
+        self.rows = rows.new_empty(sum(receives), *rows.shape[1:])
+        with watched(ranks, what):
+            self._work = dist.all_to_all_single(
+                self.rows, self._sent, receives, sends, group=ranks.group, async_op=True
+            )
+
+    def land(self) -> torch.Tensor:
+        """Wait, and return the rows received, those of rank 0 first."""
+        finish(self._work, self._ranks, self._what, on_cpu=_on_cpu(self.rows))
+        return self.rows
 
 
 def _agree(tensor: torch.Tensor, ranks: Ranks, what: str) -> None:

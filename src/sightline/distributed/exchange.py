@@ -11,35 +11,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from sightline.distributed.agreement import agree
-from sightline.distributed.failures import finish, watched
+from sightline.distributed.collectives import Flight
 from sightline.distributed.ranks import Ranks
 from sightline.distributed.routes import Order, Route
 
-__all__ = ["Flight", "Trip", "arrive", "depart", "put_in_order"]
-
-
-class Flight:
-    """Rows that are being sent to other ranks, and those that come back for them."""
-
-    def __init__(
-        self, rows: torch.Tensor, sends: list[int], receives: list[int], ranks: Ranks, what: str
-    ) -> None:
-        self._ranks, self._what = ranks, what
-        self._sent = rows.contiguous()  # held: it is read until all has arrived
-        self.rows = rows.new_empty(sum(receives), *rows.shape[1:])
-        with watched(ranks, what):
-            self._work = dist.all_to_all_single(
-                self.rows, self._sent, receives, sends, group=ranks.group, async_op=True
-            )
-
-    def land(self) -> torch.Tensor:
-        """Wait, and return the rows received, those of rank 0 first."""
-        on_cpu = self.rows.device.type == "cpu"
-        finish(self._work, self._ranks, self._what, on_cpu=on_cpu)
-        return self.rows
+__all__ = ["Trip", "arrive", "depart", "put_in_order"]
 
 
 class Trip:
@@ -107,7 +85,7 @@ class _Depart(torch.autograd.Function):
         grads = [
             _sum_over_ranks(own, theirs, trip) if wanted else None
             for own, theirs, wanted in zip(
-                (grad_key, grad_value), back, ctx.needs_input_grad, strict=False
+                (grad_key, grad_value), back, ctx.needs_input_grad[:2], strict=True
             )
         ]
         return *grads, None

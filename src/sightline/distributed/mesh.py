@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
-from sightline.distributed.exchange import Flight
+from sightline.distributed.collectives import Flight
 from sightline.distributed.ranks import Ranks
 from sightline.errors import InvalidArgument, ShapeMismatch
 from sightline.masks.explicit import per_head
@@ -86,36 +86,26 @@ def to_heads(tensor: torch.Tensor, lengths: list[int], heads: Ranks) -> torch.Te
         lengths: how many tokens each rank of the row holds.
         heads: the ranks of the row; their number divides the heads.
     """
-    return _ToHeads.apply(tensor, lengths, heads)
+    return _Swapped.apply(tensor, _gather_tokens, _gather_heads, lengths, heads)
 
 
 def to_tokens(tensor: torch.Tensor, lengths: list[int], heads: Ranks) -> torch.Tensor:
     """Return what ``to_heads`` was given, from its result."""
-    return _ToTokens.apply(tensor, lengths, heads)
+    return _Swapped.apply(tensor, _gather_heads, _gather_tokens, lengths, heads)
 
 
-class _ToHeads(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, tensor, lengths, heads):
-        ctx.told = lengths, heads
-        return _gather_tokens(tensor, lengths, heads)
+class _Swapped(torch.autograd.Function):
+    """One way forwards; the gradients go the other way."""
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad):
-        return _gather_heads(grad, *ctx.told), None, None
-
-
-class _ToTokens(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, tensor, lengths, heads):
-        ctx.told = lengths, heads
-        return _gather_heads(tensor, lengths, heads)
+    def forward(ctx: Any, tensor, there, back, lengths, heads):
+        ctx.back, ctx.told = back, (lengths, heads)
+        return there(tensor, lengths, heads)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad):
-        return _gather_tokens(grad, *ctx.told), None, None
+        return ctx.back(grad, *ctx.told), None, None, None, None
 
 
 def _gather_tokens(tensor: torch.Tensor, lengths: list[int], heads: Ranks) -> torch.Tensor:
