@@ -90,6 +90,18 @@ REFUSED: dict[str, tuple[Callable[[int], Any], str]] = {
         "sl.explain_choice",
     ),
     "cache": (lambda n: nn.KVCache(1, 2, 1, 99, 4).extend(n), "a cache of keys and values"),
+    "rolling cache": (
+        lambda n: nn.RollingKVCache(1, 2, 1, 4, window=3, max_chunk=99).extend(n),
+        "a cache of keys and values",
+    ),
+    "paged cache": (
+        lambda n: nn.PagedKVCache(99, 4, layers=1, batch=2, kv_heads=1, head_dim=4).extend(n),
+        "a cache of keys and values",
+    ),
+    "decode step": (
+        lambda n: nn.mmha_step(torch.ones(1, 12), torch.ones(2, 1, 1, n, 4), timestep=2),
+        "sl.nn.mmha_step",
+    ),
     "generate": (
         lambda n: nn.generate(gpt().eval(), [[1, 2]], max_new_tokens=2),
         "a cache of keys and values",
@@ -135,6 +147,10 @@ REFUSED: dict[str, tuple[Callable[[int], Any], str]] = {
         lambda n: nn.masked_cross_entropy(rows(n), tokens(n), tokens(n).bool()),
         "sl.nn.masked_cross_entropy",
     ),
+    "softmax pool": (
+        lambda n: nn.masked_softmax_pool(rows(n), torch.ones(2, n), tokens(n).bool()),
+        "sl.nn.masked_softmax_pool",
+    ),
     "gpt weights": (lambda n: gpt().attention_weights(tokens(n)), "sl.attention_weights"),
     "bert pooled": (
         lambda n: small(BERT, BERTConfig, vocab=5, context=LENGTH).pooled(rows(n)),
@@ -156,6 +172,7 @@ REFUSED: dict[str, tuple[Callable[[int], Any], str]] = {
         "masked_min",
         "masked_first",
         "masked_last",
+        "masked_softmax",
     )
 }
 
@@ -185,6 +202,24 @@ def test_what_a_share_would_make_wrong_refuses(two_ranks: RankPool) -> None:
 @pytest.mark.parametrize("name", REFUSED)
 def test_outside_of_the_block_the_same_calls_run(name: str) -> None:
     REFUSED[name][0](20)
+
+
+# What every other public name of sl.nn does with tokens: not one may be left out here.
+REST = {
+    "attends": "MultiheadAttention Transformer TransformerDecoder TransformerDecoderLayer "
+    "TransformerEncoder TransformerEncoderLayer",
+    "takes each token by itself": "HeadGates LearnedPositions LearnedScale PackedLinears "
+    "ResidualMask Rotary SameRows SinusoidalPositions SoftMask",
+    "holds or moves numbers": "Batch Generated pack_cache pack_keys unpack_cache unpack_keys",
+}
+
+
+def test_of_every_public_name_it_is_known_what_it_does_on_a_share() -> None:
+    known = [name for names in REST.values() for name in names.split()]
+    refused = {name for call, _ in REFUSED.values() for name in call.__code__.co_names}
+    refused |= {part.removeprefix("sl.nn.") for _, part in REFUSED.values()}
+    assert len(known) == len(set(known))
+    assert {name for name in nn.__all__ if name not in refused} == set(known)
 
 
 # -- the block itself ------------------------------------------------------------------------------
