@@ -6,6 +6,7 @@ themselves compared, to say what differs.
 
 from __future__ import annotations
 
+from ast import literal_eval
 from dataclasses import fields, is_dataclass
 from hashlib import blake2b
 from typing import Any
@@ -113,8 +114,6 @@ def _gather(calls: RollCall, what: str, facts: dict[str, Any]) -> list[dict[str,
     rows = [torch.zeros(longest, dtype=torch.uint8) for _ in calls.names]
     padded = torch.cat([mine, mine.new_zeros(longest - len(mine))])
     calls.wait(dist.all_gather(rows, padded, group=calls.side, async_op=True), what)
-    from ast import literal_eval
-
     texts = [bytes(r[: int(n)].tolist()).decode() for r, n in zip(rows, sizes, strict=True)]
     return [dict(literal_eval(text)) for text in texts]
 

@@ -44,15 +44,14 @@ def context_parallel(
 
     ``backward()`` may be called outside of the block, except where activations are worked out
     again (``torch.utils.checkpoint``), which is refused there. Blocks may be nested; the innermost
-    counts.
+    counts. An error that leaves the block on one rank is told to the others, where they wait for
+    it.
 
     Args:
         spread: who holds which tokens; None where all tokens of the layers inside are at hand, for
             a part of a model within another block.
         memory: likewise of a second sequence, such as a source whose encoding a decoder looks at.
             Encoder, decoder and what lies between then run in one block.
-
-    An error that leaves the block on one rank is told to the others, where they wait for it.
 
     Raises:
         InvalidArgument: a spread and a memory of other ranks, or ranks that hold as many tokens of

@@ -163,7 +163,7 @@ def _whole_batch(model: Any, rule: ShareRule, batch: Mapping[str, Any]) -> dict[
     device = tokens[0].device
     given.setdefault("attention_mask", torch.ones(rows, length, dtype=torch.long, device=device))
     if "position_ids" not in given:
-        given["position_ids"] = _own_positions(model, rule, given, device)
+        given["position_ids"] = _own_positions(rule, given, device)
     if given["position_ids"].shape == (1, length):
         given["position_ids"] = given["position_ids"].expand(rows, -1)
     _check_rows(given, rows, length)
@@ -184,7 +184,7 @@ def _refuse_arguments(given: Mapping[str, Any]) -> None:
         refuse(f"{name}=", reason, "the same call in one process")
 
 
-def _own_positions(model: Any, rule: ShareRule, given: Mapping[str, Any], device: Any) -> Any:
+def _own_positions(rule: ShareRule, given: Mapping[str, Any], device: Any) -> Any:
     ids = given.get("input_ids")
     if ids is None:  # a model that looks at ids counts embeddings in its own way
         ids = torch.full(given["attention_mask"].shape, -1, device=device)

@@ -122,8 +122,8 @@ def refusal(
 
     def ask() -> str | None:
         q, k, v = _stand_ins(query, key, value, portion, spread)
-        told: dict[str, Any] = {"dropout": options.dropout, "return_lse": options.return_lse}
-        told |= {"bias": None if options.bias is None else query.new_zeros(())}
+        bias = None if options.bias is None else query.new_zeros(())
+        told = {"bias": bias, "dropout": options.dropout, "return_lse": options.return_lse}
         try:
             choose(check_request(q, k, v, mask, **told), options.engine)
         except CannotExpress as error:

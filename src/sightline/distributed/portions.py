@@ -89,12 +89,12 @@ class Portion:
 
 
 class Kept:
-    """The portions used last; their number is the same on all ranks, whatever their size."""
+    """What was made for the masks used last; as many on all ranks, whatever their size."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Any, Any] = OrderedDict()
 
-    def get(self, name: Any, build: Any) -> Any:
+    def get(self, name: Any, build: Callable[[], Any]) -> Any:
         """Return what is kept under ``name``, built if it is not there."""
         found = self._kept.get(name)
         if found is None:

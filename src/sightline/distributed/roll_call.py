@@ -123,13 +123,8 @@ class RollCall:
     def leave(self, error: BaseException) -> None:
         """Tell the others that this rank leaves by an error; they act on it if they wait for it."""
         if self.verdict is None and not self._line.dead():
-            self._left_at, self._noted = self.calls, True
-            told = {"calls": self.calls, "error": _summary(error)}
-            try:
-                self._store.set(f"left {self.rank}", json.dumps(told))
-                self._store.set("left", "1")
-            except RuntimeError:  # the host of the store went this moment: nothing to tell it
-                self._noted = False
+            self._left_at = self.calls
+            self._noted = self._note(error)
 
     # What the listening thread does.
 
@@ -153,13 +148,18 @@ class RollCall:
 
     def end(self, error: BaseException | None) -> None:
         """Leave word that this process ends, by an error if there was one."""
-        if self.verdict is None and not self._line.dead():
-            told = {"calls": self.calls, "error": "" if error is None else _summary(error)}
-            try:
-                self._store.set(f"left {self.rank}", json.dumps(told))
-                self._store.set("left", "1")
-            except RuntimeError:
-                self._line.close()
+        if self.verdict is None and not self._line.dead() and not self._note(error):
+            self._line.close()
+
+    def _note(self, error: BaseException | None) -> bool:
+        """Leave word that this rank goes; False if the host of the store went this moment."""
+        told = {"calls": self.calls, "error": "" if error is None else _summary(error)}
+        try:
+            self._store.set(f"left {self.rank}", json.dumps(told))
+            self._store.set("left", "1")
+        except RuntimeError:
+            return False
+        return True
 
     def _alarm(self, what: str, why: str, detail: str) -> None:
         self._called = True

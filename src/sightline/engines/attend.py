@@ -83,34 +83,20 @@ def attend(
     >>> sl.attend(query, key, value, sl.causal(strict=True)).flatten().tolist()
     [0.0, 2.0, 3.0]
     """
+    options = {
+        "q_offset": q_offset,
+        "scale": scale,
+        "bias": bias,
+        "dropout": dropout,
+        "return_lse": return_lse,
+        "engine": engine,
+    }
     shared = shared_sequence()
     if shared is not None:
-        return shared.attend(
-            query,
-            key,
-            value,
-            mask,
-            q_offset=q_offset,
-            scale=scale,
-            bias=bias,
-            dropout=dropout,
-            return_lse=return_lse,
-            engine=engine,
-        )
+        return shared.attend(query, key, value, mask, **options)
     if not torch.compiler.is_compiling():
         refuse_recomputed(query, key)
-    return attend_here(
-        query,
-        key,
-        value,
-        mask,
-        q_offset=q_offset,
-        scale=scale,
-        bias=bias,
-        dropout=dropout,
-        return_lse=return_lse,
-        engine=engine,
-    )
+    return attend_here(query, key, value, mask, **options)
 
 
 def attend_here(

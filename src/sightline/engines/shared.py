@@ -16,6 +16,8 @@ from sightline.errors import CannotExpress
 
 __all__ = [
     "SharedSequence",
+    "asked_inside",
+    "refuse_recomputed",
     "refuse_shared",
     "shared_sequence",
     "sharing",
