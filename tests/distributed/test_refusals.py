@@ -115,12 +115,21 @@ REFUSED: dict[str, tuple[Callable[[int], Any], str]] = {
     ),
     "batch norm": (lambda n: nn.MaskedBatchNorm1d(WIDTH)(rows(n)), "sl.nn.MaskedBatchNorm1d"),
     "layer norm": (
-        lambda n: nn.MaskedLayerNorm(WIDTH)(rows(n), sl.padding(lengths=[9, 7])),
+        lambda n: nn.MaskedLayerNorm(WIDTH, over="features")(rows(n), sl.padding(lengths=[9, 7])),
         "valid= as a mask",
+    ),
+    "layer norm over time": (
+        lambda n: nn.MaskedLayerNorm(WIDTH)(rows(n)),
+        'sl.nn.MaskedLayerNorm(over="time")',
     ),
     "lstm": (lambda n: nn.MaskedLSTM(WIDTH, 4)(rows(n)), "sl.nn.MaskedLSTM"),
     "gru": (lambda n: nn.MaskedGRU(WIDTH, 4)(rows(n)), "sl.nn.MaskedGRU"),
     "channels": (lambda n: nn.ChannelMask(WIDTH)(rows(WIDTH, n)), "sl.nn.ChannelMask"),
+    "channels' mask": (lambda n: nn.ChannelMask(WIDTH).mask(rows(WIDTH, n)), "sl.nn.ChannelMask"),
+    "places' mask": (
+        lambda n: nn.SpatialMask().mask(rows(WIDTH, n, 4)),
+        "sl.nn.SpatialMask",
+    ),
     "places": (lambda n: nn.SpatialMask()(rows(WIDTH, n, 4)), "sl.nn.SpatialMask"),
     "cbam": (lambda n: nn.CBAM(WIDTH)(rows(WIDTH, n, 4)), "sl.nn.CBAM"),
     "residual": (
@@ -197,6 +206,28 @@ def test_what_a_share_would_make_wrong_refuses(two_ranks: RankPool) -> None:
         for name, (_, part) in REFUSED.items():
             wanted = f"context parallelism cannot express {part}: "
             assert told[name].startswith(wanted), f"{name}: {told[name]}"
+
+
+# What does no more to a token than one process does, whichever others are at hand.
+TOKENWISE = (
+    "Batch Generated HeadGates LearnedPositions LearnedScale PackedLinears ResidualMask Rotary "
+    "SameRows SinusoidalPositions SoftMask pack_cache pack_keys unpack_cache unpack_keys"
+)
+REACHING = (
+    "MultiheadAttention Transformer TransformerDecoder TransformerDecoderLayer "
+    "TransformerEncoder TransformerEncoderLayer"
+)
+# Refused by a part of theirs, or with what else they are called with.
+BY_PARTS = (
+    "CausalConv1d KVCache PagedKVCache RollingKVCache ShiftedQueryAttention generate "
+    "masked_softmax masked_softmax_pool mmha_step shift_queries"
+)
+
+
+def test_of_every_name_it_is_known_whether_a_share_will_do() -> None:
+    refused = {part.removeprefix("sl.nn.").partition("(")[0] for _, part in REFUSED.values()}
+    known = {*TOKENWISE.split(), *REACHING.split(), *BY_PARTS.split()}
+    assert set(nn.__all__) == (refused & set(nn.__all__)) | known
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -328,6 +359,39 @@ def test_what_is_worked_out_again_is_right_or_refuses(
     for got, want in zip(again, plain, strict=True):
         torch.testing.assert_close(got, want)
     two_ranks.run(checkpointed, use_reentrant, "outside")
+
+
+def of_another_block(again: str) -> Any:
+    """Work one block's layer out again in another block, or in its own once more."""
+    spread, other = spread_out(), sl.distributed.spread(sl.everything(), LENGTH, block=4)
+    assert other.length == spread.length
+    whole = torch.randn(2, 3, LENGTH, 4, generator=torch.Generator().manual_seed(1))
+    x = sl.distributed.shard_batch(whole, spread, dim=2).requires_grad_()
+    inside = sl.distributed.context_parallel
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        return sl.attend(x, x, x, sl.causal())
+
+    with inside(spread):
+        output = checkpoint(run, x, use_reentrant=False) if again else run(x)
+    if again == "another":
+        with (
+            inside(other),
+            pytest.raises(sl.CannotExpress, match=r"causal\(\) that a backward pass works out"),
+        ):
+            output.square().sum().backward()
+        return None
+    with inside(spread):
+        output.square().sum().backward()
+    return x.grad
+
+
+def test_what_another_block_would_work_out_again_refuses(two_ranks: RankPool) -> None:
+    for got, want in zip(
+        two_ranks.run(of_another_block, "own"), two_ranks.run(of_another_block, ""), strict=True
+    ):
+        torch.testing.assert_close(got, want)
+    two_ranks.run(of_another_block, "another")
 
 
 def compiled() -> None:

@@ -16,8 +16,9 @@ import torch
 from sightline.distributed.attention import attend
 from sightline.distributed.failures import telling
 from sightline.distributed.layout import Spread
-from sightline.engines.shared import asked_inside, sharing
+from sightline.engines.shared import asked_inside, in_backward, sharing
 from sightline.errors import CannotExpress, InvalidArgument, ShapeMismatch
+from sightline.masks.mask import Mask
 from sightline.masks.positional import everything
 from sightline.plan.planner import plan
 from sightline.plan.shard import Assignment, Shard
@@ -43,9 +44,9 @@ def context_parallel(
     a seed of its own.
 
     ``backward()`` may be called outside of the block, except where activations are worked out
-    again (``torch.utils.checkpoint``), which is refused there. Blocks may be nested; the innermost
-    counts. An error that leaves the block on one rank is told to the others, where they wait for
-    it.
+    again (``torch.utils.checkpoint``), which is refused there, and in the block of another spread
+    where its masks are others. Blocks may be nested; the innermost counts. An error that leaves
+    the block on one rank is told to the others, where they wait for it.
 
     Args:
         spread: who holds which tokens; None where all tokens of the layers inside are at hand, for
@@ -99,6 +100,8 @@ class _Answers:
         if all(isinstance(each, torch.Tensor) and each.ndim == 4 for each in (query, key)):
             asked_inside(query.shape[2], key.shape[2])
             over = self._between(query.shape[2], key.shape[2])
+            if in_backward() and isinstance(mask, Mask):
+                _refuse_anothers(query, key, mask, over)
         return attend(query, key, value, mask, spread=over, **options)
 
     @_apart
@@ -138,6 +141,22 @@ class _Answers:
         if name not in self._crossings:
             self._crossings[name] = _crossing(own, query, key)
         return self._crossings[name]
+
+
+def _refuse_anothers(query: torch.Tensor, key: torch.Tensor, mask: Mask, over: Spread) -> None:
+    """Refuse what a backward pass works out again of another block, whose shares are as long.
+
+    What belongs here was asked here before.
+    """
+    mine = over.at_heads(mask, query.shape[1], key.shape[1])
+    if over.context.has_portion(mine, query.shape[0], query.device):
+        return
+    raise CannotExpress(
+        destination="context parallelism",
+        part=f"attention under {mask} that a backward pass works out again in another block",
+        reason="this block's spread was never asked for it before",
+        alternative="backward() inside context_parallel of the spread of its forward pass",
+    )
 
 
 class _Side(NamedTuple):

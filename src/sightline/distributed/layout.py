@@ -123,6 +123,10 @@ class Spread:
 
         return self._portions.get((mask, batch, str(device)), build)
 
+    def has_portion(self, mask: Mask, batch: int, device: torch.device) -> bool:
+        """Return whether such attention was asked of this sequence before (64 masks are kept)."""
+        return (mask, batch, str(device)) in self._portions
+
 
 def spread(
     mask: Mask,

@@ -122,8 +122,8 @@ def refusal(
 
     def ask() -> str | None:
         q, k, v = _stand_ins(query, key, value, portion, spread)
-        bias = None if options.bias is None else query.new_zeros(())
-        told = {"bias": bias, "dropout": options.dropout, "return_lse": options.return_lse}
+        told: dict[str, Any] = {"dropout": options.dropout, "return_lse": options.return_lse}
+        told["bias"] = _stand_in(options.bias)
         try:
             choose(check_request(q, k, v, mask, **told), options.engine)
         except CannotExpress as error:
@@ -140,13 +140,14 @@ def _is_separable(
     call = "separable", *_kind_of(query, key, value, options)
 
     def ask() -> bool:
-        told = {**options.at(portion.own_columns), "return_lse": True}
-        engine = told.pop("engine")
+        told: dict[str, Any] = {"dropout": options.dropout, "return_lse": True}
+        told["bias"] = _stand_in(options.bias)
         try:
-            chosen = choose(check_request(query, key, value, portion.own, **told), engine).engine
+            request = check_request(query, key, value, portion.own, **told)
+            chosen = choose(request, options.engine).engine
         except CannotExpress:
             return False
-        return engine != "auto" or ENGINES[chosen].automatic
+        return options.engine != "auto" or ENGINES[chosen].automatic
 
     return portion.remember(call, ask)
 
@@ -155,7 +156,8 @@ def _kind_of(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, options: Options
 ) -> tuple[Any, ...]:
     """Return what decides which engines can compute a call, besides the mask."""
-    trains = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
+    given = (query, key, value, options.bias)
+    trains = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
     shapes = query.shape[1], query.shape[3], key.shape[1], value.shape[3]
     return options.engine, query.dtype, shapes, options.bias is None, options.dropout > 0, trains
 
@@ -176,6 +178,15 @@ def _stand_ins(
         .requires_grad_(each.requires_grad)
         for each, length in ((query, queries), (key, keys), (value, keys))
     ]
+
+
+def _stand_in(bias: torch.Tensor | None) -> torch.Tensor | None:
+    """Return what engines are chosen by as by the bias.
+
+    Not its columns: what is asked once only must record nothing, for a layer that is worked out
+    again must record the same.
+    """
+    return None if bias is None else bias.new_zeros(()).requires_grad_(bias.requires_grad)
 
 
 def _columns_of(bias: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:

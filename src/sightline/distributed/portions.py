@@ -105,5 +105,8 @@ class Kept:
             self._kept.move_to_end(name)
         return found
 
+    def __contains__(self, name: Any) -> bool:
+        return name in self._kept
+
     def __len__(self) -> int:
         return len(self._kept)

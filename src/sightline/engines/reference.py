@@ -37,8 +37,9 @@ class _Reference(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_output, grad_logsumexp):
+        # Asked for once: a layer that is worked out again hands each out a single time.
         query, key, value, bias = ctx.saved_tensors
-        q, k, v, b = (_numbers(tensor) for tensor in ctx.saved_tensors)
+        q, k, v, b = (_numbers(tensor) for tensor in (query, key, value, bias))
         upstream, upstream_lse = _numbers(grad_output), _numbers(grad_logsumexp)
         # A row on which the loss does not depend passes nothing on, even if it holds NaN.
         live = (upstream != 0).any(axis=-1) | (upstream_lse != 0)

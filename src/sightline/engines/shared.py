@@ -17,6 +17,7 @@ from sightline.errors import CannotExpress
 __all__ = [
     "SharedSequence",
     "asked_inside",
+    "in_backward",
     "refuse_recomputed",
     "refuse_shared",
     "shared_sequence",
@@ -74,6 +75,11 @@ def asked_inside(queries: int, keys: int) -> None:
     _asked.add((queries, keys))
 
 
+def in_backward() -> bool:
+    """Return whether a backward pass is running, which may work out layers again."""
+    return torch._C._current_graph_task_id() != -1
+
+
 def refuse_recomputed(query: Any, key: Any) -> None:
     """Refuse attention that a backward pass works out again after the block has been left.
 
@@ -87,7 +93,7 @@ def refuse_recomputed(query: Any, key: Any) -> None:
         CannotExpress: such a call, of as many tokens as one inside a block before.
     """
     # An open block says itself what is asked in it, None included.
-    if not _asked or _shared or torch._C._current_graph_task_id() == -1:
+    if not _asked or _shared or not in_backward():
         return
     queries, keys = (each if isinstance(each, int) else each.shape[2] for each in (query, key))
     if (queries, keys) not in _asked:

@@ -100,6 +100,7 @@ class ChannelMask(_FeatureMask):
             InvalidArgument: ``x`` not floating, ``valid`` not bools.
             InvalidMask: ``valid`` is a mask that asks more than the key.
         """
+        refuse_shared("sl.nn.ChannelMask")
         x, real = read_places(x, valid, self.channels)
         ones = [1] * (x.ndim - 2)
         if self.frozen:
@@ -161,6 +162,7 @@ class SpatialMask(_FeatureMask):
         Raises:
             ShapeMismatch, InvalidArgument, InvalidMask: as for ``ChannelMask``.
         """
+        refuse_shared("sl.nn.SpatialMask")
         x, real = read_places(x, valid, None)
         if x.ndim != self.dims + 2:
             raise ShapeMismatch(

@@ -167,6 +167,8 @@ class MaskedLayerNorm(nn.LayerNorm):
         Raises:
             ShapeMismatch, InvalidArgument, InvalidMask: as for ``MaskedGroupNorm``.
         """
+        if self.over == "time":
+            refuse_shared('sl.nn.MaskedLayerNorm(over="time")')
         x, real = read_features(input, valid, self.normalized_shape[0], "BLD")
         if self.over == "features":
             return clear(super().forward(clear(x, real)), real)
