@@ -45,6 +45,19 @@ def kill_rank(started: subprocess.Popen[str], rank: int) -> None:
     os.kill(process.pid, signal.SIGKILL)
 
 
+def test_torchrun_repeats_what_was_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "error.json"  # torchrun names one to each process
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(report))
+    assert main([*ASKED, "--out", str(tmp_path / "run"), "--set", "context_ranks=2"]) == 2
+    said = capsys.readouterr().err.removeprefix("error: ").strip()
+    assert said.startswith("got context_ranks=2 for 1 process;")
+    repeated = json.loads(report.read_text())["message"]["extraInfo"]["py_callstack"]
+    assert repeated.rstrip().endswith(said)
+    assert len(repeated.splitlines()) < 6  # not the way there
+
+
 @pytest.mark.slow
 def test_a_run_of_three_processes_survives_the_death_of_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

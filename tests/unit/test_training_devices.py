@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline.errors import InvalidArgument
-from sightline.recipes.training.devices import Part, part
+from sightline.errors import InvalidArgument, RankLost
+from sightline.recipes.training.devices import Part, part, processes
 from sightline.recipes.training.recipe import Settings
 from sightline.recipes.training.replicas import blocks_of, weights_in
 
@@ -48,6 +49,40 @@ def test_more_processes_than_batches_are_refused() -> None:
         part(state, Settings(micro_batches=3, context_ranks=2))
     with pytest.raises(InvalidArgument, match=r"--nproc-per-node 6"):
         part(state, Settings(micro_batches=3, context_ranks=2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"micro_batches": -1}, "micro_batches=-1; wanted a whole number of at least 0"),
+        ({"context_ranks": 0}, "context_ranks=0; wanted a whole number of at least 1"),
+        ({"context_ranks": 2}, "for 1 process; .* torchrun --nproc-per-node 2 -m sightline"),
+        ({"parallel": "zero"}, "parallel='zero'; wanted ddp or fsdp"),
+    ],
+)
+def test_settings_that_no_processes_can_share_are_refused(
+    changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=said):
+        part(SimpleNamespace(num_processes=1, process_index=0), Settings(**changes))
+
+
+@pytest.mark.parametrize("timeout", [0, -5])
+def test_no_time_to_find_each_other_is_refused(timeout: int) -> None:
+    pytest.importorskip("accelerate")
+    with pytest.raises(InvalidArgument, match=f"timeout={timeout}; wanted a number of seconds"):
+        processes(timeout)
+
+
+def test_processes_that_do_not_find_each_other_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    accelerate = pytest.importorskip("accelerate")
+
+    def alone(**how: Any) -> None:
+        raise torch.distributed.DistNetworkError("no answer from 10.0.0.1\n#0 of C++")
+
+    monkeypatch.setattr(accelerate, "PartialState", alone)
+    with pytest.raises(RankLost, match=r"not find each other in 7 s \(no answer from 10.0.0.1\);"):
+        processes(7)
 
 
 def linear() -> torch.nn.Linear:

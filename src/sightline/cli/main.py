@@ -152,6 +152,10 @@ def _is_there(name: str) -> bool:
 
 def _complain(message: str, hint: str = "") -> int:
     """Print what is wrong to standard error and return the exit code for it."""
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:
+        from sightline.recipes.training.together import tell_torchrun
+
+        tell_torchrun(message)
     encoding = sys.stderr.encoding or "utf-8"
     text = f"error: {message}" + (f"\n{hint}" if hint else "")
     typer.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=True)

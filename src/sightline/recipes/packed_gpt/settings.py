@@ -54,7 +54,9 @@ class PackedSettings(Settings):
     sample: int = 300
 
     def __post_init__(self) -> None:
-        check_sizes(self, "batch", "context", "warm_up", "sample")
+        check_sizes(self, "batch", "warm_up", "sample")
+        # The report shows two documents of two characters or more in one sequence.
+        check_sizes(self, "context", least=4)
 
 
 PRESETS = {

@@ -52,6 +52,7 @@ class PackedTask(Task):
     """
 
     metric, better = "loss", "lower"
+    all_weights = True
 
     def __init__(
         self, settings: PackedSettings, text: str, seed: int, path: str = "the text"

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from sightline.errors import InvalidArgument
+from sightline.errors import InvalidArgument, RankLost
+from sightline.models.config_checks import check_sizes
 from sightline.recipes.training.recipe import Settings
 
 __all__ = ["Part", "accelerator", "context_group", "gathered", "part", "processes"]
@@ -81,18 +82,21 @@ def part(state: Any, settings: Settings) -> Part:
     if settings.parallel not in _PARALLEL:
         known = " or ".join(_PARALLEL)
         raise InvalidArgument(f"got parallel={settings.parallel!r}; wanted {known}.")
+    check_sizes(settings, "micro_batches", least=0)
+    check_sizes(settings, "context_ranks")
     count, context = state.num_processes, settings.context_ranks
-    if context < 1 or count % context:
+    if count % context:
         raise InvalidArgument(
-            f"got context_ranks={context} for {count} processes; wanted a number that divides "
-            "them; start as many processes as whole sequences need."
+            f"got context_ranks={context} for {_processes(count)}; wanted a number that divides "
+            f"them; start a multiple of {context}, such as torchrun --nproc-per-node {context} "
+            "-m sightline train."
         )
     wanted = settings.micro_batches or count // context
     if wanted < count // context:
         most = wanted * context
         raise InvalidArgument(
-            f"got {count} processes for steps of micro_batches={wanted}, shared by {context} each; "
-            f"wanted at most {most}, or some would have nothing to do; start with "
+            f"got {_processes(count)} for steps of micro_batches={wanted}, shared by {context} "
+            f"each; wanted at most {most}, or some would have nothing to do; start with "
             f"--nproc-per-node {most}, or a run of larger steps with --set micro_batches=N."
         )
     return Part(state.process_index, count, context, wanted)
@@ -103,19 +107,37 @@ def processes(timeout: float = 1800) -> Any:
 
     ``torchrun`` and ``accelerate launch`` start several: one an accelerator, or as many as asked
     for on a CPU. ``timeout`` is how many seconds one waits for another.
+
+    Raises:
+        InvalidArgument: a timeout of no time at all.
+        RankLost: they do not find each other in time.
     """
     from accelerate import PartialState
 
-    return PartialState(cpu=_on_cpu(), timeout=timedelta(seconds=timeout))
+    if not timeout > 0:
+        raise InvalidArgument(f"got timeout={timeout}; wanted a number of seconds above 0.")
+    try:
+        return PartialState(cpu=_on_cpu(), timeout=timedelta(seconds=timeout))
+    except torch.distributed.DistError as error:
+        raise RankLost(
+            f"the processes of this run did not find each other in {timeout:g} s "
+            f"({str(error).splitlines()[0]}); see that all of them start, and reach the address "
+            "that torchrun was given, or wait longer with --set timeout=SECONDS.",
+            ranks=(),
+        ) from error
 
 
-def accelerator() -> Any:
-    """Return accelerate's accelerator, which places models and adds up gradients."""
+def accelerator(*, all_weights: bool = False) -> Any:
+    """Return accelerate's accelerator, which places models and adds up gradients.
+
+    Args:
+        all_weights: whether every loss uses every weight, so that none need be looked for that
+            does not; torch warns on every process where it looked in vain.
+    """
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs
 
-    # A loss need not use every weight in every step: UniLM's has its next-sentence head in some.
-    joining = DistributedDataParallelKwargs(find_unused_parameters=True)
+    joining = DistributedDataParallelKwargs(find_unused_parameters=not all_weights)
     return Accelerator(cpu=_on_cpu(), kwargs_handlers=[joining])
 
 
@@ -135,6 +157,10 @@ def gathered(own: Any, count: int) -> list[Any]:
     everyone: list[Any] = [None] * count
     torch.distributed.all_gather_object(everyone, own)
     return everyone
+
+
+def _processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"
 
 
 def _on_cpu() -> bool:

@@ -88,7 +88,7 @@ class _Training:
     """One sitting of a run."""
 
     def __init__(self, task: Task, run: Run, resume: bool, watch: Watch, company: Company) -> None:
-        self.accelerator, self.company = accelerator(), company
+        self.accelerator, self.company = accelerator(all_weights=task.all_weights), company
         self.task, self.run, self.watch = task, run, watch
         self.part = part(self.accelerator, run.settings)
         # A folder that not all processes see would set them apart.

@@ -70,11 +70,14 @@ class Task(ABC):
         model: the network, in float32 on the CPU when built; training moves it.
         metric: which figure of ``evaluate`` says how good the model is.
         better: whether "lower" or "higher" is better.
+        all_weights: whether the loss of every batch uses every weight. UniLM's does not: only some
+            batches ask for the next sentence.
     """
 
     model: torch.nn.Module
     metric: str = "loss"
     better: Literal["lower", "higher"] = "lower"
+    all_weights: bool = False
 
     @abstractmethod
     def optimizer(self) -> torch.optim.Optimizer:

@@ -14,7 +14,9 @@ from typing import Any
 
 import torch.distributed as dist
 
-__all__ = ["Company", "first_to_tell", "outlasting"]
+from sightline.errors import SightlineError
+
+__all__ = ["Company", "first_to_tell", "outlasting", "tell_torchrun"]
 
 
 class Company:
@@ -97,6 +99,16 @@ def outlasting(seconds: float = 5.0) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def tell_torchrun(message: str) -> None:
+    """Have torchrun repeat what is wrong in its own report, which is the last that one reads."""
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+    try:
+        raise SightlineError(message) from None
+    except SightlineError as error:
+        get_error_handler().record_exception(error)  # it writes down the exception at hand
 
 
 def _of_transport(error: RuntimeError) -> bool:
