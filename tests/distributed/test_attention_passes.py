@@ -31,27 +31,56 @@ def grads_of(inputs: list[torch.Tensor]) -> list[torch.Tensor]:
 
 def recomputed(overlap: bool, reentrant: bool) -> bool:
     """Return whether two layers computed again give the same gradients, to the bit."""
-    spread, (query, key, value, upstream) = share_of(PACKED, overlap=overlap)
-
-    def layers(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        once = sl.distributed.attend(q, k, v, PACKED, spread=spread)
-        return sl.distributed.attend(once, k + once, v, PACKED, spread=spread, dropout=0.2)
-
     found = []
     for again in (False, True):
-        inputs = [each.clone().requires_grad_() for each in (query, key, value)]
+        spread, (*inputs, upstream) = share_of(PACKED, overlap=overlap)  # asked for the first time
+        inputs = [each.requires_grad_() for each in (*inputs, torch.linspace(-1, 1, LENGTH))]
+
+        def layers(
+            q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor, spread: Any
+        ) -> torch.Tensor:
+            told = {"spread": spread, "bias": bias}
+            once = sl.distributed.attend(q, k, v, PACKED, **told)
+            return sl.distributed.attend(once, k + once, v, PACKED, **told, dropout=0.2)
+
         torch.manual_seed(5)
         told: dict[str, Any] = {"use_reentrant": reentrant}
-        output = checkpoint(layers, *inputs, **told) if again else layers(*inputs)
+        given = *inputs, spread
+        output = checkpoint(layers, *given, **told) if again else layers(*given)
         output.backward(upstream)
         found.append([output.detach(), *grads_of(inputs)])
-    return all(torch.equal(a, b) for a, b in zip(*found, strict=True)) and len(found[0]) == 4
+    return all(torch.equal(a, b) for a, b in zip(*found, strict=True)) and len(found[0]) == 5
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
 @pytest.mark.parametrize("overlap", [True, False])
 def test_checkpoints_compute_again(ranks: RankPool, overlap: bool, reentrant: bool) -> None:
     assert all(ranks.run(recomputed, overlap, reentrant))
+
+
+def nothing_seen(overlap: bool) -> bool:
+    """Return whether that is so where all but one rank see nothing, and keep nothing of a layer."""
+    mask = sl.everything() & sl.padding(lengths=[1]).T  # query 0 alone sees
+    found = []
+    for again in (False, True):
+        spread, (query, key, value, upstream) = share_of(mask, overlap=overlap)
+        value.requires_grad_()
+
+        def layer(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, spread: Any) -> Any:
+            return sl.distributed.attend(q, k, v, mask, spread=spread)
+
+        given = query, key, value, spread
+        output = checkpoint(layer, *given, use_reentrant=False) if again else layer(*given)
+        output.backward(upstream)
+        found.append([output.detach(), value.grad])
+    return all(map(torch.equal, *found))
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_a_rank_that_sees_nothing_computes_again_with_the_others(
+    ranks: RankPool, overlap: bool
+) -> None:
+    assert all(ranks.run(nothing_seen, overlap))
 
 
 def twice(overlap: bool) -> bool:

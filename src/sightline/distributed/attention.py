@@ -104,9 +104,32 @@ def attend(
         agree(spread.ranks, "sl.distributed.attend", facts)
         if any(beyond):
             raise _not_its_share(query, key, spread)
-        if spread.heads is None:
-            return attend_portion(query, key, value, portion, spread, options)
-        return _over_heads(query, key, value, portion, spread, options)
+        run = attend_portion if spread.heads is None else _over_heads
+        found = run(query, key, value, portion, spread, options)
+    output, lse = found if return_lse else (found, None)
+    output, lse = _SameMoment.apply(output, lse)
+    return (output, lse) if return_lse else output
+
+
+class _SameMoment(torch.autograd.Function):
+    """Its arguments, with something kept for the backward pass that is asked for first.
+
+    ``torch.utils.checkpoint`` works a layer out again when the backward pass first asks for what
+    it kept, and up to the last that was kept. Of its own, a rank that sees nothing keeps nothing:
+    it would not come when the others send again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, output, lse):
+        ctx.save_for_backward(output.new_empty(0))
+        ctx.set_materialize_grads(False)
+        return output.view_as(output), None if lse is None else lse.view_as(lse)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad, grad_lse):
+        _ = ctx.saved_tensors
+        return grad, grad_lse
 
 
 def _over_heads(
