@@ -186,7 +186,7 @@ def rewrite(folder: Path, parallel: str) -> None:
         joined = accelerator()
         mine = part(joined, replace(SETTINGS, parallel=parallel))
         path = folder / "checkpoint.safetensors"
-        placed = place(WordTask(SETTINGS, 4), path, joined, mine, spread=parallel == "fsdp")
+        placed = place(WordTask(SETTINGS, 4), path, joined, mine, sharded=parallel == "fsdp")
         placed.save(path, placed.counts)
         joined.wait_for_everyone()
 

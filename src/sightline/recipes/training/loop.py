@@ -101,7 +101,7 @@ class _Training:
             run.checkpoint if resume else None,
             self.accelerator,
             self.part,
-            spread=run.settings.parallel == "fsdp",
+            sharded=run.settings.parallel == "fsdp",
         )
         self.counts = self.replicas.counts
         self.resumed_at = self.counts.step

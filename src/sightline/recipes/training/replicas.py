@@ -1,4 +1,4 @@
-"""A task's model on the devices of a run: whole in every process, or spread over them all.
+"""A task's model on the devices of a run: whole in every process, or sharded over them all.
 
 Both ways read and write the same file, whatever the number of processes.
 """
@@ -24,12 +24,12 @@ from sightline.recipes.training.checkpoint import (
 from sightline.recipes.training.devices import Part
 from sightline.recipes.training.recipe import Task
 
-__all__ = ["Replicas", "Shards", "blocks_of", "place", "weights_in"]
+__all__ = ["ModelShards", "Replicas", "blocks_of", "place", "weights_in"]
 
 
 def place(
-    task: Task, checkpoint: Path | None, accelerator: Any, part: Part, *, spread: bool
-) -> Replicas | Shards:
+    task: Task, checkpoint: Path | None, accelerator: Any, part: Part, *, sharded: bool
+) -> Replicas | ModelShards:
     """Put a task's model on this process's device, as it is in its checkpoint if there is one.
 
     Args:
@@ -37,10 +37,10 @@ def place(
         checkpoint: of either way, by any number of processes.
         accelerator: which joins the processes.
         part: this process's.
-        spread: whether each process keeps a part of the weights only, if there are several.
+        sharded: whether each process keeps a part of the weights only, if there are several.
     """
-    if spread and part.processes > 1:
-        return Shards(task, checkpoint, accelerator, part)
+    if sharded and part.processes > 1:
+        return ModelShards(task, checkpoint, accelerator, part)
     return Replicas(task, checkpoint, accelerator)
 
 
@@ -81,8 +81,8 @@ class Replicas:
             save_state(path, self.whole(), self.optimizer, counts)
 
 
-class Shards:
-    """The model spread over all processes, each with a part of every weight (FSDP2).
+class ModelShards:
+    """The model sharded over all processes, each with a part of every weight (FSDP2).
 
     The task's own model stays whole where it is evaluated, and is given the weights for that.
 
@@ -149,7 +149,7 @@ class Shards:
 
 
 def _sharded(model: torch.nn.Module, mesh: Any) -> Any:
-    """Spread a model's weights over a mesh: block by block, then what stands around the blocks."""
+    """Shard a model's weights over a mesh: block by block, then what stands around the blocks."""
     from torch.distributed.fsdp import fully_shard
 
     for block in blocks_of(model):
@@ -184,7 +184,7 @@ def _alone(block: torch.nn.Module, held: Counter[int]) -> bool:
 
 
 def _move(optimizer: Any, model: torch.nn.Module, sharded: torch.nn.Module) -> None:
-    """Give an optimizer the spread weights in place of the model's, and spread what it remembers.
+    """Give an optimizer the sharded weights in place of the model's, and shard what it remembers.
 
     What it remembers in another shape than its weight's is the same in every process.
     """
