@@ -155,7 +155,7 @@ def spread(
             processes.
         block: tokens that stay together; None for 128, or fewer where the sequence is short.
         communication: what receiving one key costs, in allowed pairs, as for ``shard``.
-        costs: what work costs.
+        costs: what the engine's blocks cost, as for ``shard``.
         overlap: whether to attend to the keys at hand while the others are on their way, which
             rounds differently from one process.
         keys: who holds which keys, where they are another sequence that is dealt out already: the

@@ -292,7 +292,7 @@ def shard(
         communication: what receiving or sending one key costs, in allowed pairs. 0 evens areas
             out till the largest is within half a percent of the mean, or as far as blocks allow,
             and spares communication where that costs no more; a price trades balance for it.
-        costs: what the engine's blocks cost.
+        costs: what the engine's blocks cost, a ``sightline.plan.shard.BlockCosts``.
         keys: who holds which keys; None: whoever holds the query of the same position, or where
             queries and keys are not one sequence, equal stretches in order.
 
