@@ -6,6 +6,8 @@ built-in exception that a user would reach for (ValueError, TypeError, ...).
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AuditFailed",
     "CannotExpress",
@@ -28,6 +30,10 @@ __all__ = [
 
 class SightlineError(Exception):
     """The root of Sightline's errors; catch it to catch them all."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Those of other processes come pickled, and many kinds are not made of a message alone.
+        return _made_again, (type(self), self.args, self.__dict__)
 
 
 class InvalidMask(SightlineError, ValueError):
@@ -143,7 +149,7 @@ class RankError(SightlineError, RuntimeError):
 
 
 class RankLost(RankError):
-    """A rank died or did not answer in time; the others cannot go on without it."""
+    """A rank died, stopped with an error, or did not come in time; the others need it to go on."""
 
 
 class RanksDisagree(RankError):
@@ -160,6 +166,14 @@ class MissingKernels(SightlineError, ImportError):
     def __init__(self, *, reason: str, remedy: str) -> None:
         self.reason = reason
         super().__init__(f"Sightline's compiled kernels are missing: {reason}. {remedy}")
+
+
+def _made_again(
+    kind: type[SightlineError], args: tuple[Any, ...], facts: dict[str, Any]
+) -> SightlineError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(facts)
+    return error
 
 
 def _excerpt(text: str, position: int, width: int = 72) -> str:
