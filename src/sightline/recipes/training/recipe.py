@@ -89,7 +89,7 @@ class Task(ABC):
 
     @abstractmethod
     def batch(self, number: int) -> Any:
-        """Return batch ``number`` (from 0): tensors in tuples, lists or dicts."""
+        """Return batch ``number`` (from 0): tensors and masks in tuples, lists or dicts."""
 
     @abstractmethod
     def loss(self, model: Any, batch: Any) -> tuple[torch.Tensor, dict[str, float]]:
