@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline.errors import InvalidArgument, RankLost
-from sightline.recipes.training.devices import Part, part, processes
+from sightline.recipes.training.devices import Part, accelerator, part, processes
 from sightline.recipes.training.recipe import Settings
 from sightline.recipes.training.replicas import blocks_of, weights_in
 
@@ -37,7 +37,7 @@ def test_shares_make_up_the_mean_of_a_step(
     [(4, {}, 4), (4, {"context_ranks": 2}, 2), (2, {"micro_batches": 5}, 5), (1, {}, 1)],
 )
 def test_a_step_has_a_batch_for_each_unless_told_otherwise(
-    processes: int, changes: dict[str, int], wanted: int
+    processes: int, changes: dict[str, Any], wanted: int
 ) -> None:
     state = SimpleNamespace(num_processes=processes, process_index=processes - 1)
     assert part(state, Settings(**changes)).micro_batches == wanted
@@ -72,6 +72,16 @@ def test_no_time_to_find_each_other_is_refused(timeout: int) -> None:
     pytest.importorskip("accelerate")
     with pytest.raises(InvalidArgument, match=f"timeout={timeout}; wanted a number of seconds"):
         processes(timeout)
+
+
+@pytest.mark.parametrize("all_weights", [True, False])
+def test_weights_without_gradients_are_looked_for_where_there_may_be_some(
+    all_weights: bool,
+) -> None:
+    pytest.importorskip("accelerate")
+    joined = accelerator(all_weights=all_weights)
+    assert joined.ddp_handler is not None
+    assert joined.ddp_handler.find_unused_parameters is not all_weights
 
 
 def test_processes_that_do_not_find_each_other_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:

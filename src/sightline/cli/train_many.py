@@ -6,6 +6,7 @@ they are compared in comparison.py.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -100,7 +101,9 @@ def _about(variant: Variant, run: Run) -> str:
 
 
 def _say(line: str, done: bool) -> None:
-    """Say on standard error which run it is."""
+    """Say on standard error which run it is, in the first process of several."""
+    if os.environ.get("RANK", "0") != "0":
+        return
     typer.echo(line + (" (finished before)" if done else ""), file=sys.stderr)
 
 

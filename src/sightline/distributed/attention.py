@@ -171,7 +171,7 @@ def _not_its_share(query: torch.Tensor, key: torch.Tensor, spread: Spread) -> Sh
     return ShapeMismatch(
         f"got {query.shape[2]} queries and {key.shape[2]} keys on rank {rank}; wanted its share, "
         f"{spread.length} and {spread.keys.lengths[rank]}; cut the batch with "
-        "sl.distributed.shard_batch."
+        "sl.distributed.shard_batch, along its tokens (dim=1 where layers are batch_first)."
     )
 
 

@@ -96,7 +96,8 @@ def judge(
 def _of_leaver(name: int, note: dict[str, Any]) -> str:
     if note["error"]:
         return f"rank {name} stopped with {note['error']}".rstrip(".")
-    return f"rank {name} has come to its end, after {note['calls']} calls"
+    calls = "1 call" if note["calls"] == 1 else f"{note['calls']} calls"
+    return f"rank {name} has come to its end, after {calls}"
 
 
 def _of_missing(name: int, place: Place, seen: bool) -> str:
