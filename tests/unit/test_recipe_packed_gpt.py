@@ -19,6 +19,7 @@ from sightline.masks.positional import causal
 from sightline.recipes.packed_gpt import RECIPE
 from sightline.recipes.packed_gpt.outcome import what_came_out
 from sightline.recipes.packed_gpt.packing import IGNORED, first_fit, pack, speeches
+from sightline.recipes.packed_gpt.settings import PRESETS
 from sightline.recipes.packed_gpt.task import PackedTask
 from sightline.recipes.training.loop import train
 from sightline.recipes.training.run_folder import Run, open_run
@@ -264,3 +265,9 @@ def test_the_corpus_has_its_documents(sightline_data: Path) -> None:
     text = (sightline_data / "shakespeare" / "input.txt").read_text()
     assert len(speeches(text)) == 7222
     assert made.learned.filled > 0.99
+
+
+def test_a_context_too_short_for_two_documents_is_refused_before_training() -> None:
+    with pytest.raises(InvalidArgument, match="context=3; wanted a whole number of at least 4"):
+        replace(PRESETS["smoke"], context=3)
+    replace(PRESETS["smoke"], context=4)
