@@ -45,7 +45,7 @@ def recomputed(overlap: bool, reentrant: bool) -> bool:
 
         torch.manual_seed(5)
         told: dict[str, Any] = {"use_reentrant": reentrant}
-        given = *inputs, spread
+        given: Any = (*inputs, spread)
         output = checkpoint(layers, *given, **told) if again else layers(*given)
         output.backward(upstream)
         found.append([output.detach(), *grads_of(inputs)])
