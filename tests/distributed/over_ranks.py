@@ -25,6 +25,7 @@ class Problem:
         bias: the shape of a bias, or None.
         poison: (batch row, key) of keys and values that hold NaN and Inf if ``poisoned``; the
             loss does not depend on the rows that see them, poisoned or not.
+        poison_keys: whether keys hold them too, or values alone.
         mesh: the sizes of a mesh (context, heads), or None.
         infinite: keys of which a number is -inf, so that scores are.
         by: what of query, key and value has gradients.
@@ -40,6 +41,7 @@ class Problem:
     seed: int = 0
     poison: tuple[tuple[int, int], ...] = ()
     poisoned: bool = False
+    poison_keys: bool = True
     mesh: tuple[int, int] | None = None
     infinite: tuple[int, ...] = ()
     by: str = "qkv"
@@ -59,7 +61,8 @@ class Problem:
         drawn[3][sees] = 0
         drawn[4][sees] = 0
         for number, (row, key) in enumerate(self.poison if self.poisoned else ()):
-            drawn[1][row, :, key] = (torch.nan, torch.inf, -torch.inf)[number % 3]
+            if self.poison_keys:
+                drawn[1][row, :, key] = (torch.nan, torch.inf, -torch.inf)[number % 3]
             drawn[2][row, :, key] = (torch.inf, torch.nan, -torch.inf)[number % 3]
         return drawn
 

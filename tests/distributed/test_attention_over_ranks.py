@@ -105,12 +105,14 @@ def test_bfloat16_merges_close_to_the_oracle(two_ranks: RankPool, name: str) -> 
         assert error <= 3 * usual, part  # each part is rounded too
 
 
+@pytest.mark.parametrize("keys", [True, False], ids=["keys too", "values alone"])
 @pytest.mark.parametrize("overlap", [True, False])
 @pytest.mark.parametrize("name", MASKS)
 def test_poison_that_a_query_may_not_see_changes_no_bit(
-    ranks: RankPool, name: str, overlap: bool
+    ranks: RankPool, name: str, overlap: bool, keys: bool
 ) -> None:
-    clean = problem_of(name, overlap, dtype=torch.float32, poison=((0, 3), (0, 33), (1, 50)))
+    told: Any = {"poison": ((0, 3), (0, 33), (1, 50)), "poison_keys": keys}
+    clean = problem_of(name, overlap, dtype=torch.float32, **told)
     poisoned = replace(clean, poisoned=True)
     got, want = (whole(each, ranks.run(solve, each)) for each in (poisoned, clean))
     sees = clean.sees_poison().numpy()

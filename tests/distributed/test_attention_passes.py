@@ -219,6 +219,43 @@ def test_gradients_of_several_ranks_are_rounded_once(four_ranks: RankPool) -> No
     assert all(four_ranks.run(rounded_once))
 
 
+def added_in_order() -> bool:
+    """Return whether gradients are added in the order of the ranks, whoever holds the key."""
+    mask = sl.everything()
+    spread, (query, key, value, upstream) = share_of(mask)
+    value.requires_grad_()
+    given = (2.0**30, -(2.0**30), 1.0, 0.0)[spread.ranks.rank]  # a sum in another order is 0
+    output = sl.distributed.attend(query * 0, key * 0, value, mask, spread=spread)
+    first = torch.zeros_like(upstream)
+    first[:, :, 0] = given
+    output.backward(first)
+    assert value.grad is not None
+    return bool((value.grad > 0).all())
+
+
+def test_gradients_are_added_in_the_order_of_the_ranks(four_ranks: RankPool) -> None:
+    assert all(four_ranks.run(added_in_order))
+
+
+def other_batches() -> list[str]:
+    mask = sl.causal() & sl.documents(lengths=[[30, 50, 16], [90, 6, 0]])
+    spread, (query, key, value, _) = share_of(mask)
+    assert spread.queries.batch == 2
+    told: list[str] = []
+    for rows in (1, 3):
+        q, k, v = (each[:1].expand(rows, -1, -1, -1) for each in (query, key, value))
+        with pytest.raises(sl.ShapeMismatch) as caught:
+            sl.distributed.attend(q, k, v, sl.causal(), spread=spread)
+        told.append(str(caught.value))
+    return told
+
+
+def test_other_batch_rows_than_are_dealt_out_are_refused(two_ranks: RankPool) -> None:
+    for told in two_ranks.run(other_batches):
+        assert told[0].startswith("got 1 batch rows; wanted 2, which the spread deals out")
+        assert told[1].startswith("got 3 batch rows; wanted 2, which")
+
+
 def kept() -> tuple[bool, int]:
     """Return whether a mask's portion is made once, and how many are kept of many masks."""
     spread, (query, key, value, _) = share_of(PACKED)

@@ -116,7 +116,17 @@ class Spread:
         )
 
     def portion(self, mask: Mask, batch: int, device: torch.device) -> Portion:
-        """Return this rank's part of attention under a mask, for tensors of ``batch`` rows."""
+        """Return this rank's part of attention under a mask, for tensors of ``batch`` rows.
+
+        Raises:
+            ShapeMismatch: other rows than those that are dealt out each in its own way.
+        """
+        told = max(self.queries.batch, self.keys.batch)
+        if told not in (1, batch):
+            raise ShapeMismatch(
+                f"got {batch} batch rows; wanted {told}, which the spread deals out each in its "
+                "own way; make the spread for the mask of this batch."
+            )
 
         def build() -> Portion:
             return Portion(mask, self.under(mask), self.ranks.rank, batch, device)
