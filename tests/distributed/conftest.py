@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from sightline.testing.ranks import RankPool
+from sightline.testing.ranks import RankPool, preload
+
+# What tests here use on every rank: seconds, in each process anew.
+preload(
+    "torch._dynamo",  # by a first step of an optimizer
+    "torch.distributed.fsdp",
+    "transformers.models.llama.modeling_llama",
+    "sightline.distributed.hugging_face",
+    "sightline.recipes.training.loop",
+)
 
 sys.path.insert(0, str(Path(__file__).parent))  # helpers that tests and ranks import by name
 

@@ -106,9 +106,8 @@ def test_a_rank_that_is_killed_is_named(mortal: RankPool, stage: str) -> None:
         assert seconds < SOON
 
 
+@pytest.mark.parametrize("mortal", [4], ids=["four"], indirect=True)  # two survive
 def test_two_ranks_that_are_killed_are_both_named(mortal: RankPool) -> None:
-    if mortal.size < 4:
-        pytest.skip("wants survivors")
     with pytest.raises(RankFailed) as caught:
         mortal.run(die_together, (0, 2))
     assert sorted(caught.value.failures) == [0, 2], caught.value

@@ -54,7 +54,8 @@ def free_port() -> int:
 def launched(script: Path, *arguments: str) -> tuple[int, str, float]:
     start = time.monotonic()
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command += ["--master-port", str(free_port()), str(script), *arguments]
+    command += ["--master-port", str(free_port()), "--log-dir", str(script.parent / "logs")]
+    command += [str(script), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=150, env=environment())
     return done.returncode, done.stdout + done.stderr, time.monotonic() - start
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,27 @@ def test_nothing_is_left_behind() -> None:
     assert not Path(folder).exists()
     assert not any(runs(each) for each in started)
     pool.close()  # twice is no harm
+
+
+def test_ranks_whose_keeper_is_killed_end_and_leave_nothing() -> None:
+    with RankPool(2) as pool:
+        (folder, _), started = pool.run(folder_of_the_store), pool.run(process)
+        for pipe in pool._pipes:  # as the system does with those of a process that ends
+            pipe.close()
+        until = time.monotonic() + 60
+        while any(runs(each) for each in started) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not any(runs(each) for each in started)
+        assert not Path(folder).exists()
+
+
+def imported(module: str) -> bool:
+    return module in sys.modules
+
+
+def test_modules_are_imported_before_ranks_are_forked() -> None:
+    with RankPool(1) as pool:  # conftest.py asks for it
+        assert pool.run(imported, "sightline.recipes.training.loop") == [True]
 
 
 def test_what_cannot_be_sent_does_not_leave_ranks_waiting(two_ranks: RankPool) -> None:

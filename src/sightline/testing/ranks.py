@@ -19,7 +19,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-__all__ = ["RankFailed", "RankPool"]
+__all__ = ["RankFailed", "RankPool", "preload"]
+
+# What the process imports from which ranks are forked, once for all pools.
+_preloaded = ["torch", "torch.distributed", "sightline.engines.attend"]
+
+
+def preload(*modules: str) -> None:
+    """Have ranks find these modules imported, rather than import them in each process.
+
+    For pools to come: what is named after the first rank of any pool started has no effect.
+    Modules that are not installed are passed over.
+    """
+    _preloaded.extend(each for each in modules if each not in _preloaded)
 
 
 class RankFailed(AssertionError):
@@ -128,7 +140,7 @@ class RankPool:
 
     def _start(self) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch", "torch.distributed", "sightline.engines.attend"])
+        context.set_forkserver_preload(_preloaded)
         self._folder = tempfile.mkdtemp(prefix="sightline-ranks-")
         store = str(Path(self._folder) / "store")
         for rank in range(self.size):
@@ -161,6 +173,14 @@ def _work(rank: int, size: int, store: str, timeout: float, pipe: Any, path: lis
         world_size=size,
         timeout=timedelta(seconds=timeout),
     )
+    try:
+        _serve(pipe)
+    finally:  # the process that would remove it was killed
+        shutil.rmtree(Path(store).parent, ignore_errors=True)
+
+
+def _serve(pipe: Any) -> None:
+    """Run what is sent until nobody is there to send it."""
     while True:
         try:
             folder = pipe.recv()
@@ -178,5 +198,7 @@ def _work(rank: int, size: int, store: str, timeout: float, pipe: Any, path: lis
             answer = False, traceback.format_exc()
         try:
             pipe.send(answer)
+        except ConnectionError:
+            return
         except Exception:  # a result that cannot be pickled
             pipe.send((False, traceback.format_exc()))
