@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from over_ranks import Problem, alone, judged, solve, whole
+from over_ranks import Problem, alone, judged, mesh_of, solve, whole
 
 import sightline as sl
 from sightline.testing.ranks import RankFailed, RankPool
@@ -176,6 +176,26 @@ def test_a_mesh_divides_sequence_and_heads(
     agrees(whole(problem, four_ranks.run(solve, problem)), judged(problem), 1e-9)
 
 
+def masks_in_turn() -> list[bool]:
+    """Return whether each of many masks over one mesh is what one process has."""
+    spread = sl.distributed.spread(sl.causal(), SHAPE[3], block=4, group=mesh_of((2, 2)))
+    made = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(*SHAPE[:2], SHAPE[3], 8, generator=made) for _ in range(3))
+    at, same = spread.positions()[0], []
+    turned = sl.per_head([sl.window(left=3), sl.causal(), sl.chunks(5), sl.everything()])
+    for mask in (*MASKS.values(), turned, MASKS["heads"]):
+        q, k, v = (each[:, :, at] for each in (query, key, value))
+        got = sl.distributed.attend(q, k, v, mask, spread=spread)
+        wanted = sl.attend(query, key, value, mask)[:, :, at]
+        same.append(torch.allclose(got, wanted, atol=1e-5))
+    return same
+
+
+def test_masks_in_turn_over_a_mesh(four_ranks: RankPool) -> None:
+    for same in four_ranks.run(masks_in_turn):
+        assert all(same), same
+
+
 def test_cross_attention_over_a_mesh(four_ranks: RankPool) -> None:
     options = {"block": 3, "overlap": True, "kept_keys": True}
     mask = sl.window(left=7, right=20) & sl.padding(lengths=[50, 67])
@@ -189,6 +209,29 @@ def test_heads_that_a_mesh_cannot_divide_are_refused(four_ranks: RankPool) -> No
         four_ranks.run(solve, problem)
     for text in caught.value.failures.values():
         assert "ShapeMismatch: got 3 query heads" in text
+
+
+def trained_on_one(which: int, mesh: tuple[int, int] | None) -> str:
+    """Return what is said where only rank 0 wants gradients of the query, the key or the value."""
+    group = None if mesh is None else mesh_of(mesh)
+    spread = sl.distributed.spread(sl.causal(), 16, block=1, group=group)
+    given = [torch.ones(1, 2, spread.length, 4) for _ in range(3)]
+    given[which].requires_grad_(spread.ranks.rank == 0)
+    try:
+        sl.distributed.attend(*given, sl.causal(), spread=spread)
+    except sl.RanksDisagree as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("mesh", [None, (2, 2)], ids=["line", "2x2"])
+def test_gradients_that_would_travel_from_some_ranks_only_are_refused(
+    four_ranks: RankPool, which: int, mesh: tuple[int, int] | None
+) -> None:
+    travels = which > 0 or mesh is not None  # the query of a rank stays where it is
+    for told in four_ranks.run(trained_on_one, which, mesh):
+        assert ("gradients: " in told) == travels, told
 
 
 @pytest.mark.gpu

@@ -256,6 +256,26 @@ def test_other_batch_rows_than_are_dealt_out_are_refused(two_ranks: RankPool) ->
         assert told[1].startswith("got 3 batch rows; wanted 2, which")
 
 
+def batches_in_turn(overlap: bool) -> bool:
+    """Return whether batches of other sizes under one mask are what one process has."""
+    mask = sl.causal() & sl.documents(lengths=[30, 50, 16])
+    spread, _ = share_of(mask, overlap=overlap)
+    at, same = spread.positions()[0], []
+    for rows in (2, 1, 3, 2):
+        made = torch.Generator().manual_seed(rows)
+        given = [torch.randn(rows, 2, LENGTH, 8, generator=made) for _ in range(3)]
+        query, key, value = (each[:, :, at] for each in given)
+        got = sl.distributed.attend(query, key, value, mask, spread=spread)
+        wanted = sl.attend(given[0], given[1], given[2], mask)[:, :, at]
+        same.append(torch.allclose(got, wanted, atol=1e-5))
+    return all(same)
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_batches_of_other_sizes_in_turn(two_ranks: RankPool, overlap: bool) -> None:
+    assert all(two_ranks.run(batches_in_turn, overlap))
+
+
 def kept() -> tuple[bool, int]:
     """Return whether a mask's portion is made once, and how many are kept of many masks."""
     spread, (query, key, value, _) = share_of(PACKED)

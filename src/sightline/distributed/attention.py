@@ -92,7 +92,7 @@ def attend(
             "key": (*key.shape[:2], key.shape[3]),
             "value": (*value.shape[:2], value.shape[3]),
             "tokens beyond the share": beyond,
-            "gradients": torch.is_grad_enabled() and (key.requires_grad or value.requires_grad),
+            "gradients": _sent_back(query, key, value, spread),
             "scale": scale,
             "dropout": dropout,
             "engine": engine,
@@ -158,6 +158,18 @@ def _over_heads(
         return to_tokens(found, queries, heads)
     output, lse = found
     return to_tokens(output, queries, heads), to_tokens(lse, queries, heads)
+
+
+def _sent_back(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spread: Spread
+) -> bool | tuple[bool, ...]:
+    """Return which gradients travel: what one rank sends, another must wait for."""
+    query_has, key_has, value_has = (
+        torch.is_grad_enabled() and each.requires_grad for each in (query, key, value)
+    )
+    if spread.heads is None:
+        return key_has or value_has
+    return query_has, key_has, value_has  # tokens are exchanged for heads one by one
 
 
 def _beyond_share(query: torch.Tensor, key: torch.Tensor, spread: Spread) -> tuple[int, int]:
