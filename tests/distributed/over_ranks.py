@@ -26,7 +26,7 @@ class Problem:
         poison: (batch row, key) of keys and values that hold NaN and Inf if ``poisoned``; the
             loss does not depend on the rows that see them, poisoned or not.
         poison_keys: whether keys hold them too, or values alone.
-        mesh: the sizes of a mesh (context, heads), or None.
+        mesh: the sizes of a mesh, (context, heads) after others whose part is taken; or None.
         infinite: keys of which a number is -inf, so that scores are.
         by: what of query, key and value has gradients.
         on_gpu: whether each rank has a GPU of its own, and NCCL moves the data.
@@ -42,7 +42,7 @@ class Problem:
     poison: tuple[tuple[int, int], ...] = ()
     poisoned: bool = False
     poison_keys: bool = True
-    mesh: tuple[int, int] | None = None
+    mesh: tuple[int, ...] | None = None
     infinite: tuple[int, ...] = ()
     by: str = "qkv"
     on_gpu: bool = False
@@ -84,11 +84,12 @@ class Problem:
 
 
 @cache
-def mesh_of(sizes: tuple[int, int]) -> Any:
-    """Return a mesh of all processes, made once."""
+def mesh_of(sizes: tuple[int, ...]) -> Any:
+    """Return a mesh of all processes, or this one's part of it, made once."""
     from torch.distributed.device_mesh import init_device_mesh
 
-    return init_device_mesh("cpu", sizes, mesh_dim_names=("context", "heads"))
+    names = ("data", "context", "heads")[-len(sizes) :]
+    return init_device_mesh("cpu", sizes, mesh_dim_names=names)["context", "heads"]
 
 
 @cache

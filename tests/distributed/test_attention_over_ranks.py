@@ -196,6 +196,14 @@ def test_masks_in_turn_over_a_mesh(four_ranks: RankPool) -> None:
         assert all(same), same
 
 
+@pytest.mark.parametrize("mesh", [(2, 2, 1), (2, 1, 2)], ids=["2x2x1", "2x1x2"])
+def test_a_part_of_a_mesh_is_by_itself(four_ranks: RankPool, mesh: tuple[int, ...]) -> None:
+    problem = replace(problem_of("heads", True), mesh=mesh)
+    answers = four_ranks.run(solve, problem)
+    for part in (answers[:2], answers[2:]):
+        agrees(whole(problem, part), judged(problem), 1e-9)
+
+
 def test_cross_attention_over_a_mesh(four_ranks: RankPool) -> None:
     options = {"block": 3, "overlap": True, "kept_keys": True}
     mask = sl.window(left=7, right=20) & sl.padding(lengths=[50, 67])

@@ -349,9 +349,10 @@ def _seconds(group: Any, timeout: float | None) -> float:
 def _own_timeouts(group: Any) -> list[float]:
     """Return the timeouts of a group's transports, in seconds, where torch tells them."""
     found = []
-    for device in group._device_types:
-        options = getattr(group._get_backend(device), "options", None)
-        own = getattr(options, "_timeout", None)
-        if own is not None:
-            found.append(own.total_seconds())
+    for device in getattr(group, "_device_types", ()):
+        try:
+            own = group._get_backend(device).options._timeout
+        except (AttributeError, RuntimeError):  # not every transport has options
+            continue
+        found.append(own.total_seconds())
     return found
