@@ -95,6 +95,15 @@ def test_a_long_share_is_planned_by_its_structure() -> None:
     assert len(made.patterns) == 1
 
 
+def test_tiles_of_equal_reach_and_other_gaps_are_told_apart() -> None:
+    queries = np.array([[1, 2, 3, 11, 12, 13]])
+    keys = np.array([[0, 1, 3, 10, 12, 13]])  # three of four, twice, but not the same three
+    made = sl.plan(gathered(sl.causal(), queries, keys), 6, 6, block_q=3, block_kv=3)
+    wanted = sl.causal().dense(14, 14)[0, 0][np.ix_(queries[0], keys[0])]
+    assert made.pairs == wanted.sum()
+    assert wanted[:3, :3].sum() != wanted[3:, 3:].sum()
+
+
 def test_positions_must_rise_and_rows_agree() -> None:
     with pytest.raises(ShapeMismatch, match="do not rise"):
         gathered(sl.causal(), np.array([[3, 1]]), np.array([[0]]))
