@@ -115,6 +115,7 @@ def peer(length: int) -> str:
     """Return what torch's own context parallelism says to causal attention here."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor.experimental import context_parallel
+    from torch.nn import functional
 
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     q, _, _, _ = buffers = [
@@ -122,7 +123,8 @@ def peer(length: int) -> str:
     ]
     try:
         with torch.no_grad(), context_parallel(mesh, buffers=buffers, buffer_seq_dims=[2] * 4):
-            scaled_dot_product_attention(q, buffers[1], buffers[2], is_causal=True)
+            # By its name in its module, which is what torch replaces inside the block.
+            functional.scaled_dot_product_attention(q, buffers[1], buffers[2], is_causal=True)
     except NotImplementedError as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0]}"
     return "runs"
