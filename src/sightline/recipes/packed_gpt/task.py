@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from sightline.errors import DataError, InvalidArgument
 from sightline.models.gpt import GPT
 from sightline.readers.plain_text import Characters, read_plain_text
+from sightline.recipes.decay import matrices_decay
 from sightline.recipes.packed_gpt.outcome import what_came_out
 from sightline.recipes.packed_gpt.packing import IGNORED, Packed, pack, speeches
 from sightline.recipes.packed_gpt.settings import (
@@ -77,11 +78,7 @@ class PackedTask(Task):
     def optimizer(self) -> torch.optim.Optimizer:
         """Return AdamW that lets matrices decay, and nothing else."""
         settings = self.settings
-        weights = list(self.model.parameters())
-        groups = [
-            {"params": [w for w in weights if w.ndim >= 2], "weight_decay": settings.decay},
-            {"params": [w for w in weights if w.ndim < 2], "weight_decay": 0.0},
-        ]
+        groups = matrices_decay(self.model, settings.decay)
         betas = (settings.beta_1, settings.beta_2)
         return torch.optim.AdamW(groups, lr=settings.rate, betas=betas)
 

@@ -20,6 +20,7 @@ from sightline.models.tagger_words import UNKNOWN, Words
 from sightline.nn.batch import Batch
 from sightline.nn.losses import masked_cross_entropy
 from sightline.readers.conllu import TAGS
+from sightline.recipes.decay import matrices_decay
 from sightline.recipes.tagger.outcome import outcome
 from sightline.recipes.tagger.settings import TaggerSettings, config_of
 from sightline.recipes.tagger.tagging import WORDS_FILE, probabilities
@@ -71,19 +72,8 @@ class TaggerTask(Task):
 
     def optimizer(self) -> torch.optim.Optimizer:
         """AdamW; biases and norms do not decay."""
-        groups: tuple[list[Any], list[Any]] = ([], [])
-        for parameter in self.model.parameters():
-            groups[parameter.ndim < 2].append(parameter)
-        decay = self.settings.weight_decay
-        return torch.optim.AdamW(
-            [
-                {"params": groups[0], "weight_decay": decay},
-                {"params": groups[1], "weight_decay": 0},
-            ],
-            lr=self.settings.peak,
-            betas=(0.9, 0.98),
-            fused=True,
-        )
+        groups = matrices_decay(self.model, self.settings.weight_decay)
+        return torch.optim.AdamW(groups, lr=self.settings.peak, betas=(0.9, 0.98), fused=True)
 
     def rate(self, step: int) -> float:
         """A line up to the peak, then half a cosine down to 0."""

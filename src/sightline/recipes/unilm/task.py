@@ -18,6 +18,7 @@ from sightline.models.unilm import UniLM, UniLMConfig, begins
 from sightline.models.unilm_masks import MODES, Mode, segment_ids, unilm_mask
 from sightline.nn.batch import Batch
 from sightline.readers.parallel_text import read_parallel
+from sightline.recipes.decay import matrices_decay
 from sightline.recipes.subwords import train_subwords
 from sightline.recipes.training.outcome import Outcome
 from sightline.recipes.training.recipe import Task, Tell
@@ -96,16 +97,8 @@ class UniLMTask(Task):
 
     def optimizer(self) -> torch.optim.Optimizer:
         """Return Adam with weight decay on matrices, not on biases and norms."""
-        groups: dict[bool, list[torch.nn.Parameter]] = {True: [], False: []}
-        for weight in self.model.parameters():
-            groups[weight.ndim > 1].append(weight)
-        return torch.optim.AdamW(
-            [
-                {"params": groups[True], "weight_decay": self.settings.weight_decay},
-                {"params": groups[False], "weight_decay": 0.0},
-            ],
-            lr=self.settings.learning_rate,
-        )
+        groups = matrices_decay(self.model, self.settings.weight_decay)
+        return torch.optim.AdamW(groups, lr=self.settings.learning_rate)
 
     def rate(self, step: int) -> float:
         """Return a rate that rises in a line over ``warmup``, then falls in a line to 0."""
